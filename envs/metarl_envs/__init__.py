@@ -1,0 +1,29 @@
+"""Parametrised Gymnasium task distributions; importing the package registers their ids.
+
+Only Gymnasium, MuJoCo and NumPy live here: no torch, no `metarl`. A family (`Family`) is written
+once on arrays and exists twice, for `gymnasium.make` and for `gymnasium.make_vec`.
+"""
+
+from gymnasium.envs.registration import register
+
+from metarl_envs.family import Family, Signs
+from metarl_envs.single import TaskEnv
+from metarl_envs.vector import TaskVectorEnv
+
+__all__ = ["HORIZONS", "Family", "Signs", "TaskEnv", "TaskVectorEnv"]
+
+HORIZONS = {
+    "navigation:PointNavigation": 100,
+    "half_cheetah:HalfCheetahVel": 200,
+    "half_cheetah:HalfCheetahDir": 200,
+}
+"""Every family, by module and class, and the steps of its episodes."""
+
+for _family, _horizon in HORIZONS.items():
+    _name = _family.split(":")[1]
+    register(
+        id=f"metarl/{_name}-v0",
+        entry_point=f"metarl_envs.{_family}Env",
+        vector_entry_point=f"metarl_envs.{_family}VectorEnv",
+        max_episode_steps=_horizon,
+    )

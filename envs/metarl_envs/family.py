@@ -1,0 +1,91 @@
+"""A task-distribution family: task, start, observation, reward and ends, written once on arrays."""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+
+import numpy as np
+from gymnasium import Space, spaces
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Family(ABC):
+    """What the single and the vectorised environment of one family share.
+
+    A state is a flat row: whatever the family simulates, or `qpos` and `qvel` side by side for
+    MuJoCo families. Every method but `initial_state` works on N rows at once, so one definition
+    serves one environment (N = 1) and thousands.
+
+    Attributes:
+        observation_space: Space of one observation `[o]`; it does not contain the task.
+        action_space: Space of one action `[a]`.
+        task_space: Space of one task `[d]`, against which tasks are validated.
+        fixed_start: True if every episode starts in the same state.
+    """
+
+    observation_space: Space
+    action_space: Space
+    task_space: spaces.Box
+    fixed_start: bool = False
+
+    @abstractmethod
+    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw n tasks, `[n, d]`."""
+
+    @abstractmethod
+    def initial_state(self, rng: np.random.Generator) -> Array:
+        """Draw the state in which one episode starts, `[s]`."""
+
+    @abstractmethod
+    def observe(self, state: Array) -> Array:
+        """Return the observations `[N, o]` of the states `[N, s]`, as a new array."""
+
+    @abstractmethod
+    def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
+        """Return the named terms `[N]` whose sum is the reward; they also appear in `info`."""
+
+    def reward(self, terms: dict[str, Array]) -> Array:
+        """Return the reward `[N]`: the sum of its terms, from left to right."""
+        return functools.reduce(np.add, terms.values())
+
+    def terminated(self, next_state: Array, task: Array) -> NDArray[np.bool_]:
+        """Return which episodes `[N]` end in these states; by default none."""
+        return np.zeros(len(next_state), dtype=np.bool_)
+
+    def check_tasks(self, tasks: Array, shape: tuple[int, ...]) -> Array:
+        """Return the tasks as float64 `shape`.
+
+        Raises:
+            ValueError: If the shape is wrong or a task lies outside `task_space`.
+        """
+        name = type(self).__name__
+        tasks = np.asarray(tasks, dtype=np.float64)
+        if tasks.shape != shape:
+            raise ValueError(f"{name}: tasks of shape {tasks.shape}; expected {shape}, tasks of {self.task_space}")
+        rows = tasks.reshape(-1, shape[-1])
+        for task in np.unique(rows, axis=0):
+            if not self.task_space.contains(task):
+                raise ValueError(f"{name}: task {task.tolist()} is outside its task space {self.task_space}")
+        return tasks.copy()
+
+
+class Signs(spaces.Box):
+    """The vectors of -1 and +1 of the given length: directions along an axis."""
+
+    def __init__(self, size: int = 1, seed: int | np.random.Generator | None = None) -> None:
+        super().__init__(-1.0, 1.0, (size,), np.float64, seed)
+
+    def contains(self, x: object) -> bool:
+        """Return whether x is a vector of -1 and +1."""
+        return super().contains(x) and bool(np.all(np.abs(np.asarray(x)) == 1.0))
+
+    def sample(self, mask: None = None, probability: None = None) -> Array:
+        """Draw each sign with probability one half."""
+        return self.np_random.choice([-1.0, 1.0], size=self.shape)
+
+    def __repr__(self) -> str:
+        """Show the set, which Box's bounds would hide."""
+        return f"Signs({{-1, +1}}^{self.shape[0]})"

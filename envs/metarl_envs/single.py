@@ -1,0 +1,100 @@
+"""One environment of a family, as a `gymnasium.Env` with the three task methods."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from metarl_envs.family import Array, Family
+
+
+class TaskEnv(gymnasium.Env):
+    """One simulation of a family; a subclass names the family and knows how its state moves.
+
+    Args:
+        task: Task `[d]` to begin with; by default the first one drawn by a fixed seed.
+        render_mode: One of `metadata["render_modes"]`, or None.
+        **options: Keyword arguments of the family (its ranges, costs and variants).
+    """
+
+    family_type: ClassVar[type[Family]]
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own form
+
+    def __init__(self, task: Array | None = None, render_mode: str | None = None, **options: Any) -> None:
+        self.family = self.family_type(**options)
+        self.observation_space = self.family.observation_space
+        self.action_space = self.family.action_space
+        self.task_space = self.family.task_space
+        self.render_mode = render_mode
+        self._state = np.zeros(0)
+        self.set_task(self.sample_tasks(1, np.random.default_rng(0))[0] if task is None else task)
+
+    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw n tasks, `[n, d]`."""
+        return self.family.sample_tasks(n, rng)
+
+    def set_task(self, task: Array) -> None:
+        """Make `task` `[d]` the task from the next step on.
+
+        Raises:
+            ValueError: If the task has the wrong shape or lies outside `task_space`.
+        """
+        self.task = self.family.check_tasks(task, self.task_space.shape)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+        """Start an episode; returns the observation `[o]` and an empty info."""
+        super().reset(seed=seed)
+        self._state = self.family.initial_state(self.np_random)
+        self._place()
+        return self.family.observe(self._state[None])[0], {}
+
+    def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        """Advance one control step.
+
+        Returns:
+            Observation `[o]`, reward, terminated, truncated (only if the simulation diverged; the
+            time limit is Gymnasium's wrapper) and the reward's terms.
+
+        Raises:
+            ValueError: If the action has the wrong shape or is not finite.
+        """
+        action = check_actions(action, self.action_space, self.action_space.shape or (), type(self.family).__name__)
+        before, task = self._state[None], self.task[None]
+        self._state, unstable = self._move(action)
+        after = self._state[None]
+        terms = self.family.reward_terms(before, action[None], after, task)
+        if unstable:
+            terms = {name: np.zeros(1) for name in terms}
+        reward = float(self.family.reward(terms)[0])
+        terminated = bool(self.family.terminated(after, task)[0]) and not unstable
+        info = {name: float(term[0]) for name, term in terms.items()}
+        if unstable:
+            info["unstable"] = True
+        return self.family.observe(after)[0], reward, terminated, unstable, info
+
+    @abstractmethod
+    def _place(self) -> None:
+        """Put the simulation into `self._state`."""
+
+    @abstractmethod
+    def _move(self, action: Array) -> tuple[Array, bool]:
+        """Return the next state and whether the simulation diverged (then the state before it)."""
+
+
+def check_actions(actions: Any, space: spaces.Space, shape: tuple[int, ...], name: str) -> Array:
+    """Return the actions as an array of this shape.
+
+    Raises:
+        ValueError: If they have another shape or hold a value that is not finite.
+    """
+    actions = np.asarray(actions, dtype=None if isinstance(space, spaces.Discrete) else np.float64)
+    if actions.shape != shape:
+        raise ValueError(f"{name}: actions of shape {actions.shape}; expected {shape}, actions of {space}")
+    if not np.isfinite(actions).all():
+        rows = np.flatnonzero(~np.isfinite(actions).reshape(shape[0] if shape else 1, -1).all(axis=-1))
+        raise ValueError(f"{name}: actions that are not finite, first in row {rows[0]}: {actions[rows[0]]}")
+    return actions

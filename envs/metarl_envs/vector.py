@@ -1,0 +1,239 @@
+"""N simulations of a family in lock-step, as a `gymnasium.vector.VectorEnv` with `set_tasks`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.error import ResetNeeded
+from gymnasium.utils.seeding import np_random
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from metarl_envs.family import Array, Family
+from metarl_envs.single import check_actions
+
+
+class TaskVectorEnv(VectorEnv):
+    """All simulations of a family side by side; a subclass knows how their states move.
+
+    Row i behaves as the single environment reset with seed + i does, to the bit. In autoreset mode
+    DISABLED a finished row stands still: its simulation is no longer stepped, its reward is 0 and
+    its flags stay up until `reset(options={"reset_mask": ...})`.
+
+    Args:
+        num_envs: Number of simulations N.
+        max_episode_steps: Steps after which an episode is truncated; None for never.
+        autoreset_mode: Gymnasium's NEXT_STEP (default), SAME_STEP or DISABLED.
+        render_mode: One of `metadata["render_modes"]`, or None.
+        **options: Keyword arguments of the family.
+    """
+
+    family_type: ClassVar[type[Family]]
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own form
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+        **options: Any,
+    ) -> None:
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        if max_episode_steps is not None and max_episode_steps < 1:
+            raise ValueError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
+        self.family = self.family_type(**options)
+        self.num_envs = num_envs
+        self.max_episode_steps = max_episode_steps
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
+        self.render_mode = render_mode
+        self.single_observation_space = self.family.observation_space
+        self.single_action_space = self.family.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.task_space = self.family.task_space
+
+        self._rngs: list[np.random.Generator | None] = [None] * num_envs
+        self._seeds: list[int | None] = [None] * num_envs
+        self._elapsed = np.zeros(num_envs, dtype=np.int64)
+        self._terminated = np.zeros(num_envs, dtype=np.bool_)
+        self._truncated = np.zeros(num_envs, dtype=np.bool_)
+        self._state: Array = np.zeros((num_envs, 0))
+        first = self.sample_tasks(1, np.random.default_rng(0))
+        self.set_tasks(np.repeat(first, num_envs, axis=0))
+
+    # -- tasks -----------------------------------------------------------------------------------
+
+    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw n tasks, `[n, d]`."""
+        return self.family.sample_tasks(n, rng)
+
+    def set_tasks(self, tasks: Array) -> None:
+        """Give simulation i the task `tasks[i]` from the next step on; tasks `[num_envs, d]`.
+
+        Raises:
+            ValueError: If the shape is wrong or a task lies outside `task_space`.
+        """
+        self.tasks = self.family.check_tasks(tasks, (self.num_envs, *self.task_space.shape))
+
+    # -- Gymnasium -------------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Start episodes in all rows, or in those of `options["reset_mask"]`.
+
+        Args:
+            seed: An int s seeds row i with s + i, as Gymnasium does; or one seed a row; None
+                continues the rows' generators.
+            options: `reset_mask`, a bool array `[num_envs]` with at least one True.
+
+        Returns:
+            Observations `[num_envs, o]` of all rows and an empty info.
+        """
+        mask = _reset_mask(options, self.num_envs)
+        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
+        if seeds is not None and len(seeds) != self.num_envs:
+            raise ValueError(f"expected {self.num_envs} seeds, one for each simulation; got {len(seeds)}")
+        rows = np.arange(self.num_envs) if mask is None else np.flatnonzero(mask)
+        if seeds is not None:
+            for i in rows:
+                if seeds[i] is not None:
+                    self._seeds[i], self._rngs[i] = seeds[i], None
+        if not self._state.shape[1]:  # the first reset tells how long a state is
+            self._state = np.tile(self.family.initial_state(np.random.default_rng(0)), (self.num_envs, 1))
+        self._start(rows)
+        return self.family.observe(self._state), {}
+
+    def step(self, actions: Any) -> tuple[Array, Array, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Advance every running episode by one control step.
+
+        Args:
+            actions: `[num_envs, a]`; rows of finished episodes are ignored.
+
+        Returns:
+            Observations `[num_envs, o]`, rewards, terminated, truncated `[num_envs]` and infos with
+            the reward's terms, `unstable` where simulations diverged (and `final_obs`,
+            `final_info` in mode SAME_STEP).
+
+        Raises:
+            ValueError: If the actions have the wrong shape or are not finite.
+        """
+        if not self._state.shape[1]:
+            raise ResetNeeded(f"{type(self.family).__name__}: call reset() before step()")
+        shape = self.action_space.shape or ()
+        actions = check_actions(actions, self.single_action_space, shape, type(self.family).__name__)
+        done = self._terminated | self._truncated
+        idle = done if done.any() else None
+        rows = None if idle is None else np.flatnonzero(~idle)
+
+        before = self._state
+        self._state, unstable = self._move(rows, actions)
+        terms = self.family.reward_terms(before, actions, self._state, self.tasks)
+        terminated = self.family.terminated(self._state, self.tasks)
+        if unstable is not None:
+            terms = {name: np.where(unstable, 0.0, term) for name, term in terms.items()}
+            terminated &= ~unstable
+        self._elapsed += 1
+        truncated = np.zeros(self.num_envs, np.bool_) if unstable is None else unstable.copy()
+        if self.max_episode_steps is not None:
+            truncated |= self._elapsed >= self.max_episode_steps
+        if idle is not None:
+            terms = {name: np.where(idle, 0.0, term) for name, term in terms.items()}
+            terminated = np.where(idle, self._terminated, terminated)
+            truncated = np.where(idle, self._truncated, truncated)
+        reward = self.family.reward(terms)
+        self._terminated, self._truncated = terminated, truncated
+        infos = _infos(terms, ~idle if idle is not None else np.ones(self.num_envs, np.bool_))
+        if unstable is not None:
+            infos |= {"unstable": unstable, "_unstable": unstable.copy()}
+
+        if idle is not None and self.autoreset_mode is AutoresetMode.NEXT_STEP:
+            self._start(np.flatnonzero(idle))
+        elif self.autoreset_mode is AutoresetMode.SAME_STEP and (terminated | truncated).any():
+            ended = terminated | truncated
+            infos = self._final(ended, infos)
+            self._start(np.flatnonzero(ended))
+            return self.family.observe(self._state), reward, terminated, truncated, infos
+        return (
+            self.family.observe(self._state),
+            reward,
+            self._terminated.copy(),
+            self._truncated.copy(),
+            infos,
+        )
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _rng(self, row: int) -> np.random.Generator:
+        rng = self._rngs[row]
+        if rng is None:
+            rng, self._seeds[row] = np_random(self._seeds[row])
+            self._rngs[row] = rng
+        return rng
+
+    def _start(self, rows: NDArray[np.int64]) -> None:
+        """Begin an episode in these rows."""
+        self._state = self._state.copy()
+        if self.family.fixed_start:
+            self._state[rows] = self.family.initial_state(np.random.default_rng(0))
+        else:
+            self._state[rows] = np.stack([self.family.initial_state(self._rng(int(i))) for i in rows])
+        self._elapsed[rows] = 0
+        self._terminated = self._terminated.copy()
+        self._truncated = self._truncated.copy()
+        self._terminated[rows] = False
+        self._truncated[rows] = False
+        self._place(rows)
+
+    def _final(self, ended: NDArray[np.bool_], infos: dict[str, Any]) -> dict[str, Any]:
+        """Return the infos of a SAME_STEP reset: what belonged to the ended episodes moves under `final_*`."""
+        final_obs = np.full(self.num_envs, None, dtype=object)
+        observations = self.family.observe(self._state)
+        for i in np.flatnonzero(ended):
+            final_obs[i] = observations[i]
+        final_info = {key: np.where(ended, value, np.zeros_like(value)) for key, value in infos.items()}
+        return {
+            **{key: np.where(ended, np.zeros_like(value), value) for key, value in infos.items()},
+            "final_obs": final_obs,
+            "_final_obs": ended.copy(),
+            "final_info": final_info,
+            "_final_info": ended.copy(),
+        }
+
+    @abstractmethod
+    def _place(self, rows: NDArray[np.int64]) -> None:
+        """Put the simulations `rows` into their `self._state`."""
+
+    @abstractmethod
+    def _move(self, rows: NDArray[np.int64] | None, actions: Array) -> tuple[Array, NDArray[np.bool_] | None]:
+        """Step the simulations `rows` (None for all).
+
+        Returns:
+            The states of all rows `[N, s]` as a new array (unmoved where not stepped; the state
+            before the step where the simulation diverged) and which diverged, or None for none.
+        """
+
+
+def _reset_mask(options: dict[str, Any] | None, num_envs: int) -> NDArray[np.bool_] | None:
+    mask = (options or {}).get("reset_mask")
+    if mask is None:
+        return None
+    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
+        raise ValueError(f"options['reset_mask'] must be a bool array of shape ({num_envs},) with a True; got {mask!r}")
+    return mask
+
+
+def _infos(terms: dict[str, Array], active: NDArray[np.bool_]) -> dict[str, Any]:
+    """Gymnasium's vector form: an array for each key, and under `_key` the rows in which it is set."""
+    infos: dict[str, Any] = {}
+    for name, term in terms.items():
+        infos[name] = term
+        infos[f"_{name}"] = active.copy()
+    return infos

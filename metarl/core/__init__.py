@@ -1,0 +1,1 @@
+"""Mathematics that knows neither reinforcement learning nor images: params, adaptation, trust regions."""

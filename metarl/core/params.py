@@ -1,0 +1,63 @@
+"""Parameters as dictionaries of tensors; the copies of K tasks carry a leading dimension K."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+Params = dict[str, Tensor]
+
+
+def params_of(module: nn.Module) -> Params:
+    """Return a detached copy of a module's parameters."""
+    return {name: value.detach().clone() for name, value in module.named_parameters()}
+
+
+def flatten(tensors: Iterable[Tensor]) -> Tensor:
+    """Return the tensors as one vector `[P]`."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+
+
+def unflatten(vector: Tensor, like: Params) -> Params:
+    """Cut a vector `[P]` into the names and shapes of `like` (views of the vector)."""
+    pieces = vector.split([value.numel() for value in like.values()])
+    return {name: piece.view_as(value) for (name, value), piece in zip(like.items(), pieces, strict=True)}
+
+
+def stack(params: Params, tasks: int) -> Params:
+    """Give each of K tasks the same params: views `[K, ...]` whose gradients add up in the original."""
+    return {name: value.expand(tasks, *value.shape) for name, value in params.items()}
+
+
+def detach(params: Params) -> Params:
+    """Return the params cut from their graph."""
+    return {name: value.detach() for name, value in params.items()}
+
+
+def grad(loss: Tensor, inputs: Sequence[Tensor], *, create_graph: bool = False) -> tuple[Tensor, ...]:
+    """Return the gradients of a scalar, zeros where it does not depend on an input."""
+    return torch.autograd.grad(loss, inputs, create_graph=create_graph, allow_unused=True, materialize_grads=True)
+
+
+def forward_derivative(outputs: Sequence[Tensor], inputs: Sequence[Tensor]):
+    """Build v -> Jv, the derivative of `outputs` with respect to `inputs`, from two reverse passes.
+
+    The derivative of u -> J'u along v is Jv; the graph of J'u is built once and used for every v.
+    Outputs must keep their graph.
+
+    Returns:
+        A function from vectors shaped as `inputs` to vectors shaped as `outputs`.
+    """
+    dummies = [torch.zeros_like(out, requires_grad=True) for out in outputs]
+    pulled = torch.autograd.grad(
+        outputs, inputs, dummies, create_graph=True, allow_unused=True, materialize_grads=True
+    )
+
+    def product(vectors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(
+            pulled, dummies, vectors, retain_graph=True, allow_unused=True, materialize_grads=True
+        )
+
+    return product

@@ -1,0 +1,1 @@
+"""Reinforcement learning: environments, policies, the sampler and its episodes, advantages, losses."""

@@ -1,0 +1,68 @@
+"""Episodes of K tasks, padded to the longest and masked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """E episodes of up to T steps in each of K tasks.
+
+    Steps after an episode's end are zero and masked; they count nowhere.
+    """
+
+    obs: Tensor
+    """Observations before each action, `[K, E, T, o]`."""
+    act: Tensor
+    """Actions in the policy's units, `[K, E, T, a]`, or `[K, E, T]` if discrete."""
+    rew: Tensor
+    """Rewards, `[K, E, T]`."""
+    mask: Tensor
+    """1 where a step was taken, 0 after the end, `[K, E, T]`."""
+    adv: Tensor
+    """Advantages, `[K, E, T]`."""
+    unstable: int = 0
+    """Simulations that diverged."""
+
+    @cached_property
+    def returns(self) -> Tensor:
+        """Undiscounted return of each episode, `[K, E]`."""
+        return (self.rew * self.mask).sum(-1)
+
+    @property
+    def lengths(self) -> Tensor:
+        """Steps of each episode, `[K, E]`."""
+        return self.mask.sum(-1)
+
+    @property
+    def steps(self) -> int:
+        """Environment steps taken."""
+        return int(self.mask.sum(dtype=torch.float64))
+
+    def __len__(self) -> int:
+        """Return the number of tasks K."""
+        return len(self.mask)
+
+    @cached_property
+    def weight(self) -> Tensor:
+        """Weights `[K, E T]` that turn a sum over steps into each task's mean."""
+        mask = self.mask.flatten(1)
+        return mask / mask.sum(-1, keepdim=True)
+
+    def every(self, stride: int) -> Episodes:
+        """Return every stride-th step of each task, as one long episode with rewards left as they are."""
+        if stride == 1:
+            return self
+        return replace(self, **{name: getattr(self, name).flatten(1, 2)[:, None, ::stride] for name in _STEPPED})
+
+    def to(self, device: torch.device | str) -> Episodes:
+        """Return the episodes on a device."""
+        return replace(self, **{name: getattr(self, name).to(device) for name in _STEPPED})
+
+
+_STEPPED = ("obs", "act", "rew", "mask", "adv")

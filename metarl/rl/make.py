@@ -1,0 +1,148 @@
+"""From an id or a factory to a vector environment with tasks; the only place that knows `metarl_envs`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import Any, Literal, cast
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from numpy.typing import NDArray
+
+EnvSource = str | Callable[[], gymnasium.Env]
+"""A Gymnasium id, or a function that returns one environment with the task methods."""
+
+TASK_METHODS = ("task_space", "sample_tasks", "set_task")
+
+
+def make_vec(
+    source: EnvSource,
+    num_envs: int,
+    *,
+    horizon: int | None = None,
+    vectorization: Literal["sync", "async"] = "sync",
+    **options: Any,
+) -> VectorEnv:
+    """Make a vector environment with `task_space`, `sample_tasks`, `set_tasks` and `max_episode_steps`.
+
+    Ids of the namespace `metarl/` have a vector environment of their own; any other Gymnasium
+    environment with the task methods runs, more slowly, in Gymnasium's Sync- or AsyncVectorEnv.
+
+    Args:
+        source: A Gymnasium id, or a function that returns one environment.
+        num_envs: Number of rows.
+        horizon: Longest episode, in steps; by default the id's own.
+        vectorization: For environments without a vector environment of their own: one process or many.
+        **options: Keyword arguments of the environment (only with an id).
+
+    Raises:
+        ValueError: If the id is unknown, the environment lacks a task method or a time limit, or an
+            option is unknown to it.
+    """
+    spec = find_spec(source) if isinstance(source, str) else None
+    if spec is not None and spec.vector_entry_point is not None:
+        limit = {} if horizon is None else {"max_episode_steps": horizon}
+        disabled = {"autoreset_mode": AutoresetMode.DISABLED}
+        env = _call(spec.id, gymnasium.make_vec, spec, num_envs=num_envs, **limit, **disabled, **options)
+        if not hasattr(env.unwrapped, "set_tasks"):
+            raise ValueError(f"environment {spec.id!r} lacks set_tasks, which gives each row its task")
+        return env
+    return _vectorise(lambda: TaskSlot(_make_single(source, horizon, options)), num_envs, vectorization)
+
+
+def find_spec(env_id: str) -> gymnasium.envs.registration.EnvSpec:
+    """Return the registered spec of an id.
+
+    Raises:
+        ValueError: If no such id is registered; names the nearest.
+    """
+    if env_id.startswith("metarl/"):
+        import metarl_envs  # noqa: F401 - registers the ids
+    try:
+        return gymnasium.spec(env_id)
+    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+        import metarl_envs  # noqa: F401
+
+        near = difflib.get_close_matches(env_id, gymnasium.registry, n=1, cutoff=0.5)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown environment {env_id!r}{hint} 'metarl envs' lists all of ours") from error
+
+
+def _call(name: str, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a constructor; an option that it does not know is the user's error."""
+    try:
+        return make(*args, **kwargs)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise ValueError(f"environment {name!r}: {str(error).split(') ')[-1]}") from error
+
+
+def _make_single(source: EnvSource, horizon: int | None, options: dict[str, Any]) -> gymnasium.Env:
+    if isinstance(source, str):
+        limit = {} if horizon is None else {"max_episode_steps": horizon}
+        env = _call(source, gymnasium.make, source, **limit, **options)
+    else:
+        env = source()
+        if horizon is not None:
+            env = gymnasium.wrappers.TimeLimit(env, horizon)
+    missing = [name for name in TASK_METHODS if not env.has_wrapper_attr(name)]
+    if missing:
+        raise ValueError(
+            f"environment {source!r} lacks {', '.join(missing)}; a task distribution needs {', '.join(TASK_METHODS)}"
+        )
+    return env
+
+
+def _vectorise(
+    make: Callable[[], gymnasium.Env], num_envs: int, vectorization: Literal["sync", "async"]
+) -> VectorEnv:
+    prototype = make()
+    limit = prototype.get_wrapper_attr("_max_episode_steps") if prototype.has_wrapper_attr("_max_episode_steps") else None
+    if limit is None:
+        raise ValueError(f"environment {prototype.unwrapped} has no time limit; give a horizon")
+    kind = AsyncVectorEnv if vectorization == "async" else SyncVectorEnv
+    vector = kind([make] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+    return _TaskVector(vector, prototype, int(limit))
+
+
+class TaskSlot(gymnasium.Wrapper):
+    """Gives one environment an attribute `current_task`, through which a vector environment reaches `set_task`."""
+
+    @property
+    def current_task(self) -> NDArray[np.float64] | None:
+        """The task last set."""
+        return self.__dict__.get("_current_task")
+
+    @current_task.setter
+    def current_task(self, task: NDArray[np.float64]) -> None:
+        self.env.get_wrapper_attr("set_task")(task)
+        self.__dict__["_current_task"] = task
+
+
+class _TaskVector(gymnasium.vector.VectorWrapper):
+    """Gymnasium's Sync- or AsyncVectorEnv with the task methods."""
+
+    def __init__(self, env: VectorEnv, prototype: gymnasium.Env, horizon: int) -> None:
+        super().__init__(env)
+        self.prototype = prototype
+        self.max_episode_steps = horizon
+        self.task_space = prototype.get_wrapper_attr("task_space")
+
+    def sample_tasks(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Draw n tasks, `[n, d]`."""
+        tasks = np.asarray(self.prototype.get_wrapper_attr("sample_tasks")(n, rng), dtype=np.float64)
+        if tasks.ndim != 2 or len(tasks) != n:
+            raise ValueError(f"sample_tasks({n}, rng) must return an array [{n}, d], got shape {tasks.shape}")
+        return tasks
+
+    def set_tasks(self, tasks: NDArray[np.float64]) -> None:
+        """Give row i the task `tasks[i]`."""
+        cast(Any, self.env).set_attr("current_task", list(tasks))
+
+    def close(self, **kwargs: Any) -> None:
+        """Close all environments, the prototype too."""
+        self.prototype.close()
+        super().close(**kwargs)

@@ -1,0 +1,137 @@
+"""K tasks x E episodes in lock-step: one batched forward pass and one vector step a time step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metarl.core.params import Params
+from metarl.rl.episodes import Episodes
+from metarl.rl.policies import Policy, distribution
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Plays episodes of several tasks in a vector environment with `tasks * episodes` rows, task by task."""
+
+    env: Any
+    """A `VectorEnv` with `set_tasks`, as `make_vec` returns it."""
+    policy: Policy
+    tasks: int
+    """Number of tasks K."""
+    episodes: int
+    """Episodes E in each task."""
+    horizon: int
+    """Longest episode T, in steps."""
+
+    def sample(self, params: Params, tasks: NDArray[np.float64], seeds: list[np.random.SeedSequence]) -> Episodes:
+        """Play one batch of episodes.
+
+        All randomness of task k, environment and policy, comes from `seeds[k]`, so a task's episodes
+        do not depend on which other tasks are played beside it.
+
+        Args:
+            params: Policy params stacked over tasks, `[K, ...]`.
+            tasks: The tasks, `[K, d]`.
+            seeds: One seed sequence a task.
+
+        Returns:
+            Episodes `[K, E, T, ...]`, advantages still zero.
+
+        Raises:
+            FloatingPointError: If an observation, action or reward is not finite; names task and step.
+        """
+        with torch.no_grad(), one_thread():
+            return self._sample(params, tasks, seeds)
+
+    def _sample(self, params: Params, tasks: NDArray[np.float64], seeds: list[np.random.SeedSequence]) -> Episodes:
+        k, e, t_max, env = self.tasks, self.episodes, self.horizon, self.env
+        noise, env_seeds = self._draw(seeds)
+        params = {name: value.contiguous() for name, value in params.items()}
+        env.set_tasks(np.repeat(tasks, e, axis=0))
+        observation, _ = env.reset(seed=env_seeds)
+        obs = torch.zeros(t_max, k, e, int(np.prod(env.single_observation_space.shape)))
+        act: list[torch.Tensor] = []
+        rew = np.zeros((t_max, k * e))
+        alive = np.ones(k * e, np.bool_)
+        mask = np.zeros((t_max, k * e), np.bool_)
+        unstable = 0
+        t = 0
+        while t < t_max and alive.any():
+            obs[t].view(k * e, -1).copy_(torch.from_numpy(np.asarray(observation).reshape(k * e, -1)))
+            action = distribution(self.policy, params, obs[t]).sample(noise[t])
+            self._check(action, obs[t], tasks, t)
+            act.append(action)
+            observation, reward, terminated, truncated, infos = env.step(self.policy.env_action(action))
+            rew[t] = reward
+            mask[t] = alive
+            if "unstable" in infos:
+                unstable += int((infos["unstable"] & alive).sum())
+            alive &= ~(terminated | truncated)
+            t += 1
+        self._check_rewards(rew, mask, tasks)
+        return Episodes(
+            obs=_by_task(obs[:t] * _column(mask[:t], k, e)[..., None]),
+            act=_by_task(torch.stack(act) * _like(mask[:t], k, e, act[0])),
+            rew=_by_task(torch.from_numpy(rew[:t] * mask[:t]).view(t, k, e).float()),
+            mask=_by_task(_column(mask[:t], k, e)),
+            adv=torch.zeros(k, e, t),
+            unstable=unstable,
+        )
+
+    def _draw(self, seeds: list[np.random.SeedSequence]) -> tuple[torch.Tensor, list[int]]:
+        """Draw the policy's noise of a whole phase `[T, K, E, ...]` and a seed for each row of the environment."""
+        noise, env_seeds = [], []
+        for seed in seeds:
+            rng = np.random.default_rng(seed)
+            env_seeds += rng.integers(2**31, size=self.episodes).tolist()
+            noise.append(self.policy.noise(rng, (self.horizon, self.episodes)))
+        return torch.from_numpy(np.stack(noise, axis=1)), env_seeds
+
+    def _check(self, action: torch.Tensor, obs: torch.Tensor, tasks: NDArray[np.float64], t: int) -> None:
+        finite = torch.isfinite(obs).all() if not action.is_floating_point() else torch.isfinite(action).all()
+        if finite:
+            return
+        bad = ~torch.isfinite(obs).all(-1)
+        what = "observation" if bad.any() else "action"
+        k = int((bad if bad.any() else ~torch.isfinite(action).all(-1)).nonzero()[0, 0])
+        raise FloatingPointError(f"{what} is not finite in task {k} ({tasks[k].tolist()}) at step {t}")
+
+    def _check_rewards(self, rew: NDArray[np.float64], mask: NDArray[np.bool_], tasks: NDArray[np.float64]) -> None:
+        bad = np.argwhere(~np.isfinite(rew) & mask)
+        if len(bad):
+            t, k = int(bad[0, 0]), int(bad[0, 1]) // self.episodes
+            raise FloatingPointError(f"reward is not finite in task {k} ({tasks[k].tolist()}) at step {t}")
+
+
+class one_thread:  # noqa: N801 - reads as a function
+    """Run torch on one thread: its OpenMP threads spin and would steal the cores from the physics pool."""
+
+    def __enter__(self) -> None:
+        """Remember the number of threads and set one."""
+        self.before = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    def __exit__(self, *exc: object) -> None:
+        """Restore the number of threads."""
+        torch.set_num_threads(self.before)
+
+
+def _column(mask: NDArray[np.bool_], k: int, e: int) -> torch.Tensor:
+    """Return the mask as floats, `[T, K, E]`."""
+    return torch.from_numpy(mask).view(-1, k, e).float()
+
+
+def _like(mask: NDArray[np.bool_], k: int, e: int, act: torch.Tensor) -> torch.Tensor:
+    """Return the mask in a shape and dtype that multiply actions of one step."""
+    column = torch.from_numpy(mask).view(-1, k, e).to(act.dtype)
+    return column[..., None] if act.dim() == 3 else column
+
+
+def _by_task(x: torch.Tensor) -> torch.Tensor:
+    """Turn `[T, K, E, ...]` into `[K, E, T, ...]`."""
+    return x.movedim(0, 2).contiguous()

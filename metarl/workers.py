@@ -1,0 +1,212 @@
+"""A worker owns a share of the tasks and their data, and answers with sums over its tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metarl.core import params as P
+from metarl.core.params import Params
+from metarl.learners import MAML
+from metarl.rl.advantages import with_advantages
+from metarl.rl.episodes import Episodes
+from metarl.rl.losses import PolicyGradient
+from metarl.rl.sampler import Sampler
+
+TRAINING, HELD_OUT = 0, 1
+"""Streams of random numbers that never meet."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """Plays tasks and adapts to them, one inner step after another."""
+
+    sampler: Sampler
+    problem: PolicyGradient
+    learner: MAML
+    discount: float
+    gae_lambda: float
+    device: str = "cpu"
+
+    def play(
+        self,
+        params: Params,
+        tasks: NDArray[np.float64],
+        seeds: Callable[[int], list[np.random.SeedSequence]],
+        scale: Callable[[int], float] = lambda step: 1.0,
+    ) -> Iterator[Episodes]:
+        """Yield the episodes played with the params, then after one gradient step, after two, and so on.
+
+        Args:
+            params: Meta-params, on the CPU.
+            tasks: The tasks, `[K, d]`.
+            seeds: From the phase to one seed sequence a task.
+            scale: From the inner step (0 the first) to a factor on the inner step size.
+        """
+        adapted = P.stack(params, len(tasks))
+        phase = 0
+        while True:
+            episodes = self.sampler.sample(adapted, tasks, seeds(phase))
+            episodes = with_advantages(episodes, self.discount, self.gae_lambda).to(self.device)
+            yield episodes
+            moved = {name: value.to(self.device) for name, value in adapted.items()}
+            moved = self.learner.inner_step(self.problem.loss, moved, episodes, scale(phase))
+            adapted = {name: value.cpu() for name, value in moved.items()}
+            phase += 1
+
+
+def task_seeds(seed: int, stream: int, iteration: int, tasks: Sequence[int]) -> Callable[[int], list[Any]]:
+    """Return, from the phase, one seed sequence for each task index: every episode's only source of randomness."""
+    return lambda phase: [np.random.SeedSequence([seed, stream, iteration, phase, task]) for task in tasks]
+
+
+class Worker:
+    """Collects the data of its share of the tasks and differentiates the learner's objective on them.
+
+    Params and gradients travel as flat vectors `[P]`; losses, gradients and products are sums over
+    the worker's tasks divided by the number of tasks of all workers.
+
+    Args:
+        player: Plays and adapts.
+        like: Params that give names and shapes to flat vectors.
+        seed: The run's seed.
+        tasks: Number of tasks of all workers.
+        share: Indices of this worker's tasks.
+    """
+
+    def __init__(self, player: Player, like: Params, seed: int, tasks: int, share: Sequence[int]) -> None:
+        self.player, self.like, self.seed, self.tasks, self.share = player, like, seed, tasks, list(share)
+        self.learner, self.problem = player.learner, player.problem
+        self.support: list[Episodes] = []
+        self.query: Episodes
+        self._old: Any = None
+        self._curvature: Callable[[Tensor], Tensor] | None = None
+
+    def collect(self, params: Tensor, iteration: int) -> dict[str, Any]:
+        """Sample this iteration's tasks, play support and query episodes, and keep them.
+
+        Returns:
+            `returns`, a list with an array `[tasks, episodes]` for each number of inner steps, and
+            `lengths`, `steps` and `unstable` simulations.
+        """
+        rng = np.random.default_rng(np.random.SeedSequence([self.seed, TRAINING, iteration]))
+        tasks = self.player.sampler.env.sample_tasks(self.tasks, rng)[self.share]
+        seeds = task_seeds(self.seed, TRAINING, iteration, self.share)
+        played = self.player.play(P.unflatten(params, self.like), tasks, seeds)
+        *self.support, self.query = islice(played, self.learner.inner_steps + 1)
+        self._old = self._curvature = None
+        phases = [*self.support, self.query]
+        return {
+            "returns": [phase.returns.cpu().numpy() for phase in phases],
+            "lengths": phases[0].lengths.cpu().numpy(),
+            "steps": sum(phase.steps for phase in phases),
+            "unstable": sum(phase.unstable for phase in phases),
+        }
+
+    def _adapted(self, params: Params, support: list[Episodes]) -> Params:
+        return self.learner.adapt(self.problem.loss, params, support)
+
+    def loss_and_gradient(self, params: Tensor) -> tuple[float, Tensor]:
+        """Return the surrogate loss of the adapted policies on the query episodes and its gradient `[P]`."""
+        vector = params.to(self.player.device).requires_grad_()
+        adapted = self._adapted(P.unflatten(vector, self.like), self.support)
+        new = self.problem.outputs(adapted, self.query)
+        if self._old is None:
+            self._old = _detached(new)
+        loss = self.problem.surrogate(new, self._old, self.query).sum() / self.tasks
+        (gradient,) = P.grad(loss, [vector])
+        self._at, self._curvature = params, None
+        return float(loss), gradient.cpu()
+
+    def loss_and_kl(self, params: Tensor) -> tuple[float, float]:
+        """Return the surrogate loss and the KL divergence from the policies that played, at other params."""
+        # the inner step needs gradients, the outcome does not
+        adapted = P.unflatten(params.to(self.player.device), self.like)
+        adapted = P.stack(adapted, len(self.query))
+        for support in self.support:
+            adapted = self.learner.inner_step(self.problem.loss, adapted, support)
+        with torch.no_grad():
+            new = self.problem.outputs(adapted, self.query)
+            loss = self.problem.surrogate(new, self._old, self.query).sum() / self.tasks
+            kl = self.problem.kl(self._old, new, self.query).sum() / self.tasks
+        return float(loss), float(kl)
+
+    def fisher_product(self, vector: Tensor, stride: int) -> Tensor:
+        """Return J'FJ times a vector `[P]`: F the Fisher matrices on the query states, J through adaptation.
+
+        At the params of the last `loss_and_gradient` the adapted policies are those that played, so
+        the KL's gradient with respect to their outputs is zero and this is its exact Hessian (with
+        stride 1; else that of every stride-th sample).
+        """
+        if self._curvature is None:
+            self._curvature = self._build_curvature(stride)
+        return self._curvature(vector.to(self.player.device)).cpu()
+
+    def _build_curvature(self, stride: int) -> Callable[[Tensor], Tensor]:
+        point = self._at.to(self.player.device).requires_grad_()
+        support = [episodes.every(stride) for episodes in self.support]
+        query = self.query.every(stride)
+        adapted = self._adapted(P.unflatten(point, self.like), support)
+        if stride > 1:  # linearise at the policies that played, not at those of the thinner support
+            exact = self._played()
+            adapted = {name: value + (exact[name] - value).detach() for name, value in adapted.items()}
+        at = self.problem.outputs(adapted, query)
+        outputs = at.parameters
+        jacobian = P.forward_derivative(outputs, [point])
+        fixed = _detached(at)
+
+        def product(vector: Tensor) -> Tensor:
+            pushed = self.problem.fisher(fixed, jacobian([vector]), query)
+            (pulled,) = torch.autograd.grad(outputs, [point], pushed, retain_graph=True)
+            return pulled / self.tasks
+
+        return product
+
+    def _played(self) -> Params:
+        """Return the adapted params that played the query episodes."""
+        adapted = P.stack(P.unflatten(self._at.to(self.player.device), self.like), len(self.query))
+        for support in self.support:
+            adapted = self.learner.inner_step(self.problem.loss, adapted, support)
+        return adapted
+
+
+def _detached(distribution: Any) -> Any:
+    return replace(distribution, **{name: value.detach() for name, value in vars(distribution).items()})
+
+
+class Workers:
+    """Several workers as one: collects on all, and adds up their answers."""
+
+    def __init__(self, workers: Sequence[Worker]) -> None:
+        self.workers = list(workers)
+
+    def collect(self, params: Tensor, iteration: int) -> dict[str, Any]:
+        """Collect on every worker; arrays are joined along the tasks, counts added."""
+        parts = [worker.collect(params, iteration) for worker in self.workers]
+        return {
+            "returns": [np.concatenate(phase) for phase in zip(*(part["returns"] for part in parts), strict=True)],
+            "lengths": np.concatenate([part["lengths"] for part in parts]),
+            "steps": sum(part["steps"] for part in parts),
+            "unstable": sum(part["unstable"] for part in parts),
+        }
+
+    def loss_and_gradient(self, params: Tensor) -> tuple[float, Tensor]:
+        """Return the mean loss over all tasks and its gradient `[P]`."""
+        losses, gradients = zip(*(worker.loss_and_gradient(params) for worker in self.workers), strict=True)
+        return sum(losses), torch.stack(gradients).sum(0)
+
+    def fisher_product(self, vector: Tensor, stride: int) -> Tensor:
+        """Return the Fisher product of all tasks, `[P]`."""
+        return torch.stack([worker.fisher_product(vector, stride) for worker in self.workers]).sum(0)
+
+    def loss_and_kl(self, params: Tensor) -> tuple[float, float]:
+        """Return the mean loss and KL divergence over all tasks."""
+        losses, kls = zip(*(worker.loss_and_kl(params) for worker in self.workers), strict=True)
+        return sum(losses), sum(kls)
