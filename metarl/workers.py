@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -51,15 +51,32 @@ class Player:
             scale: From the inner step (0 the first) to a factor on the inner step size.
         """
         adapted = P.stack(params, len(tasks))
-        phase = 0
-        while True:
-            episodes = self.sampler.sample(adapted, tasks, seeds(phase))
-            episodes = with_advantages(episodes, self.discount, self.gae_lambda).to(self.device)
+        for phase in count():
+            episodes = self._episodes(adapted, tasks, seeds(phase))
             yield episodes
-            moved = {name: value.to(self.device) for name, value in adapted.items()}
-            moved = self.learner.inner_step(self.problem.loss, moved, episodes, scale(phase))
-            adapted = {name: value.cpu() for name, value in moved.items()}
-            phase += 1
+            adapted = self._step(adapted, episodes, scale(phase))
+
+    def adapted(
+        self,
+        params: Params,
+        tasks: NDArray[np.float64],
+        seeds: Callable[[int], list[np.random.SeedSequence]],
+        steps: int,
+    ) -> Params:
+        """Return the params after this many inner steps, `[K, ...]` on the CPU."""
+        adapted = P.stack(params, len(tasks))
+        for phase in range(steps):
+            adapted = self._step(adapted, self._episodes(adapted, tasks, seeds(phase)), 1.0)
+        return adapted
+
+    def _episodes(self, adapted: Params, tasks: NDArray[np.float64], seeds: list[np.random.SeedSequence]) -> Episodes:
+        episodes = self.sampler.sample(adapted, tasks, seeds)
+        return with_advantages(episodes, self.discount, self.gae_lambda).to(self.device)
+
+    def _step(self, adapted: Params, episodes: Episodes, scale: float) -> Params:
+        moved = {name: value.to(self.device) for name, value in adapted.items()}
+        moved = self.learner.inner_step(self.problem.loss, moved, episodes, scale)
+        return {name: value.cpu() for name, value in moved.items()}
 
 
 def task_seeds(seed: int, stream: int, iteration: int, tasks: Sequence[int]) -> Callable[[int], list[Any]]:
@@ -110,12 +127,16 @@ class Worker:
             "unstable": sum(phase.unstable for phase in phases),
         }
 
+    def _leaf(self, params: Tensor) -> Tensor:
+        """Return a copy on the device to differentiate with respect to."""
+        return params.detach().to(self.player.device, copy=True).requires_grad_()
+
     def _adapted(self, params: Params, support: list[Episodes]) -> Params:
         return self.learner.adapt(self.problem.loss, params, support)
 
     def loss_and_gradient(self, params: Tensor) -> tuple[float, Tensor]:
         """Return the surrogate loss of the adapted policies on the query episodes and its gradient `[P]`."""
-        vector = params.to(self.player.device).requires_grad_()
+        vector = self._leaf(params)
         adapted = self._adapted(P.unflatten(vector, self.like), self.support)
         new = self.problem.outputs(adapted, self.query)
         if self._old is None:
@@ -123,7 +144,7 @@ class Worker:
         loss = self.problem.surrogate(new, self._old, self.query).sum() / self.tasks
         (gradient,) = P.grad(loss, [vector])
         self._at, self._curvature = params, None
-        return float(loss), gradient.cpu()
+        return float(loss.detach()), gradient.cpu()
 
     def loss_and_kl(self, params: Tensor) -> tuple[float, float]:
         """Return the surrogate loss and the KL divergence from the policies that played, at other params."""
@@ -150,7 +171,7 @@ class Worker:
         return self._curvature(vector.to(self.player.device)).cpu()
 
     def _build_curvature(self, stride: int) -> Callable[[Tensor], Tensor]:
-        point = self._at.to(self.player.device).requires_grad_()
+        point = self._leaf(self._at)
         support = [episodes.every(stride) for episodes in self.support]
         query = self.query.every(stride)
         adapted = self._adapted(P.unflatten(point, self.like), support)

@@ -1,5 +1,6 @@
 """MuJoCo families: a single environment on `mj_step`, and N simulations on `mujoco.batch.Batch`."""
 
+# pyright: reportAttributeAccessIssue=false  (the compiled mujoco module has no stubs)
 from __future__ import annotations
 
 import os

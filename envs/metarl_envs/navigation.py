@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from metarl_envs.array_envs import ArrayFamily, ArrayTaskEnv, ArrayTaskVectorEnv
 from metarl_envs.family import Array
@@ -55,9 +56,9 @@ class PointNavigation(ArrayFamily):
         x, y = (next_state - task).T
         return {"reward_distance": -np.sqrt(x * x + y * y)}
 
-    def terminated(self, next_state: Array, task: Array) -> np.ndarray:
+    def terminated(self, next_state: Array, task: Array) -> NDArray[np.bool_]:
         """Return where both coordinates are within 0.01 of the goal."""
-        return (np.abs(next_state - task) < GOAL_BOX).all(axis=-1)
+        return np.all(np.abs(next_state - task) < GOAL_BOX, axis=-1)
 
 
 class PointNavigationEnv(ArrayTaskEnv):

@@ -103,7 +103,7 @@ class TaskVectorEnv(VectorEnv):
             raise ValueError(f"expected {self.num_envs} seeds, one for each simulation; got {len(seeds)}")
         rows = np.arange(self.num_envs) if mask is None else np.flatnonzero(mask)
         if seeds is not None:
-            for i in rows:
+            for i in rows.tolist():
                 if seeds[i] is not None:
                     self._seeds[i], self._rngs[i] = seeds[i], None
         if not self._state.shape[1]:  # the first reset tells how long a state is

@@ -9,6 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from metarl.errors import UserError
+
 
 class TrustRegionProblem(Protocol):
     """What a trust-region step asks of the data."""
@@ -73,11 +75,11 @@ class TRPO:
         """Check the ranges."""
         for name in ("max_kl", "cg_iterations", "fisher_stride", "line_search_steps"):
             if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
+                raise UserError(f"{name} must be positive and finite, got {getattr(self, name)}")
         if not 0 <= self.cg_damping < float("inf"):
-            raise ValueError(f"cg_damping must be 0 or more and finite, got {self.cg_damping}")
+            raise UserError(f"cg_damping must be 0 or more and finite, got {self.cg_damping}")
         if not 0 < self.backtrack < 1:
-            raise ValueError(f"backtrack must lie between 0 and 1, got {self.backtrack}")
+            raise UserError(f"backtrack must lie between 0 and 1, got {self.backtrack}")
 
     def step(self, problem: TrustRegionProblem, params: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Return the params `[P]` after one step, and what happened.

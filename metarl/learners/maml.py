@@ -12,6 +12,7 @@ from torch import Tensor
 from metarl.core.adapt import adapt
 from metarl.core.params import Params, stack
 from metarl.core.trpo import TRPO
+from metarl.errors import UserError
 
 Data = TypeVar("Data", bound=Sized)
 
@@ -32,9 +33,9 @@ class MAML:
     def __post_init__(self) -> None:
         """Check the ranges."""
         if not (math.isfinite(self.inner_lr) and self.inner_lr > 0):
-            raise ValueError(f"inner_lr must be positive and finite, got {self.inner_lr}")
+            raise UserError(f"inner_lr must be positive and finite, got {self.inner_lr}")
         if self.inner_steps < 1:
-            raise ValueError(f"inner_steps must be at least 1, got {self.inner_steps}")
+            raise UserError(f"inner_steps must be at least 1, got {self.inner_steps}")
 
     def adapt(self, loss: Callable[[Params, Data], Tensor], params: Params, support: Sequence[Data]) -> Params:
         """Return each task's adapted params `[K, ...]`, differentiable with respect to the meta-params.

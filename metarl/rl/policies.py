@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metarl.core.params import Params
+from metarl.errors import UserError
 
 
 class Distribution(Protocol):
@@ -227,19 +228,17 @@ def make_policy(
     """Build the policy that fits the spaces; its weights depend on the seed alone.
 
     Raises:
-        ValueError: If observations are not a `Box` or actions neither `Box` nor `Discrete`.
+        UserError: If observations are not a `Box` or actions neither `Box` nor `Discrete`.
     """
     if not isinstance(observation_space, spaces.Box):
-        raise ValueError(f"observations must be a Box, got {observation_space}")
+        raise UserError(f"observations must be a Box, got {observation_space}")
     generator = torch.Generator().manual_seed(seed)
     obs_size = int(np.prod(observation_space.shape))
     if isinstance(action_space, spaces.Discrete):
         return CategoricalMLP(action_space, obs_size, hidden, generator)
     if isinstance(action_space, spaces.Box):
-        return GaussianMLP(
-            action_space, obs_size, hidden, generator, init_std=init_std, action_scale=action_scale
-        )
-    raise ValueError(f"actions must be a Box or Discrete, got {action_space}")
+        return GaussianMLP(action_space, obs_size, hidden, generator, init_std=init_std, action_scale=action_scale)
+    raise UserError(f"actions must be a Box or Discrete, got {action_space}")
 
 
 def distribution(policy: nn.Module, params: Params, obs: Tensor) -> Any:

@@ -108,7 +108,7 @@ class Sampler:
             raise FloatingPointError(f"reward is not finite in task {k} ({tasks[k].tolist()}) at step {t}")
 
 
-class one_thread:  # noqa: N801 - reads as a function
+class one_thread:
     """Run torch on one thread: its OpenMP threads spin and would steal the cores from the physics pool."""
 
     def __enter__(self) -> None:
