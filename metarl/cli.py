@@ -109,7 +109,7 @@ def _train(args: list[str]) -> int:
     command: Train = _parse(Train, rest, f"metarl train {name}", default=Train(config))
     if command.resume and command.log_dir is None:
         raise UserError("--resume needs --log-dir, the run directory to go on with")
-    if command.resume:  # options not given are the run's
+    if command.resume and command.log_dir is not None:  # options not given are the run's
         old = RunDirectory(command.log_dir).config()
         if old.env != config.env:
             raise UserError(f"{command.log_dir} holds a run of {old.env}, not of {config.env}")
@@ -122,15 +122,14 @@ def _train(args: list[str]) -> int:
         raise UserError(f"{log_dir} already holds a run; go on with it by --resume or choose another --log-dir")
     trainer = Trainer(command.config)
     try:
-        if command.resume:
+        if command.resume and command.log_dir is not None:
             for note in resume(trainer, directory):
                 console.print(f"metarl: {note}")
         else:
             directory.create(command.config)
-        console.print(
-            f"{name}: {trainer.config.env}, {trainer.config.iterations} meta-iterations, writing to {log_dir}"
-        )
-        curve = train(trainer, trainer.config.iterations, directory, Terminal(trainer.config.iterations, name))
+        total = trainer.config.iterations
+        console.print(f"{name}: {trainer.config.env}, {total} meta-iterations, writing to {log_dir}")
+        curve = train(trainer, total, directory, Terminal(total, name))
         _show(console, curve or trainer.evaluate(), trainer.config.later_lr)
     finally:
         trainer.close()
@@ -193,9 +192,8 @@ def _envs(args: list[str]) -> int:
 def _show(console: Console, curve: AdaptationCurve, later_lr: float) -> None:
     """Print an adaptation curve."""
     low, high = curve.interval
-    table = Table(
-        "gradient steps", "return", "95 % interval", title=f"{curve.env}\n{len(curve.per_task)} held-out tasks"
-    )
+    title = f"{curve.env}\n{len(curve.per_task)} held-out tasks"
+    table = Table("gradient steps", "return", "95 % interval", title=title)
     for step, mean, a, b in zip(curve.steps, curve.mean, low, high, strict=True):
         table.add_row(str(step), f"{mean:.1f}", f"{a:.1f} to {b:.1f}")
     console.print(table)
@@ -215,9 +213,8 @@ def _parse(kind: type[Any], args: list[str], prog: str, default: Any = tyro.MISS
         if not stop.code:
             raise
         words = " ".join(re.sub(r"[│╭╮╰╯─]", " ", said.getvalue()).split())
-        said_of = re.sub(
-            r"^(Parsing|Value) error (Error parsing )?|( Argument helptext:| For full helptext).*$", "", words
-        )
+        padding = r"^(Parsing|Value) error (Error parsing )?|( Argument helptext:| For full helptext).*$"
+        said_of = re.sub(padding, "", words)
         raise UserError(said_of or "bad arguments") from stop
     if unknown:
         flag = unknown[0]

@@ -117,11 +117,9 @@ def _make_single(source: EnvSource, horizon: int | None, options: dict[str, Any]
 
 def _vectorise(make: Callable[[], gymnasium.Env], num_envs: int, vectorization: Literal["sync", "async"]) -> VectorEnv:
     prototype = make()
-    limit = (
-        prototype.get_wrapper_attr("_max_episode_steps") if prototype.has_wrapper_attr("_max_episode_steps") else None
-    )
-    if limit is None:
+    if not prototype.has_wrapper_attr("_max_episode_steps"):
         raise UserError(f"environment {prototype.unwrapped} has no time limit; give a horizon")
+    limit = prototype.get_wrapper_attr("_max_episode_steps")
     kind = AsyncVectorEnv if vectorization == "async" else SyncVectorEnv
     vector = kind([make] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
     return _TaskVector(vector, prototype, int(limit))
