@@ -1,6 +1,7 @@
 """MuJoCo families: a single environment on `mj_step`, and N simulations on `mujoco.batch.Batch`."""
 
-# pyright: reportAttributeAccessIssue=false  (the compiled mujoco module has no stubs)
+# the compiled mujoco module has no stubs:
+# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
 import os
