@@ -30,18 +30,26 @@ class PolicyGradient:
     def loss(self, params: Params, episodes: Episodes) -> Tensor:
         """Return each task's inner loss `[K]`, whose gradient is the policy gradient.
 
-        The likelihood-ratio form exp(logp - logp.detach()) has the right second derivative too; the
-        log-likelihood form, the original's, loses a term of it (Rothfuss et al. 2019, section 4).
+        The likelihood-ratio form π(a) / π_played(a) has the right second derivative too, and stays
+        right at params other than those that played; the log-likelihood form, the original's, loses
+        a term of the second derivative (Rothfuss et al. 2019, section 4).
         """
         logp = self.outputs(params, episodes).log_prob(episodes.act.flatten(1, 2))
-        score = torch.exp(logp - logp.detach()) if self.inner_loss == "likelihood-ratio" else logp
+        if self.inner_loss == "likelihood-ratio":
+            score = self._ratio(logp, episodes.logp.flatten(1), episodes)
+        else:
+            score = logp
         return -(score * episodes.adv.flatten(1) * episodes.weight).sum(-1)
 
     def surrogate(self, new: Distribution, old: Distribution, episodes: Episodes) -> Tensor:
         """Return each task's importance-weighted surrogate loss, `[K]` (Schulman et al. 2015, equation 14)."""
         act = episodes.act.flatten(1, 2)
-        ratio = torch.exp(new.log_prob(act) - old.log_prob(act))
+        ratio = self._ratio(new.log_prob(act), old.log_prob(act), episodes)
         return -(ratio * episodes.adv.flatten(1) * episodes.weight).sum(-1)
+
+    def _ratio(self, new: Tensor, old: Tensor, episodes: Episodes) -> Tensor:
+        """Return exp(new - old), `[K, E T]`, and 1 after an episode's end, where it might overflow."""
+        return torch.exp((new - old) * episodes.mask.flatten(1))
 
     def kl(self, old: Distribution, new: Distribution, episodes: Episodes) -> Tensor:
         """Return each task's mean KL(old, new) over the steps taken, `[K]`."""
