@@ -134,7 +134,7 @@ def mlp(sizes: Sequence[int], generator: torch.Generator) -> nn.Sequential:
     """Build a tanh network: Xavier-uniform weights, zero biases, drawn from the generator."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
-        layer = Linear(n_in, n_out)
+        layer = nn.utils.skip_init(Linear, n_in, n_out)  # no draw from the global generator
         nn.init.xavier_uniform_(layer.weight, generator=generator)
         nn.init.zeros_(layer.bias)
         layers += [layer, nn.Tanh()]
