@@ -194,10 +194,10 @@ def test_an_error_keeps_the_last_good_params(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_run_after_the_iteration_with_a_checkpoint(tmp_path, number, status):
+    options = "--iterations 100000 --eval-every 100000 --checkpoint-every 100000 --tasks 4 --episodes 4".split()
+    command = [sys.executable, "-c", "from metarl.cli import run; run()", "train", "point-navigation", *options]
     run = subprocess.Popen(
-        [sys.executable, "-c", "from metarl.cli import run; run()", "train", "point-navigation"]
-        + "--iterations 100000 --eval-every 100000 --checkpoint-every 100000 --tasks 4 --episodes 4".split()
-        + ["--log-dir", str(tmp_path / "run")],
+        [*command, "--log-dir", str(tmp_path / "run")],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     while "iteration 3/" not in run.stdout.readline():
@@ -234,7 +234,7 @@ def _points(path, everything=False):
     accumulator = EventAccumulator(str(path))
     accumulator.Reload()
     names = [
-        name for name in accumulator.Tags()["scalars"] if everything or "seconds" not in name and "fps" not in name
+        name for name in accumulator.Tags()["scalars"] if everything or ("seconds" not in name and "fps" not in name)
     ]
     return {name: [(e.step, e.value) for e in accumulator.Scalars(name)] for name in names}
 
