@@ -63,6 +63,11 @@ def interrupted_at(iteration: int, directory: RunDirectory) -> Trainer:
     return trainer
 
 
+def wait_for_the_next_second() -> None:
+    """TensorBoard orders event files by the second in their names, as a resumed run's differ."""
+    time.sleep(1.01 - time.time() % 1)
+
+
 def assert_same(a: Trainer, b: Trainer) -> None:
     assert all(torch.equal(a.params[name], b.params[name]) for name in a.params)
     assert (a.iteration, a.env_steps, a.best_return) == (b.iteration, b.env_steps, b.best_return)
@@ -82,6 +87,7 @@ def test_a_resumed_run_continues_to_the_bit_without_overlap(tmp_path, cut):
     whole = trained(TINY, 6, RunDirectory(tmp_path / "whole"))
     directory = RunDirectory(tmp_path / "cut")
     interrupted_at(cut, directory)
+    wait_for_the_next_second()
     trainer = Trainer(TINY)
     assert resume(trainer, directory) == []
     assert trainer.iteration == cut
@@ -102,6 +108,7 @@ def test_points_logged_after_the_last_checkpoint_are_dropped_on_resume(tmp_path)
     directory = RunDirectory(tmp_path / "cut")
     trained(TINY, 4, directory)
     directory.checkpoints()[-1].unlink()  # as if the run had been killed before it was written
+    wait_for_the_next_second()
     trainer = Trainer(TINY)
     resume(trainer, directory)
     assert trainer.iteration == 2
