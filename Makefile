@@ -27,6 +27,7 @@ test-slow: install
 	$(BIN)/pytest -m slow
 
 bench: install
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/sampling.py --json benchmarks/results/sampling.json
 	$(BIN)/python benchmarks/meta_update.py --json benchmarks/results/meta_update.json
 
