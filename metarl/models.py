@@ -262,8 +262,11 @@ def _configure(env: str, method: str, settings: dict[str, Any]) -> Config:
     chosen = settings.get("outer", learner.outer)
     chosen = dataclasses.replace(chosen, **{name: settings[name] for name in settings.keys() & outer})
     changes = {name: settings[name] for name in settings.keys() & inner} | {"outer": chosen}
+    learner = dataclasses.replace(learner, **changes)
+    if method_of(learner) != method:
+        raise UserError(f"the settings contradict {method}: together they are {method_of(learner)}")
     return Config(
         env=env,
-        learner=dataclasses.replace(learner, **changes),
+        learner=learner,
         **{name: settings[name] for name in settings.keys() & own},
     )
