@@ -20,13 +20,14 @@ lint: install
 	$(BIN)/lint-imports
 	$(BIN)/pyright
 
-test: install lint
+test: install
 	$(BIN)/pytest
 
 test-slow: install
 	$(BIN)/pytest -m slow
 
 bench: install
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/sampling.py --json benchmarks/results/sampling.json
 	$(BIN)/python benchmarks/meta_update.py --json benchmarks/results/meta_update.json
 

@@ -122,6 +122,10 @@ class Model:
         player = make_player(self.config, self.trainer.source, 1, episodes or self.config.episodes)
         tasks = np.asarray(task, dtype=np.float64).reshape(1, -1)
         try:
+            player.sampler.env.set_tasks(np.repeat(tasks, player.sampler.episodes, axis=0))  # refuses what is no task
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        try:
             adapted = player.adapted(self.trainer.params, tasks, task_seeds(seed, HELD_OUT, 1, [0]), steps)
         finally:
             player.sampler.env.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from metarl.errors import UserError, did_you_mean
 from metarl.learners import LEARNERS, MAML, OUTERS, AnyLearner, method_of
@@ -76,6 +76,8 @@ class Config:
         for name in ("init_std", "action_scale", "later_lr"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise UserError(f"{name} must be positive and finite, got {getattr(self, name)}")
+        if self.inner_loss not in get_args(InnerLoss):
+            raise UserError(f"inner_loss must be one of {', '.join(get_args(InnerLoss))}, got {self.inner_loss!r}")
         for name in ("discount", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")

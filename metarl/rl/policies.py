@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -134,7 +134,7 @@ def mlp(sizes: Sequence[int], generator: torch.Generator) -> nn.Sequential:
     """Build a tanh network: Xavier-uniform weights, zero biases, drawn from the generator."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
-        layer = nn.utils.skip_init(Linear, n_in, n_out)  # no draw from the global generator
+        layer = cast(Linear, nn.utils.skip_init(Linear, n_in, n_out))  # no draw from the global generator
         nn.init.xavier_uniform_(layer.weight, generator=generator)
         nn.init.zeros_(layer.bias)
         layers += [layer, nn.Tanh()]
