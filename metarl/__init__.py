@@ -2,12 +2,29 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from metarl.core.adam import PPO, Adam
 from metarl.core.trpo import TRPO
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
-from metarl.models import FOMAML, MAML, adaptation_curve, load
+from metarl.models import ANIL, EMAML, FOMAML, MAML, PPOMAML, MetaSGD, ProMP, Reptile, adaptation_curve, load
 
-__all__ = ["FOMAML", "MAML", "TRPO", "AdaptationCurve", "UserError", "adaptation_curve", "load"]
+__all__ = [
+    "ANIL",
+    "EMAML",
+    "FOMAML",
+    "MAML",
+    "PPO",
+    "PPOMAML",
+    "TRPO",
+    "Adam",
+    "AdaptationCurve",
+    "MetaSGD",
+    "ProMP",
+    "Reptile",
+    "UserError",
+    "adaptation_curve",
+    "load",
+]
 
 try:
     __version__ = version("metarl-toolkit")

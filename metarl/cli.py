@@ -9,7 +9,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -26,12 +26,13 @@ from metarl.experiment.logging import Terminal
 from metarl.experiment.presets import PRESETS, find_preset
 from metarl.experiment.run import Interrupted, RunDirectory, resume, train
 from metarl.experiment.training import Trainer
-from metarl.learners import LEARNERS
+from metarl.learners import LEARNERS, OUTERS, method_of
 from metarl.rl.make import registered, summary
 
 HELP = """usage: metarl COMMAND ...
 
-  metarl train PRESET [--iterations N] [--seed S] [--log-dir D] [--resume] ...   meta-train a policy
+  metarl train PRESET [--method NAME] [--iterations N] [--seed S] [--log-dir D] [--resume] ...
+                                                                                meta-train a policy
   metarl eval RUN [--steps 3] [--tasks 40] [--episodes 20] [--json FILE] ...     adaptation curve on held-out tasks
   metarl presets                                                                what can be trained
   metarl envs                                                                   the task distributions
@@ -115,6 +116,7 @@ def _train(args: list[str]) -> int:
             raise UserError(f"{command.log_dir} holds a run of {old.env}, not of {config.env}")
         default = Train(_with_method(old, args[1:])[0], command.log_dir)
         command = _parse(Train, rest, f"metarl train {name}", default=default)
+    _check_method(args[1:], command.config)
     log_dir = command.log_dir or Path("runs") / name / time.strftime("%Y%m%d-%H%M%S")
     console = Console(highlight=False, soft_wrap=True)
     directory = RunDirectory(log_dir)
@@ -138,17 +140,40 @@ def _train(args: list[str]) -> int:
 
 
 def _with_method(config: Config, args: list[str]) -> tuple[Config, list[str]]:
-    """Apply `--method NAME`, whose settings the other options then change."""
-    args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--method=") else [arg])]
-    if "--method" not in args:
-        return config, args
-    at = args.index("--method")
+    """Apply `--method NAME` and `--outer NAME`, whose settings the other options then change."""
+    method, args = _take(args, "--method", LEARNERS)
+    outer, args = _take(args, "--outer", OUTERS)
+    learner = config.learner
+    if method is not None:
+        learner = LEARNERS[method]
+        kept = {"inner_lr": getattr(config.learner, "inner_lr", None)}
+        if type(learner.outer) is type(config.learner.outer):
+            kept["outer"] = config.learner.outer
+        names = [f.name for f in dataclasses.fields(learner)]
+        learner = dataclasses.replace(learner, **{name: kept[name] for name in kept if name in names})
+    if outer is not None:
+        learner = dataclasses.replace(learner, outer=OUTERS[outer]())
+    return dataclasses.replace(config, learner=learner), args
+
+
+def _take(args: list[str], option: str, known: Mapping[str, Any]) -> tuple[str | None, list[str]]:
+    """Take an option and its value, one of the names known, out of the arguments."""
+    args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith(f"{option}=") else [arg])]
+    if option not in args:
+        return None, args
+    at = args.index(option)
     name = args[at + 1] if at + 1 < len(args) else ""
-    if name not in LEARNERS:
-        raise UserError(f"unknown method {name!r}{did_you_mean(name, LEARNERS)}; there are {', '.join(LEARNERS)}")
-    kept = {field: getattr(config.learner, field) for field in ("inner_lr", "inner_steps", "outer")}
-    learner = dataclasses.replace(LEARNERS[name], **kept)
-    return dataclasses.replace(config, learner=learner), args[:at] + args[at + 2 :]
+    if name not in known:
+        what = option.removeprefix("--")
+        raise UserError(f"unknown {what} {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
+    return name, args[:at] + args[at + 2 :]
+
+
+def _check_method(asked: list[str], config: Config) -> None:
+    """Refuse options that turn the method asked for into another one."""
+    method, _ = _take(asked, "--method", LEARNERS)
+    if method not in (None, method_of(config.learner)):
+        raise UserError(f"the options contradict --method {method}: together they are {method_of(config.learner)}")
 
 
 def _eval(args: list[str]) -> int:
@@ -229,7 +254,7 @@ def _fields(value: Any) -> list[str]:
     for f in dataclasses.fields(value):
         inner = None if isinstance(value, type) else getattr(value, f.name)
         names += _fields(inner) if dataclasses.is_dataclass(inner) else [f.name]
-    return [*names, "method"]
+    return [*names, "method", "outer"]
 
 
 def _no_more(args: list[str], command: str) -> None:

@@ -77,7 +77,7 @@ def evaluate(player: Player, params: Params, *, env: str, steps: int, seed: int,
     seeds = task_seeds(seed, HELD_OUT, 0, range(k))
     played = player.play(params, tasks, seeds, lambda step: 1.0 if step == 0 else later_lr)
     per_step, env_steps = [], 0
-    for episodes in islice(played, steps + 1):
+    for _, episodes in islice(played, steps + 1):
         per_step.append(episodes.returns.double().mean(1).cpu().numpy())
         env_steps += episodes.steps
     return AdaptationCurve(env=env, per_task=np.stack(per_step, axis=1), env_steps=env_steps)

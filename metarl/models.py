@@ -18,7 +18,7 @@ from metarl.experiment.config import Config
 from metarl.experiment.logging import Terminal
 from metarl.experiment.run import RunDirectory, restore, snapshot, train
 from metarl.experiment.training import Trainer, make_player
-from metarl.learners import LEARNERS
+from metarl.learners import LEARNERS, method_of
 from metarl.rl.make import EnvSource
 from metarl.rl.policies import Policy, distribution
 from metarl.workers import HELD_OUT, task_seeds
@@ -64,7 +64,7 @@ class Model:
         log_dir: Run directory (TensorBoard, CSV, checkpoints); None writes nothing.
         verbose: Whether to show progress on the terminal.
         **settings: Fields of `Config`, of the method and of its outer optimiser, by name: `tasks`,
-            `episodes`, `horizon`, `inner_lr`, `max_kl`, `seed`, ...; `outer` takes a `TRPO`.
+            `episodes`, `horizon`, `inner_lr`, `max_kl`, `seed`, ...; `outer` takes a `TRPO`, `PPO` or `Adam`.
 
     Raises:
         UserError: If a setting is unknown or out of range, or the environment is no task distribution.
@@ -93,7 +93,7 @@ class Model:
     @property
     def policy(self) -> AdaptedPolicy:
         """The policy before adaptation."""
-        return AdaptedPolicy(self.trainer.policy, self.trainer.params)
+        return AdaptedPolicy(self.trainer.policy, self.trainer.player.problem.own(self.trainer.params))
 
     def learn(self, iterations: int) -> Self:
         """Train for this many further meta-iterations.
@@ -153,7 +153,45 @@ class FOMAML(Model):
     method = "fomaml"
 
 
-METHODS: dict[str, type[Model]] = {kind.method: kind for kind in (MAML, FOMAML)}
+class ANIL(Model):
+    """Almost no inner loop: MAML of the head alone (Raghu et al. 2020)."""
+
+    method = "anil"
+
+
+class MetaSGD(Model):
+    """MAML with a learned step size per param (Li et al. 2017)."""
+
+    method = "meta-sgd"
+
+
+class Reptile(Model):
+    """Move towards the params that adapt to the tasks (Nichol et al. 2018)."""
+
+    method = "reptile"
+
+
+class ProMP(Model):
+    """Proximal meta-policy search (Rothfuss et al. 2019)."""
+
+    method = "promp"
+
+
+class PPOMAML(Model):
+    """MAML with a PPO meta-update."""
+
+    method = "ppo-maml"
+
+
+class EMAML(Model):
+    """MAML that credits the policies before adaptation with what is reached after it (Stadie et al. 2018)."""
+
+    method = "e-maml"
+
+
+METHODS: dict[str, type[Model]] = {
+    kind.method: kind for kind in (MAML, FOMAML, ANIL, MetaSGD, Reptile, ProMP, PPOMAML, EMAML)
+}
 """Every model class by its method's name."""
 
 
@@ -175,8 +213,8 @@ def load(path: str | Path, env: EnvSource | None = None) -> Model:
     else:
         saved = checkpoint.load(path if path.suffix else path.with_suffix(".safetensors"))
     config = Config.from_dict(saved.config)
-    method = "fomaml" if config.learner.first_order else "maml"
-    model = METHODS[method].__new__(METHODS[method])
+    kind = METHODS[method_of(config.learner)]
+    model = kind.__new__(kind)
     model._begin(config, config.env if env is None else env, None, False)
     restore(model.trainer, saved)
     return model
@@ -228,8 +266,11 @@ def _configure(env: str, method: str, settings: dict[str, Any]) -> Config:
     chosen = settings.get("outer", learner.outer)
     chosen = dataclasses.replace(chosen, **{name: settings[name] for name in settings.keys() & outer})
     changes = {name: settings[name] for name in settings.keys() & inner} | {"outer": chosen}
+    learner = dataclasses.replace(learner, **changes)
+    if method_of(learner) != method:
+        raise UserError(f"the settings contradict {method}: together they are {method_of(learner)}")
     return Config(
         env=env,
-        learner=dataclasses.replace(learner, **changes),
+        learner=learner,
         **{name: settings[name] for name in settings.keys() & own},
     )

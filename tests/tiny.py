@@ -50,14 +50,14 @@ def workers(
 ) -> tuple[Workers, torch.Tensor]:
     """Workers that hold data played by their own adapted policies, and the params that played it."""
     net = policy(discrete)
-    params = P.params_of(net)
+    params = learner.initial(P.params_of(net))
     problem = PolicyGradient(net, inner_loss)
     player = Player(sampler=None, problem=problem, learner=learner, discount=0.9, gae_lambda=1.0)  # type: ignore
     adapted, support = P.stack(params, K), []
     for step in range(learner.inner_steps):
-        support.append(episodes(net, adapted, seed=step))
+        support.append(episodes(net, problem.own(adapted), seed=step))
         adapted = learner.inner_step(problem.loss, adapted, support[-1])
-    query = episodes(net, adapted, seed=99)
+    query = episodes(net, problem.own(adapted), seed=99)
     shares = [range(K)] if split is None else [range(split), range(split, K)]
     parts = []
     for share in shares:

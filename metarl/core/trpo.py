@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
+from metarl.core.adam import State
 from metarl.errors import UserError
 
 
@@ -71,6 +72,8 @@ class TRPO:
     backtrack: float = 0.8
     """Factor between one candidate's step size and the next one's."""
 
+    clip: ClassVar[float | None] = None
+
     def __post_init__(self) -> None:
         """Check the ranges."""
         for name in ("max_kl", "cg_iterations", "fisher_stride", "line_search_steps"):
@@ -80,6 +83,17 @@ class TRPO:
             raise UserError(f"cg_damping must be 0 or more and finite, got {self.cg_damping}")
         if not 0 < self.backtrack < 1:
             raise UserError(f"backtrack must lie between 0 and 1, got {self.backtrack}")
+
+    def initial_state(self, params: Tensor) -> State:
+        """Return the state before the first update: there is none."""
+        return {}
+
+    def update(
+        self, problem: TrustRegionProblem, params: Tensor, state: State
+    ) -> tuple[Tensor, State, dict[str, float]]:
+        """Return the params `[P]` after one step, the state, and what happened."""
+        params, metrics = self.step(problem, params)
+        return params, state, metrics
 
     def step(self, problem: TrustRegionProblem, params: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Return the params `[P]` after one step, and what happened.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from metarl.errors import UserError
 
 FORMAT = 1
 """Version of the file format; a newer one is refused."""
+
+OUTER = "outer:"
+"""Before the names of the outer update's tensors; no param's name holds a colon."""
 
 
 class DamagedCheckpoint(UserError):
@@ -34,14 +37,17 @@ class Checkpoint:
     """The run's configuration, as `Config.as_dict` gives it."""
     state: dict[str, Any]
     """Iteration, environment steps and best return so far."""
+    outer: dict[str, Tensor] = field(default_factory=dict)
+    """What the outer update remembers: Adam's moments, say."""
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint: to a temporary file beside it, to the disk, then into place."""
     body = {"format": FORMAT, "order": list(checkpoint.params), "config": checkpoint.config, "state": checkpoint.state}
     text = json.dumps(body, sort_keys=True)
-    metadata = {"metarl": text, "sha256": _digest(checkpoint.params, text)}
-    tensors = {name: value.contiguous() for name, value in checkpoint.params.items()}
+    everything = checkpoint.params | {OUTER + name: value for name, value in checkpoint.outer.items()}
+    tensors = {name: value.contiguous() for name, value in everything.items()}
+    metadata = {"metarl": text, "sha256": _digest(tensors, text)}
     write_atomically(path, safetensors.torch.save(tensors, metadata))
 
 
@@ -57,7 +63,7 @@ def load(path: Path) -> Checkpoint:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            params = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
         body = json.loads(metadata["metarl"])
         version = body["format"]
         order = body["order"]
@@ -65,9 +71,10 @@ def load(path: Path) -> Checkpoint:
         raise DamagedCheckpoint(f"checkpoint {str(path)!r} is damaged or not a checkpoint ({error})") from error
     if version > FORMAT:
         raise UserError(f"checkpoint {str(path)!r} has format {version}; this version of metarl reads up to {FORMAT}")
-    if metadata.get("sha256") != _digest(params, metadata["metarl"]):
+    if metadata.get("sha256") != _digest(tensors, metadata["metarl"]):
         raise DamagedCheckpoint(f"checkpoint {str(path)!r} is damaged (its checksum does not match)")
-    return Checkpoint({name: params[name] for name in order}, body["config"], body["state"])
+    outer = {name.removeprefix(OUTER): value for name, value in tensors.items() if name.startswith(OUTER)}
+    return Checkpoint({name: tensors[name] for name in order}, body["config"], body["state"], outer)
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -7,9 +7,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from metarl.core.trpo import TRPO
 from metarl.errors import UserError, did_you_mean
-from metarl.learners import MAML
+from metarl.learners import LEARNERS, MAML, OUTERS, AnyLearner, method_of
 from metarl.rl.losses import InnerLoss
 
 
@@ -21,7 +20,7 @@ class Config:
     """Gymnasium id of the task distribution."""
     env_options: dict[str, int | float | str] = field(default_factory=dict)
     """Keyword arguments of the environment, as KEY VALUE pairs."""
-    learner: MAML = field(default_factory=MAML)
+    learner: AnyLearner = field(default_factory=MAML)
     """The meta-learning method."""
     tasks: int = 20
     """Tasks a meta-iteration."""
@@ -86,19 +85,31 @@ class Config:
             raise UserError(f"hidden widths must be at least 1, got {self.hidden}")
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the configuration as JSON takes it."""
-        return dataclasses.asdict(self)
+        """Return the configuration as JSON takes it, with the names of the method and its outer update."""
+        values = dataclasses.asdict(self)
+        outer = next(name for name, kind in OUTERS.items() if type(self.learner.outer) is kind)
+        values["learner"] = {"method": method_of(self.learner), **values["learner"]}
+        values["learner"]["outer"] = {"name": outer, **values["learner"]["outer"]}
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
         """Return the configuration that `as_dict` gave.
 
         Raises:
-            UserError: If a field is unknown.
+            UserError: If a field, the method or its outer update is unknown.
         """
         learner = dict(values["learner"])
-        learner["outer"] = _build(TRPO, learner["outer"])
-        return _build(cls, {**values, "learner": _build(MAML, learner), "hidden": tuple(values["hidden"])})
+        outer = dict(learner["outer"])
+        learner["outer"] = _build(_known(OUTERS, outer.pop("name"), "outer update"), outer)
+        kind = type(_known(LEARNERS, learner.pop("method"), "method"))
+        return _build(cls, {**values, "learner": _build(kind, learner), "hidden": tuple(values["hidden"])})
+
+
+def _known(table: dict[str, Any], name: str, what: str) -> Any:
+    if name not in table:
+        raise UserError(f"unknown {what} {name!r}{did_you_mean(name, table)}; there are {', '.join(table)}")
+    return table[name]
 
 
 def _build(kind: type[Any], values: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +60,7 @@ class RunDirectory:
         record = {
             "config": config.as_dict(),
             "seed": config.seed,
-            "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+            "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
             "git_commit": _git_commit(),
             "command": sys.argv,
         }
@@ -113,7 +113,7 @@ def snapshot(trainer: Trainer) -> Checkpoint:
     state = {name: getattr(trainer, name) for name in ("iteration", "env_steps")}
     best = trainer.best_return
     state["best_return"] = None if best == float("-inf") else best
-    return Checkpoint(trainer.params, trainer.config.as_dict(), state)
+    return Checkpoint(trainer.params, trainer.config.as_dict(), state, trainer.outer_state)
 
 
 def restore(trainer: Trainer, saved: Checkpoint) -> None:
@@ -126,7 +126,7 @@ def restore(trainer: Trainer, saved: Checkpoint) -> None:
     found = {name: tuple(value.shape) for name, value in saved.params.items()}
     if shapes != found:
         raise UserError(f"the checkpoint's network {found} is not this run's {shapes}")
-    trainer.params = saved.params
+    trainer.params, trainer.outer_state = saved.params, saved.outer
     trainer.iteration, trainer.env_steps = saved.state["iteration"], saved.state["env_steps"]
     best = saved.state["best_return"]
     trainer.best_return = float("-inf") if best is None else best
@@ -229,6 +229,14 @@ def _signals() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _version(package: str) -> str | None:
+    """Return a package's version; None for ourselves where we run from a checkout that is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def _git_commit() -> str | None:

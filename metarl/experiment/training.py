@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from metarl.core import params as P
+from metarl.core.adam import State
 from metarl.core.params import Params
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve, evaluate
@@ -33,7 +34,8 @@ class Trainer:
         self.source = config.env if source is None else source
         self.player = make_player(config, self.source, config.tasks, config.episodes)
         self.policy: Policy = self.player.sampler.policy
-        self.params: Params = P.params_of(self.policy)
+        self.params: Params = config.learner.initial(P.params_of(self.policy))
+        self.outer_state: State = config.learner.initial_state(P.flatten(self.params.values()))
         worker = Worker(self.player, self.params, config.seed, config.tasks, range(config.tasks))
         self.workers = Workers([worker])
         self.iteration = 0
@@ -54,9 +56,10 @@ class Trainer:
         started = time.perf_counter()
         data = self.workers.collect(vector, self.iteration)
         sampled = time.perf_counter()
-        vector, outer = self.config.learner.outer.step(self.workers, vector)
+        vector, state, outer = self.config.learner.update(self.workers, vector, self.outer_state)
         updated = time.perf_counter()
         self.params = {name: value.clone() for name, value in P.unflatten(vector, self.params).items()}
+        self.outer_state = state
         self.iteration += 1
         self.env_steps += data["steps"]
         return self._metrics(data, outer, sampled - started, updated - sampled)

@@ -11,6 +11,7 @@ from metarl.core import params as P
 from metarl.core.adapt import adapt
 from metarl.core.trpo import TRPO
 from metarl.learners import MAML
+from metarl.learners.learner import QUERY
 
 INNER_LOSSES = ["likelihood-ratio", "log-likelihood"]
 
@@ -35,7 +36,7 @@ def test_first_order_is_the_gradient_at_the_adapted_params():
         adapted = learner.inner_step(worker.problem.loss, adapted, support)
     leaves = {name: value.clone().requires_grad_() for name, value in adapted.items()}
     new = worker.problem.outputs(leaves, worker.query)
-    worker.problem.surrogate(new, worker._old, worker.query).sum().backward()
+    worker.problem.surrogate(new, worker._old[QUERY], worker.query).sum().backward()
     expected = P.flatten([leaf.grad.sum(0) / tiny.K for leaf in leaves.values()])
     assert_close(gradient, expected)
 
@@ -96,7 +97,7 @@ def test_fisher_product_is_the_hessian_of_the_kl(steps, discrete):
 
     def kl(vector):
         adapted = worker.learner.adapt(worker.problem.loss, P.unflatten(vector, worker.like), worker.support)
-        return worker.problem.kl(worker._old, worker.problem.outputs(adapted, worker.query), worker.query).mean()
+        return worker.problem.kl(worker._old[QUERY], worker.problem.outputs(adapted, worker.query), worker.query).mean()
 
     hessian = torch.autograd.functional.hessian(kl, params)  # by double backprop, third derivatives included
     products = torch.stack([workers.fisher_product(e, stride=1) for e in torch.eye(len(params)).double()])
@@ -108,7 +109,7 @@ def test_a_thinner_fisher_product_is_linearised_at_the_same_policies():
     (worker,) = workers.workers
     workers.loss_and_gradient(params)
     played = worker.problem.outputs(worker._played(), worker.query.every(2))
-    assert_close(played.mean, worker._old.mean[:, ::2])
+    assert_close(played.mean, worker._old[QUERY].mean[:, ::2])
     vector = torch.randn(len(params), dtype=torch.float64)
     product = workers.fisher_product(vector, stride=2)
     assert vector @ product > 0
@@ -169,7 +170,7 @@ def test_padding_changes_nothing():
             padded[name] = torch.cat([value, extra], dim=2)
         return type(data)(**padded)
 
-    worker.support, worker.query, worker._old = [garbage(d) for d in worker.support], garbage(worker.query), None
+    worker.support, worker.query, worker._old = [garbage(d) for d in worker.support], garbage(worker.query), {}
     padded_loss, padded_gradient = workers.loss_and_gradient(params)
     assert_close(padded_loss, loss)
     assert_close(padded_gradient, gradient)
