@@ -47,7 +47,7 @@ class TaskVectorEnv(VectorEnv):
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         if max_episode_steps is not None and max_episode_steps < 1:
             raise ValueError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
-        self.family = self.family_type(**options)
+        self.family = self._make_family(options)
         self.num_envs = num_envs
         self.max_episode_steps = max_episode_steps
         self.autoreset_mode = AutoresetMode(autoreset_mode)
@@ -65,6 +65,7 @@ class TaskVectorEnv(VectorEnv):
         self._terminated = np.zeros(num_envs, dtype=np.bool_)
         self._truncated = np.zeros(num_envs, dtype=np.bool_)
         self._state: Array = np.zeros((num_envs, 0))
+        self._build()
         first = self.sample_tasks(1, np.random.default_rng(0))
         self.set_tasks(np.repeat(first, num_envs, axis=0))
 
@@ -81,6 +82,7 @@ class TaskVectorEnv(VectorEnv):
             ValueError: If the shape is wrong or a task lies outside `task_space`.
         """
         self.tasks = self.family.check_tasks(tasks, (self.num_envs, *self.task_space.shape))
+        self._apply()
 
     # -- Gymnasium -------------------------------------------------------------------------------
 
@@ -103,11 +105,13 @@ class TaskVectorEnv(VectorEnv):
             raise ValueError(f"expected {self.num_envs} seeds, one for each simulation; got {len(seeds)}")
         rows = np.arange(self.num_envs) if mask is None else np.flatnonzero(mask)
         if seeds is not None:
-            for i in rows:
-                if seeds[i] is not None:
-                    self._seeds[i], self._rngs[i] = seeds[i], None
-        if not self._state.shape[1]:  # the first reset tells how long a state is
-            self._state = np.tile(self.family.initial_state(np.random.default_rng(0)), (self.num_envs, 1))
+            seeded = [i for i in rows.tolist() if seeds[i] is not None]
+            for i in seeded:
+                self._seeds[i], self._rngs[i] = seeds[i], None
+            self._forget(seeded)
+        if not self._state.shape[1]:  # the first reset tells how long a state is; rows not in the mask start too
+            start = self.family.initial_state(np.random.default_rng(0))
+            self._state = self._place(np.arange(self.num_envs), np.tile(start, (self.num_envs, 1)))
         self._start(rows)
         return self.family.observe(self._state), {}
 
@@ -180,17 +184,17 @@ class TaskVectorEnv(VectorEnv):
 
     def _start(self, rows: NDArray[np.int64]) -> None:
         """Begin an episode in these rows."""
-        self._state = self._state.copy()
         if self.family.fixed_start:
-            self._state[rows] = self.family.initial_state(np.random.default_rng(0))
+            starts = np.tile(self.family.initial_state(np.random.default_rng(0)), (len(rows), 1))
         else:
-            self._state[rows] = np.stack([self.family.initial_state(self._rng(int(i))) for i in rows])
+            starts = np.stack([self.family.initial_state(self._rng(int(i))) for i in rows])
+        self._state = self._state.copy()
+        self._state[rows] = self._place(rows, starts)
         self._elapsed[rows] = 0
         self._terminated = self._terminated.copy()
         self._truncated = self._truncated.copy()
         self._terminated[rows] = False
         self._truncated[rows] = False
-        self._place(rows)
 
     def _final(self, ended: NDArray[np.bool_], infos: dict[str, Any]) -> dict[str, Any]:
         """Return the infos of a SAME_STEP reset: what belonged to the ended episodes moves under `final_*`."""
@@ -207,9 +211,21 @@ class TaskVectorEnv(VectorEnv):
             "_final_info": ended.copy(),
         }
 
-    @abstractmethod
-    def _place(self, rows: NDArray[np.int64]) -> None:
-        """Put the simulations `rows` into their `self._state`."""
+    def _make_family(self, options: dict[str, Any]) -> Family:
+        return self.family_type(**options)
+
+    def _build(self) -> None:
+        """Make what simulates the family, before the first tasks are set."""
+
+    def _apply(self) -> None:
+        """Give the simulations what they must know of `self.tasks`."""
+
+    def _forget(self, rows: list[int]) -> None:
+        """Drop what was drawn ahead from the generators of these rows, which were seeded anew."""
+
+    def _place(self, rows: NDArray[np.int64], starts: Array) -> Array:
+        """Put the simulations `rows` into these starts; returns their state rows."""
+        return starts
 
     @abstractmethod
     def _move(self, rows: NDArray[np.int64] | None, actions: Array) -> tuple[Array, NDArray[np.bool_] | None]:
