@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.error import ResetNeeded
 
 from metarl_envs.family import Array, Family
 
@@ -62,7 +63,10 @@ class TaskEnv(gymnasium.Env):
 
         Raises:
             ValueError: If the action has the wrong shape or is not finite.
+            ResetNeeded: Before the first reset.
         """
+        if not self._state.size:
+            raise ResetNeeded(f"{type(self.family).__name__}: call reset() before step()")
         action = check_actions(action, self.action_space, self.action_space.shape or (), type(self.family).__name__)
         before, task = self._state[None], self.task[None]
         self._state, unstable = self._move(action)
@@ -108,11 +112,12 @@ def check_actions(actions: Any, space: spaces.Space, shape: tuple[int, ...], nam
     if actions.shape != shape:
         raise ValueError(f"{name}: actions of shape {actions.shape}; expected {shape}, actions of {space}")
     if discrete:
-        low, high = int(space.start), int(space.start + space.n)
-        wrong = actions.dtype.kind not in "iu" or (actions < low) | (actions >= high)
+        if actions.dtype.kind not in "iu":
+            raise ValueError(f"{name}: actions of type {actions.dtype}; expected whole numbers, actions of {space}")
+        wrong = (actions < space.start) | (actions >= space.start + space.n)
         if np.any(wrong):
-            row = int(np.argmax(np.broadcast_to(wrong, shape)))
-            raise ValueError(f"{name}: action {actions.ravel()[row]!r} in row {row} is not a member of {space}")
+            row = int(np.argmax(wrong))
+            raise ValueError(f"{name}: action {actions.ravel()[row]} in row {row} is not a member of {space}")
     elif not np.isfinite(actions).all():
         rows = actions.reshape(-1, space.shape[0]) if space.shape else actions.reshape(-1, 1)
         row = int(np.argmax(~np.isfinite(rows).all(axis=-1)))
