@@ -3,8 +3,8 @@
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.error import ResetNeeded
 from env_ids import IDS
+from gymnasium.error import ResetNeeded
 from metarl_envs.mujoco_family import load_model
 
 

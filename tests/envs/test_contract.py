@@ -5,9 +5,9 @@ import warnings
 import gymnasium
 import numpy as np
 import pytest
+from env_ids import IDS
 from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import vector as wrappers
-from env_ids import IDS
 from numpy.testing import assert_array_equal
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 

@@ -3,8 +3,8 @@
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.vector import AutoresetMode
 from env_ids import MUJOCO_IDS
+from gymnasium.vector import AutoresetMode
 from numpy.testing import assert_array_equal
 
 
