@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from gymnasium import spaces
 
-from metarl_envs.crippled import actuators_without, check_drawn
+from metarl_envs.crippled import actuators_without, check_drawn, geoms_moved_by
 from metarl_envs.family import Array
 from metarl_envs.markers import arrow, ball
 from metarl_envs.mujoco_envs import make_envs
@@ -143,6 +143,8 @@ class AntGoal(Ant):
         **options: See `Ant`.
     """
 
+    camera = {"distance": 12.0, "lookat": np.zeros(3), "elevation": -50.0}  # noqa: RUF012
+
     def __init__(
         self,
         goals: Literal["square", "disk"] = "square",
@@ -214,6 +216,11 @@ class AntCrippled(Ant):
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the forward velocity, the control cost and the alive bonus."""
         return {"reward_velocity": self.velocity(state, next_state), **self._costs(self.control(action, task))}
+
+    def painted(self, task: Array) -> list[int]:
+        """Paint the dead leg."""
+        hip = (2 * int(task[0]) + 2) % 8
+        return geoms_moved_by(self.model, [hip, hip + 1])
 
 
 AntVelEnv, AntVelVectorEnv = make_envs(AntVel)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl_envs.family import Array, Family, env_class
+from metarl_envs.rendering import Frame
 from metarl_envs.single import TaskEnv
 from metarl_envs.vector import TaskVectorEnv
 
@@ -28,6 +29,10 @@ class ArrayFamily(Family):
     @abstractmethod
     def move(self, state: Array, action: Array, task: Array, noise: Array) -> Array:
         """Return the states `[N, s]` after one step, as a new array; noise `[N, noise_size]`."""
+
+    @abstractmethod
+    def draw(self, state: Array, task: Array, size: int) -> Frame:
+        """Return a picture `[size, size, 3]` of one state `[s]` and task `[d]`."""
 
     def draw_noise(self, rng: np.random.Generator, steps: int) -> Array:
         """Draw the random numbers of the next steps, `[steps, noise_size]`."""
@@ -53,6 +58,9 @@ class ArrayTaskEnv(TaskEnv):
             self._noise = list(self.family.draw_noise(self.np_random, BLOCK)[::-1])
         noise = self._noise.pop()
         return self.family.move(self._state[None], action[None], self.task[None], noise[None])[0], False
+
+    def _frame(self) -> Frame:
+        return self.family.draw(self._state, self.task, self.render_size)
 
 
 class ArrayTaskVectorEnv(TaskVectorEnv):
@@ -86,6 +94,9 @@ class ArrayTaskVectorEnv(TaskVectorEnv):
             running[rows] = True
             moved = np.where(running[:, None], moved, self._state)
         return moved, None
+
+    def _frame(self, row: int) -> Frame:
+        return self.family.draw(self._state[row], self.tasks[row], self.render_size)
 
 
 def make_envs(family: type[ArrayFamily]) -> tuple[type[ArrayTaskEnv], type[ArrayTaskVectorEnv]]:

@@ -1,9 +1,13 @@
 """Dead actuators: what the crippled half-cheetah and the crippled ant share."""
 
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo's compiled modules have no type stubs)
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import mujoco
 import numpy as np
 
 from metarl_envs.family import Array
@@ -16,6 +20,12 @@ def actuators_without(action: Array, dead: Array) -> Array:
     for column in dead.T:
         alive *= np.arange(action.shape[1]) != column[:, None]
     return action * alive
+
+
+def geoms_moved_by(model: mujoco.MjModel, actuators: Sequence[int]) -> list[int]:
+    """Return the geoms of the bodies whose joints the actuators drive."""
+    bodies = model.jnt_bodyid[model.actuator_trnid[list(actuators), 0]]
+    return np.flatnonzero(np.isin(model.geom_bodyid, bodies)).tolist()
 
 
 def check_drawn(drawn: Sequence[int], n: int, name: str) -> Array:

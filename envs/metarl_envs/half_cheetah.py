@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from metarl_envs.crippled import actuators_without, check_drawn
+from metarl_envs.crippled import actuators_without, check_drawn, geoms_moved_by
 from metarl_envs.family import Array
 from metarl_envs.markers import arrow
 from metarl_envs.mujoco_envs import make_envs
@@ -137,6 +137,10 @@ class HalfCheetahCrippled(HalfCheetah):
         """Return the forward velocity and the control cost."""
         cost = self.control_cost(self.control(action, task), self.ctrl_cost_weight)
         return {"reward_velocity": self.velocity(state, next_state), "reward_ctrl": -cost}
+
+    def painted(self, task: Array) -> list[int]:
+        """Paint what the dead actuator would move."""
+        return geoms_moved_by(self.model, [int(task[0])])
 
 
 HalfCheetahVelEnv, HalfCheetahVelVectorEnv = make_envs(HalfCheetahVel)

@@ -42,7 +42,7 @@ class HumanoidDir(MujocoFamily):
         reset_noise_scale: Range of the uniform noise on `qpos` and `qvel`.
     """
 
-    camera = {"trackbodyid": 1, "distance": 5.0, "lookat": np.array([0.0, 0.0, 1.2]), "elevation": -20.0}  # noqa: RUF012
+    camera = {"distance": 5.0, "elevation": -40.0, "azimuth": 120.0}  # noqa: RUF012
 
     def __init__(
         self,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from metarl_envs.family import Array, env_class
 from metarl_envs.mujoco_family import MujocoFamily, quiet, write_fields
 from metarl_envs.physics import RandomPhysics
+from metarl_envs.rendering import Camera, Frame
 from metarl_envs.single import TaskEnv
 from metarl_envs.vector import TaskVectorEnv
 
@@ -45,6 +46,8 @@ class MujocoTaskEnv(TaskEnv):
     def _build(self) -> None:
         self.model = copy.copy(self.family.model)  # its own: the task may change it
         self.data = mujoco.MjData(self.model)
+        self._camera: Camera | None = None
+        self.metadata = {**self.metadata, "render_fps": round(1.0 / self.dt)}
 
     def _apply(self) -> None:
         if fields := self.family.fields(self.task[None]):
@@ -64,6 +67,17 @@ class MujocoTaskEnv(TaskEnv):
         if any(self.data.warning[kind].number for kind in DIVERGED):
             return self._state, True
         return self.family.read(self.data), False
+
+    def _frame(self) -> Frame:
+        if self._camera is None:
+            self._camera = Camera(self.model, self.data, self.family.camera, self.render_size)
+        return self._camera.frame(self.family.markers(self._state, self.task), self.family.painted(self.task))
+
+    def close(self) -> None:
+        """Free the camera."""
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
 
 
 class MujocoTaskVectorEnv(TaskVectorEnv):
@@ -87,6 +101,8 @@ class MujocoTaskVectorEnv(TaskVectorEnv):
         # the state rows hold time, qpos, qvel, ...: both parts in one live view
         self._live = self.batch.state[:, 1 : 1 + model.nq + model.nv]
         self._ctrl = self.batch.bind("ctrl")
+        self._camera: Camera | None = None
+        self.metadata = {**self.metadata, "render_fps": round(1.0 / self.family.dt)}
         self._derived = [self.batch.bind(name)[:, rows] for name, rows in self.family.derived]
 
     def _apply(self) -> None:
@@ -119,6 +135,23 @@ class MujocoTaskVectorEnv(TaskVectorEnv):
         if not unstable.any():
             return self._read(), None
         return np.where(unstable[:, None], self._state, self._read()), unstable
+
+    def _frame(self, row: int) -> Frame:
+        if self._camera is None:
+            model = copy.copy(self.family.model)
+            self._camera = Camera(model, mujoco.MjData(model), self.family.camera, self.render_size)
+        model, data = self._camera.model, self._camera.data
+        self.batch.get_model(row, model)
+        self.batch.get_data(row, data)
+        mujoco.mj_forward(model, data)
+        task = self.tasks[row]
+        return self._camera.frame(self.family.markers(self._state[row], task), self.family.painted(task))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Free the camera."""
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
 
 
 def make_envs(family: type[MujocoFamily]) -> tuple[type[MujocoTaskEnv], type[MujocoTaskVectorEnv]]:

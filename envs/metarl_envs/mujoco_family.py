@@ -100,6 +100,10 @@ class MujocoFamily(Family):
         """Return what to draw beside the model for one state `[s]` and task `[d]`, in Gymnasium's `add_marker` form."""
         return []
 
+    def painted(self, task: Array) -> list[int]:
+        """Return the geoms that a picture paints red for one task `[d]`; by default none."""
+        return []
+
 
 def load_model(xml: str | Path) -> mujoco.MjModel:
     """Compile a model from Gymnasium's assets (by file name) or from a path, without a word to the user.

@@ -7,6 +7,7 @@ from gymnasium import spaces
 
 from metarl_envs.array_envs import ArrayFamily, make_envs
 from metarl_envs.family import Array
+from metarl_envs.rendering import BLUE, GREY, RED, Frame, Plane
 from metarl_envs.task_spaces import Circle, Signs
 
 MAX_STEP = 0.1
@@ -62,6 +63,13 @@ class PointNavigation(ArrayFamily):
         """Return where both coordinates are within 0.01 of the goal."""
         return np.all(np.abs(next_state - task) < GOAL_BOX, axis=-1)
 
+    def draw(self, state: Array, task: Array, size: int) -> Frame:
+        """Show the goal in red and the point in blue."""
+        plane = Plane(1.5 * self.task_space.high[0], size)
+        plane.disc(task[0], task[1], 0.06 * self.task_space.high[0], RED)
+        plane.disc(state[0], state[1], 0.06 * self.task_space.high[0], BLUE)
+        return plane.frame
+
 
 class SparseNavigation(ArrayFamily):
     """Walk from the origin to a goal on a half-circle; reward 1 - ‖s - g‖ within 0.2 of the goal, else 0.
@@ -108,6 +116,15 @@ class SparseNavigation(ArrayFamily):
         if not self.sparse:
             return {"reward_distance": -away}
         return {"reward_goal": np.where(away <= self.goal_radius, 1.0 - away, 0.0)}
+
+    def draw(self, state: Array, task: Array, size: int) -> Frame:
+        """Show the goal in red and the point in blue."""
+        plane = Plane(1.5 * self.circle.radius, size)
+        plane.ring(0.0, 0.0, self.circle.radius, GREY)
+        plane.ring(task[0], task[1], self.goal_radius, RED)
+        plane.disc(task[0], task[1], 0.05 * self.circle.radius, RED)
+        plane.disc(state[0], state[1], 0.05 * self.circle.radius, BLUE)
+        return plane.frame
 
 
 class CornerNavigation(ArrayFamily):
@@ -158,6 +175,15 @@ class CornerNavigation(ArrayFamily):
         nearest = (next_state * task >= 0).all(axis=-1)
         left = np.abs(next_state[:, 0]) + np.abs(next_state[:, 1]) >= self.quiet_radius
         return {"reward_gained": np.where(nearest & left, gained, 0.0)}
+
+    def draw(self, state: Array, task: Array, size: int) -> Frame:
+        """Show the goal in red and the point in blue."""
+        plane = Plane(1.5 * self.corners.scale, size)
+        for x, y in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+            plane.disc(x * self.corners.scale, y * self.corners.scale, 0.06 * self.corners.scale, GREY)
+        plane.disc(task[0], task[1], 0.06 * self.corners.scale, RED)
+        plane.disc(state[0], state[1], 0.06 * self.corners.scale, BLUE)
+        return plane.frame
 
 
 def distance(position: Array, goal: Array) -> Array:

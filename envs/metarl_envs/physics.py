@@ -145,6 +145,10 @@ class RandomPhysics(MujocoFamily):
         """Return the base family's markers."""
         return self.base.markers(state, task[: self._own])
 
+    def painted(self, task: Array) -> list[int]:
+        """Return the base family's painted geoms."""
+        return self.base.painted(task[: self._own])
+
 
 def field_value(model: mujoco.MjModel, field: str, name: str) -> Array:
     """Return a copy of a field of the model.

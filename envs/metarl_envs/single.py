@@ -11,6 +11,7 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
 from metarl_envs.family import Array, Family
+from metarl_envs.rendering import Frame, check_render_mode
 
 
 class TaskEnv(gymnasium.Env):
@@ -18,19 +19,24 @@ class TaskEnv(gymnasium.Env):
 
     Args:
         task: Task `[d]` to begin with; by default the first one drawn by a fixed seed.
-        render_mode: One of `metadata["render_modes"]`, or None.
+        render_mode: "rgb_array", or None.
+        render_size: Side of the picture in pixels.
         **options: Keyword arguments of the family (its ranges, costs and variants).
     """
 
     family_type: ClassVar[type[Family]]
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own form
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own form
 
-    def __init__(self, task: Array | None = None, render_mode: str | None = None, **options: Any) -> None:
+    def __init__(
+        self, task: Array | None = None, render_mode: str | None = None, render_size: int = 320, **options: Any
+    ) -> None:
         self.family = self._make_family(options)
         self.observation_space = self.family.observation_space
         self.action_space = self.family.action_space
         self.task_space = self.family.task_space
-        self.render_mode = render_mode
+        name = type(self.family).__name__
+        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"], name)
+        self.render_size = render_size
         self._state = np.zeros(0)
         self._build()
         self.set_task(self.sample_tasks(1, np.random.default_rng(0))[0] if task is None else task)
@@ -80,6 +86,19 @@ class TaskEnv(gymnasium.Env):
         if unstable:
             info["unstable"] = True
         return self.family.observe(after)[0], reward, terminated, unstable, info
+
+    def render(self) -> Frame | None:  # type: ignore[override]
+        """Return a picture `[size, size, 3]` of the simulation and its task, or None without a render mode."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() was called without a render mode; make the environment with one")
+            return None
+        if not self._state.size:
+            raise ResetNeeded(f"{type(self.family).__name__}: call reset() before render()")
+        return self._frame()
+
+    @abstractmethod
+    def _frame(self) -> Frame:
+        """Draw the simulation and its task."""
 
     def _make_family(self, options: dict[str, Any]) -> Family:
         return self.family_type(**options)

@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from metarl_envs.array_envs import ArrayFamily, make_envs
 from metarl_envs.family import Array
+from metarl_envs.rendering import BLUE, GREEN, GREY, RED, Frame, Plane
 
 ROUNDING = 1e-6
 """How far the probabilities of a task may be from summing to one."""
@@ -59,6 +60,17 @@ class Bandit(ArrayFamily):
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the reward of the pull."""
         return {"reward_pull": next_state[:, 0].copy()}
+
+    def draw(self, state: Array, task: Array, size: int) -> Frame:
+        """Show a bar for each arm's probability, the best in red, and a green disc after a reward."""
+        plane = Plane(1.0, size)
+        width = 1.8 / len(task)
+        for i, chance in enumerate(task):
+            left = -0.9 + i * width
+            colour = RED if chance == task.max() else BLUE
+            plane.box((left + 0.1 * width, -0.9), (left + 0.9 * width, -0.9 + 1.5 * chance), colour)
+        plane.disc(0.8, 0.85, 0.08, GREEN if state[0] else GREY)
+        return plane.frame
 
 
 class Tables(spaces.Box):
@@ -145,6 +157,22 @@ class TabularMDP(ArrayFamily):
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the reward drawn by `move`."""
         return {"reward_step": next_state[:, 1].copy()}
+
+    def draw(self, state: Array, task: Array, size: int) -> Frame:
+        """Show the mean rewards, a row for each state and a column for each action, and a disc at the state."""
+        plane = Plane(1.0, size)
+        means = task[self.states * self.actions * self.states :].reshape(self.states, self.actions)
+        shade = (means - means.min()) / max(float(np.ptp(means)), 1e-12)
+        height, width = 1.8 / self.states, 1.5 / self.actions
+        for i in range(self.states):
+            top = 0.9 - i * height
+            for j in range(self.actions):
+                left = -0.6 + j * width
+                dark = 240 - round(200 * shade[i, j])
+                plane.box((left, top - 0.95 * height), (left + 0.95 * width, top), (dark, dark, 245))
+            if i == int(state[0]):
+                plane.disc(-0.8, top - 0.5 * height, 0.4 * height, RED)
+        return plane.frame
 
 
 BanditEnv, BanditVectorEnv = make_envs(Bandit)

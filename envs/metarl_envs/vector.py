@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.seeding import np_random
@@ -14,7 +15,9 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from metarl_envs.family import Array, Family
+from metarl_envs.rendering import Frame, check_render_mode
 from metarl_envs.single import check_actions
+from metarl_envs.vector_infos import move_to_final, reset_mask, term_infos
 
 
 class TaskVectorEnv(VectorEnv):
@@ -28,12 +31,14 @@ class TaskVectorEnv(VectorEnv):
         num_envs: Number of simulations N.
         max_episode_steps: Steps after which an episode is truncated; None for never.
         autoreset_mode: Gymnasium's NEXT_STEP (default), SAME_STEP or DISABLED.
-        render_mode: One of `metadata["render_modes"]`, or None.
+        render_mode: "rgb_array", or None.
+        render_index: Simulation that `render` shows; None for all.
+        render_size: Side of a picture in pixels.
         **options: Keyword arguments of the family.
     """
 
     family_type: ClassVar[type[Family]]
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own form
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own form
 
     def __init__(
         self,
@@ -41,6 +46,8 @@ class TaskVectorEnv(VectorEnv):
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
+        render_index: int | None = 0,
+        render_size: int = 320,
         **options: Any,
     ) -> None:
         if num_envs < 1:
@@ -52,7 +59,12 @@ class TaskVectorEnv(VectorEnv):
         self.max_episode_steps = max_episode_steps
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
-        self.render_mode = render_mode
+        name = type(self.family).__name__
+        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"], name)
+        if render_index is not None and not 0 <= render_index < num_envs:
+            raise ValueError(f"{name}: render_index={render_index}; expected None or one of 0..{num_envs - 1}")
+        self.render_index = render_index
+        self.render_size = render_size
         self.single_observation_space = self.family.observation_space
         self.single_action_space = self.family.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -99,7 +111,7 @@ class TaskVectorEnv(VectorEnv):
         Returns:
             Observations `[num_envs, o]` of all rows and an empty info.
         """
-        mask = _reset_mask(options, self.num_envs)
+        mask = reset_mask(options, self.num_envs)
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
         if seeds is not None and len(seeds) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} seeds, one for each simulation; got {len(seeds)}")
@@ -154,7 +166,7 @@ class TaskVectorEnv(VectorEnv):
             truncated = np.where(idle, self._truncated, truncated)
         reward = self.family.reward(terms)
         self._terminated, self._truncated = terminated, truncated
-        infos = _infos(terms, ~idle if idle is not None else np.ones(self.num_envs, np.bool_))
+        infos = term_infos(terms, ~idle if idle is not None else np.ones(self.num_envs, np.bool_))
         if unstable is not None:
             infos |= {"unstable": unstable, "_unstable": unstable.copy()}
 
@@ -162,7 +174,7 @@ class TaskVectorEnv(VectorEnv):
             self._start(np.flatnonzero(idle))
         elif self.autoreset_mode is AutoresetMode.SAME_STEP and (terminated | truncated).any():
             ended = terminated | truncated
-            infos = self._final(ended, infos)
+            infos = move_to_final(infos, self.family.observe(self._state), ended)
             self._start(np.flatnonzero(ended))
             return self.family.observe(self._state), reward, terminated, truncated, infos
         return (
@@ -172,6 +184,16 @@ class TaskVectorEnv(VectorEnv):
             self._truncated.copy(),
             infos,
         )
+
+    def render(self) -> tuple[Frame, ...] | None:
+        """Return a picture `[size, size, 3]` of each shown simulation and its task, or None without a render mode."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() was called without a render mode; make the environment with one")
+            return None
+        if not self._state.shape[1]:
+            raise ResetNeeded(f"{type(self.family).__name__}: call reset() before render()")
+        shown = range(self.num_envs) if self.render_index is None else [self.render_index]
+        return tuple(self._frame(i) for i in shown)
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -196,21 +218,6 @@ class TaskVectorEnv(VectorEnv):
         self._terminated[rows] = False
         self._truncated[rows] = False
 
-    def _final(self, ended: NDArray[np.bool_], infos: dict[str, Any]) -> dict[str, Any]:
-        """Return the infos of a SAME_STEP reset: what belonged to the ended episodes moves under `final_*`."""
-        final_obs = np.full(self.num_envs, None, dtype=object)
-        observations = self.family.observe(self._state)
-        for i in np.flatnonzero(ended):
-            final_obs[i] = observations[i]
-        final_info = {key: np.where(ended, value, np.zeros_like(value)) for key, value in infos.items()}
-        return {
-            **{key: np.where(ended, np.zeros_like(value), value) for key, value in infos.items()},
-            "final_obs": final_obs,
-            "_final_obs": ended.copy(),
-            "final_info": final_info,
-            "_final_info": ended.copy(),
-        }
-
     def _make_family(self, options: dict[str, Any]) -> Family:
         return self.family_type(**options)
 
@@ -228,6 +235,10 @@ class TaskVectorEnv(VectorEnv):
         return starts
 
     @abstractmethod
+    def _frame(self, row: int) -> Frame:
+        """Draw one simulation and its task."""
+
+    @abstractmethod
     def _move(self, rows: NDArray[np.int64] | None, actions: Array) -> tuple[Array, NDArray[np.bool_] | None]:
         """Step the simulations `rows` (None for all).
 
@@ -235,21 +246,3 @@ class TaskVectorEnv(VectorEnv):
             The states of all rows `[N, s]` as a new array (unmoved where not stepped; the state
             before the step where the simulation diverged) and which diverged, or None for none.
         """
-
-
-def _reset_mask(options: dict[str, Any] | None, num_envs: int) -> NDArray[np.bool_] | None:
-    mask = (options or {}).get("reset_mask")
-    if mask is None:
-        return None
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
-        raise ValueError(f"options['reset_mask'] must be a bool array of shape ({num_envs},) with a True; got {mask!r}")
-    return mask
-
-
-def _infos(terms: dict[str, Array], active: NDArray[np.bool_]) -> dict[str, Any]:
-    """Gymnasium's vector form: an array for each key, and under `_key` the rows in which it is set."""
-    infos: dict[str, Any] = {}
-    for name, term in terms.items():
-        infos[name] = term
-        infos[f"_{name}"] = active.copy()
-    return infos
