@@ -7,12 +7,23 @@ once on arrays and exists twice, for `gymnasium.make` and for `gymnasium.make_ve
 from gymnasium.envs.registration import register
 
 from metarl_envs.family import Family
+from metarl_envs.keyword_tasks import AttributeTasks, KeywordTasks
 from metarl_envs.physics import FieldRange, RandomPhysics
 from metarl_envs.single import TaskEnv
 from metarl_envs.task_spaces import Signs
 from metarl_envs.vector import TaskVectorEnv
 
-__all__ = ["HORIZONS", "Family", "FieldRange", "RandomPhysics", "Signs", "TaskEnv", "TaskVectorEnv"]
+__all__ = [
+    "HORIZONS",
+    "AttributeTasks",
+    "Family",
+    "FieldRange",
+    "KeywordTasks",
+    "RandomPhysics",
+    "Signs",
+    "TaskEnv",
+    "TaskVectorEnv",
+]
 
 HORIZONS = {
     "navigation:PointNavigation": 100,

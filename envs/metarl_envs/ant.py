@@ -65,7 +65,12 @@ class Ant(MujocoFamily):
 class AntVel(Ant):
     """Run at a goal velocity; reward bonus - abs(v - v*) - control cost + alive bonus.
 
-    Source: Finn et al. 2017, cbfinn/maml_rl `ant_env_rand.py`; v* uniform in [0, 3] m/s.
+    v* is uniform in [0, 3] m/s.
+
+    Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `ant_env_rand.py`.
+
+    Differs: no contact forces in reward and observation; Gymnasium's body has a control step of 0.05 s (the source
+    0.02 s).
 
     Args:
         low: Lowest goal velocity, m/s.
@@ -96,8 +101,14 @@ class AntVel(Ant):
 class AntDir(Ant):
     """Run in a direction; reward dir·v - control cost + alive bonus.
 
-    Source: Finn et al. 2017, cbfinn/maml_rl `ant_env_rand_direc.py`, forward or backward. ProMP and PEARL
-    draw any angle and have costs of their own: `directions="any", ctrl_cost_weight=0.5, alive_bonus=1.0`.
+    Forward or backward, as in MAML. ProMP and PEARL draw any angle and have costs of their own:
+    `directions="any", ctrl_cost_weight=0.5, alive_bonus=1.0`.
+
+    Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `ant_env_rand_direc.py`; Rakelly et al. 2019 (PEARL),
+    katerakelly/oyster `ant_dir.py`.
+
+    Differs: no contact forces in reward and observation; Gymnasium's body has a control step of 0.05 s (the source
+    0.02 s).
 
     Args:
         directions: "forward-backward", a task being -1 or +1, or "any", a task being a unit vector whose
@@ -131,9 +142,15 @@ class AntDir(Ant):
 class AntGoal(Ant):
     """Walk to a goal; reward bonus - L1 distance - control cost + alive bonus.
 
-    The observation holds the x and y position. Source: Finn et al. 2017, cbfinn/maml_rl `ant_env_rand_goal.py`,
-    goals uniform in [-3, 3]². ProMP and PEARL draw goals from the disk of radius 3 and never end:
-    `goals="disk", goal_bonus=0.0, ctrl_cost_weight=0.1, alive_bonus=0.0, terminate_when_unhealthy=False`.
+    The observation holds the x and y position. Goals are uniform in [-3, 3]², as in MAML. ProMP and PEARL
+    draw them from the disk of radius 3 and never end: `goals="disk", goal_bonus=0.0, ctrl_cost_weight=0.1,
+    alive_bonus=0.0, terminate_when_unhealthy=False`.
+
+    Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `ant_env_rand_goal.py`; Rakelly et al. 2019 (PEARL),
+    katerakelly/oyster `ant_goal.py`.
+
+    Differs: no contact forces in reward and observation; Gymnasium's body has a control step of 0.05 s (the source
+    0.02 s).
 
     Args:
         goals: "square" or "disk".
@@ -181,8 +198,10 @@ class AntGoal(Ant):
 class AntCrippled(Ant):
     """Run forward while the two actuators of one leg, which the task names, are dead; reward v + alive bonus.
 
-    Source: Nagabandi et al. 2019 (GrBAL), iclavera/learning_to_adapt `ant_env.py`, which trains on legs 0 to
-    2 and tests on 3. There the dead leg also shrinks; here it keeps its shape.
+    Source: Nagabandi et al. 2019 (GrBAL), iclavera/learning_to_adapt `ant_env.py`.
+
+    Differs: the source trains on legs 0 to 2 and tests on 3 (`drawn`), and the dead leg also shrinks; here it keeps
+    its shape. Gymnasium's body has a control step of 0.05 s.
 
     Args:
         drawn: Legs among which `sample_tasks` draws.

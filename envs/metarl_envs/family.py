@@ -34,6 +34,11 @@ class Family(ABC):
     task_space: spaces.Box
     fixed_start: bool = False
 
+    @property
+    def name(self) -> str:
+        """Name of the family in messages."""
+        return type(self).__name__
+
     @abstractmethod
     def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
         """Draw n tasks, `[n, d]`."""
@@ -64,7 +69,7 @@ class Family(ABC):
         Raises:
             ValueError: If the shape is wrong or a task lies outside `task_space`.
         """
-        name = type(self).__name__
+        name = self.name
         tasks = np.asarray(tasks, dtype=np.float64)
         if tasks.shape != shape:
             raise ValueError(f"{name}: tasks of shape {tasks.shape}; expected {shape}, tasks of {self.task_space}")

@@ -36,8 +36,12 @@ class HalfCheetah(MujocoFamily):
 class HalfCheetahVel(HalfCheetah):
     """Run at a goal velocity; reward -abs(v - v*) - control cost.
 
-    Source: Finn et al. 2017, cbfinn/maml_rl `half_cheetah_env_rand.py`; v* uniform in [0, 2] m/s there,
-    in [0, 3] in ProMP and PEARL.
+    v* is uniform in [0, 2] m/s, as in MAML; ProMP and PEARL have [0, 3].
+
+    Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `half_cheetah_env_rand.py`.
+
+    Differs: Gymnasium's body has a control step of 0.05 s (the source 0.01 s) and a 17-d observation without the
+    torso's position (the source 20-d).
 
     Args:
         low: Lowest goal velocity, m/s.
@@ -76,7 +80,10 @@ class HalfCheetahVel(HalfCheetah):
 class HalfCheetahDir(HalfCheetah):
     """Run forward (+1) or backward (-1); reward ±v - control cost.
 
-    Source: Finn et al. 2017, cbfinn/maml_rl `half_cheetah_env_rand_direc.py`.
+    Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `half_cheetah_env_rand_direc.py`.
+
+    Differs: Gymnasium's body has a control step of 0.05 s (the source 0.01 s) and a 17-d observation without the
+    torso's position (the source 20-d).
 
     Args:
         ctrl_cost_weight: See `HalfCheetah`.
@@ -105,8 +112,10 @@ class HalfCheetahDir(HalfCheetah):
 class HalfCheetahCrippled(HalfCheetah):
     """Run forward while one actuator, which the task names, is dead; reward v - cost of the live controls.
 
-    Source: Nagabandi et al. 2019 (GrBAL), iclavera/learning_to_adapt `half_cheetah_env.py`, which trains
-    on actuators 1 to 5 and tests on 0.
+    Source: Nagabandi et al. 2019 (GrBAL), iclavera/learning_to_adapt `half_cheetah_env.py`.
+
+    Differs: the source trains on actuators 1 to 5 and tests on 0 (`drawn`); Gymnasium's body has a control step of
+    0.05 s (the source 0.01 s).
 
     Args:
         drawn: Actuators among which `sample_tasks` draws.

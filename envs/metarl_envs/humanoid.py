@@ -27,10 +27,13 @@ class HumanoidDir(MujocoFamily):
     """Run in a direction; reward weight dir·v - control cost + alive bonus, v that of the centre of mass.
 
     Gymnasium's Humanoid-v5 body, start noise and ends; a task is a unit vector whose angle is uniform in
-    [0, 2π]. Source: Rakelly et al. 2019 (PEARL), katerakelly/oyster `humanoid_dir.py`. That file weighs the
-    velocity by 0.25 but divides the way by the physics step instead of the control step, five times as
-    long; the default weight of 1.25 gives its rewards. Contact forces (`cfrc_ext`) are in neither reward nor
-    observation, because the batched simulation does not compute them.
+    [0, 2π]. The source weighs the velocity by 0.25 but divides the way by the physics step instead of the
+    control step, five times as long; the default weight of 1.25 gives its rewards.
+
+    Source: Rakelly et al. 2019 (PEARL), katerakelly/oyster `humanoid_dir.py`.
+
+    Differs: no contact forces (`cfrc_ext`) in reward and observation, because the batched simulation does not
+    compute them.
 
     Args:
         velocity_weight: Weight of the velocity along the direction.

@@ -23,8 +23,9 @@ GOAL_BOX = 0.01
 class PointNavigation(ArrayFamily):
     """Walk from the origin to a goal; reward -‖s - g‖ after the move.
 
-    Source: Finn et al. 2017, cbfinn/maml_rl `maml_examples/point_env_randgoal.py`; goals uniform in
-    [-0.5, 0.5]², moves clipped to ±0.1, horizon 100.
+    Goals are uniform in [-0.5, 0.5]², moves are clipped to ±0.1.
+
+    Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `maml_examples/point_env_randgoal.py`.
 
     Args:
         goal_range: Goals lie uniformly in [-goal_range, goal_range]².
@@ -74,8 +75,11 @@ class PointNavigation(ArrayFamily):
 class SparseNavigation(ArrayFamily):
     """Walk from the origin to a goal on a half-circle; reward 1 - ‖s - g‖ within 0.2 of the goal, else 0.
 
-    Source: PEARL (katerakelly/oyster) and VariBAD `point_robot.py`; goals on the half-circle of radius 1, the
-    angle uniform in [0, π], moves clipped to ±0.1, horizon 20 (VariBAD: 100). PEARL trains on the dense reward.
+    The angle of the goal is uniform in [0, π], moves are clipped to ±0.1.
+
+    Source: Rakelly et al. 2019 (PEARL), katerakelly/oyster `point_robot.py`, and Zintgraf et al. 2020 (VariBAD).
+
+    Differs: PEARL trains on the dense reward (`sparse=False`); VariBAD's horizon is 100.
 
     Args:
         radius: Radius of the half-circle.
@@ -131,8 +135,9 @@ class CornerNavigation(ArrayFamily):
     """Walk to one of four corners; reward the distance gained, where the goal is the nearest corner.
 
     Near the start, in the diamond abs(x) + abs(y) < 0.5, and where another corner is nearer the reward is 0.
-    Source: Rothfuss et al. 2019 (ProMP), `point_env_2d_corner.py`; corners (±2, ±2), start uniform in
-    [-0.2, 0.2]², moves clipped to ±0.2, horizon 100.
+    The corners are (±2, ±2), starts are uniform in [-0.2, 0.2]², moves are clipped to ±0.2.
+
+    Source: Rothfuss et al. 2019 (ProMP), jonasrothfuss/ProMP `point_env_2d_corner.py`.
 
     Args:
         corner: Coordinate of the corners.

@@ -60,12 +60,28 @@ class FieldRange:
         if self.field in NOT_NEGATIVE and self.low < 0:
             raise ValueError(f"{self.field}: values must not be negative, got low={self.low}")
 
+    def __str__(self) -> str:
+        """Show field and range."""
+        return f"{self.field} {'' if self.absolute else 'times '}[{self.low:.3g}, {self.high:.3g}]"
+
     def sample(self, n: int, size: int, rng: np.random.Generator) -> Array:
         """Draw n tasks of `size` numbers each, `[n, size]`."""
         if not self.log:
             return rng.uniform(self.low, self.high, size=(n, size))
         draws = np.exp(rng.uniform(np.log(self.low), np.log(self.high), size=(n, size)))
         return np.clip(draws, self.low, self.high)
+
+
+class Numbers(spaces.Box):
+    """A Box with a description that is shorter than its bounds."""
+
+    def __init__(self, low: Array, high: Array, description: str) -> None:
+        super().__init__(low, high, dtype=np.float64)
+        self.description = description
+
+    def __repr__(self) -> str:
+        """Show the description."""
+        return f"Numbers({self.description})"
 
 
 class RandomPhysics(MujocoFamily):
@@ -90,7 +106,7 @@ class RandomPhysics(MujocoFamily):
         self.model, self.frame_skip, self.dt, self.derived = base.model, base.frame_skip, base.dt, base.derived
         self.default_state = base.default_state
         self.observation_space, self.action_space = base.observation_space, base.action_space
-        name = type(base).__name__
+        name = base.name
         self._defaults = {item.field: field_value(base.model, item.field, name) for item in self.ranges}
         self._elements = [_elements(item, self._defaults[item.field], name) for item in self.ranges]
         sizes = [1 if item.shared else len(at) for item, at in zip(self.ranges, self._elements, strict=True)]
@@ -98,7 +114,13 @@ class RandomPhysics(MujocoFamily):
         low = np.repeat([float(item.low) for item in self.ranges], sizes)
         high = np.repeat([float(item.high) for item in self.ranges], sizes)
         self._own = base.task_space.shape[0]
-        self.task_space = Joined(base.task_space, spaces.Box(low, high, dtype=np.float64))
+        shown = [f"{size} × {item}" for item, size in zip(self.ranges, sizes, strict=True)]
+        self.task_space = Joined(base.task_space, Numbers(low, high, ", ".join(shown)))
+
+    @property
+    def name(self) -> str:
+        """Name of the family in messages; with physics given as an option that of the base family."""
+        return self.base.name if type(self) is RandomPhysics else type(self).__name__
 
     def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
         """Draw n tasks, `[n, d]`: the base family's, then the physics."""

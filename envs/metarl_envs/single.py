@@ -34,7 +34,7 @@ class TaskEnv(gymnasium.Env):
         self.observation_space = self.family.observation_space
         self.action_space = self.family.action_space
         self.task_space = self.family.task_space
-        name = type(self.family).__name__
+        name = self.family.name
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"], name)
         self.render_size = render_size
         self._state = np.zeros(0)
@@ -72,8 +72,8 @@ class TaskEnv(gymnasium.Env):
             ResetNeeded: Before the first reset.
         """
         if not self._state.size:
-            raise ResetNeeded(f"{type(self.family).__name__}: call reset() before step()")
-        action = check_actions(action, self.action_space, self.action_space.shape or (), type(self.family).__name__)
+            raise ResetNeeded(f"{self.family.name}: call reset() before step()")
+        action = check_actions(action, self.action_space, self.action_space.shape or (), self.family.name)
         before, task = self._state[None], self.task[None]
         self._state, unstable = self._move(action)
         after = self._state[None]
@@ -93,7 +93,7 @@ class TaskEnv(gymnasium.Env):
             gymnasium.logger.warn("render() was called without a render mode; make the environment with one")
             return None
         if not self._state.size:
-            raise ResetNeeded(f"{type(self.family).__name__}: call reset() before render()")
+            raise ResetNeeded(f"{self.family.name}: call reset() before render()")
         return self._frame()
 
     @abstractmethod

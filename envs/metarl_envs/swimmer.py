@@ -16,9 +16,11 @@ from metarl_envs.task_spaces import interval
 class SwimmerVel(MujocoFamily):
     """Swim at a goal velocity; reward -weight abs(v - v*) - control cost.
 
-    Gymnasium's Swimmer-v5 body, start noise and 8-d observation. Source: Finn et al. 2017, cbfinn/maml_rl
-    `swimmer_randgoal_env.py`; v* uniform in [0.1, 0.2] m/s. (ProMP's version rewards the distance from the
-    goal velocity; that sign is wrong.)
+    Gymnasium's Swimmer-v5 body, start noise and 8-d observation; v* is uniform in [0.1, 0.2] m/s.
+
+    Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `swimmer_randgoal_env.py`.
+
+    Differs: Gymnasium's body. (ProMP's version rewards the distance from the goal velocity: a wrong sign.)
 
     Args:
         low: Lowest goal velocity, m/s.

@@ -18,9 +18,12 @@ ROUNDING = 1e-6
 class Bandit(ArrayFamily):
     """Pull one of k arms; reward 1 with the arm's probability, else 0.
 
-    A state is the last reward; the observation is the constant 1. An episode is one pull;
-    `max_episode_steps` makes it more. Source: Duan et al. 2016 (RL²), tristandeleu/pytorch-maml-rl `bandit.py`;
-    probabilities uniform in [0, 1], 5, 10 or 50 arms.
+    Probabilities are uniform in [0, 1]; the papers have 5, 10 or 50 arms. A state is the last reward;
+    the observation is the constant 1. An episode is one pull; `max_episode_steps` makes it more.
+
+    Source: Duan et al. 2016 (RL²), tristandeleu/pytorch-maml-rl `bandit.py`.
+
+    Differs: the last pull truncates the episode, where the source terminates it.
 
     Args:
         arms: Number of arms k.
@@ -108,9 +111,12 @@ class Tables(spaces.Box):
 class TabularMDP(ArrayFamily):
     """Walk through a random finite Markov decision process; reward N(mean of state and action, 1).
 
-    Episodes start in state 0; the observation is the state, one-hot. Source: Duan et al. 2016 (RL²),
-    tristandeleu/pytorch-maml-rl `mdp.py` (there the observation is the state's number); probabilities
-    from Dirichlet(1), mean rewards from N(1, 1), horizon 10.
+    Probabilities come from Dirichlet(1), mean rewards from N(1, 1). Episodes start in state 0; the
+    observation is the state, one-hot.
+
+    Source: Duan et al. 2016 (RL²), tristandeleu/pytorch-maml-rl `mdp.py`.
+
+    Differs: the source observes the state's number instead of a one-hot vector.
 
     Args:
         states: Number of states S.

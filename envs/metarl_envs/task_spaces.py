@@ -128,4 +128,6 @@ class Joined(spaces.Box):
 
     def __repr__(self) -> str:
         """Show both parts."""
+        if not self.split:
+            return repr(self.parts[1])
         return f"Joined({self.parts[0]}, {self.parts[1]})"

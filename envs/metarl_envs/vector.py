@@ -59,7 +59,7 @@ class TaskVectorEnv(VectorEnv):
         self.max_episode_steps = max_episode_steps
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
-        name = type(self.family).__name__
+        name = self.family.name
         self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"], name)
         if render_index is not None and not 0 <= render_index < num_envs:
             raise ValueError(f"{name}: render_index={render_index}; expected None or one of 0..{num_envs - 1}")
@@ -142,9 +142,9 @@ class TaskVectorEnv(VectorEnv):
             ValueError: If the actions have the wrong shape or are not finite.
         """
         if not self._state.shape[1]:
-            raise ResetNeeded(f"{type(self.family).__name__}: call reset() before step()")
+            raise ResetNeeded(f"{self.family.name}: call reset() before step()")
         shape = self.action_space.shape or ()
-        actions = check_actions(actions, self.single_action_space, shape, type(self.family).__name__)
+        actions = check_actions(actions, self.single_action_space, shape, self.family.name)
         done = self._terminated | self._truncated
         idle = done if done.any() else None
         rows = None if idle is None else np.flatnonzero(~idle)
@@ -191,7 +191,7 @@ class TaskVectorEnv(VectorEnv):
             gymnasium.logger.warn("render() was called without a render mode; make the environment with one")
             return None
         if not self._state.shape[1]:
-            raise ResetNeeded(f"{type(self.family).__name__}: call reset() before render()")
+            raise ResetNeeded(f"{self.family.name}: call reset() before render()")
         shown = range(self.num_envs) if self.render_index is None else [self.render_index]
         return tuple(self._frame(i) for i in shown)
 

@@ -25,7 +25,7 @@ def reset_mask(options: dict[str, Any] | None, num_envs: int) -> NDArray[np.bool
 
 
 def term_infos(terms: dict[str, Array], active: NDArray[np.bool_]) -> dict[str, Any]:
-    """Return the terms in Gymnasium's vector form: an array for each key, and under `_key` the rows in which it is set."""
+    """Return the terms in Gymnasium's form: an array for each key, and under `_key` the rows in which it is set."""
     infos: dict[str, Any] = {}
     for name, term in terms.items():
         infos[name] = term

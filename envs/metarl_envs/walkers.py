@@ -96,7 +96,11 @@ class Walker2d(Walker):
 class Walker2dVel(Walker2d):
     """Walk at a goal velocity; reward alive bonus - abs(v - v*) - control cost.
 
-    Source: ProMP `walker2d_rand_vel.py`, on Gymnasium's v5 model with 4 physics steps a control step (there 8).
+    v* is uniform in [0, 10] m/s.
+
+    Source: Rothfuss et al. 2019 (ProMP), jonasrothfuss/ProMP `walker2d_rand_vel.py`.
+
+    Differs: Gymnasium's v5 body with 4 physics steps a control step (the source 8).
 
     Args:
         low: Lowest goal velocity, m/s.
@@ -126,7 +130,9 @@ class Walker2dVel(Walker2d):
 class Walker2dDir(Walker2d):
     """Walk forward (+1) or backward (-1); reward ±v + alive bonus - control cost.
 
-    Source: ProMP `walker2d_rand_direc.py`, on Gymnasium's v5 model with 4 physics steps a control step (there 8).
+    Source: Rothfuss et al. 2019 (ProMP), jonasrothfuss/ProMP `walker2d_rand_direc.py`.
+
+    Differs: Gymnasium's v5 body with 4 physics steps a control step (the source 8).
 
     Args:
         ctrl_cost_weight: See `Walker`.
@@ -164,9 +170,11 @@ def rand_params(log_scale: float) -> list[FieldRange]:
 class HopperRandParams(RandomPhysics):
     """Hop forward with random masses, inertias, damping and friction; reward v + alive bonus - control cost.
 
-    A task holds a factor for every element of the four fields that is not zero. Source: rand_param_envs
-    `base.py` (Rakelly et al. 2019), which leaves the constants that follow from the masses as they were;
-    here they follow (`mj_setConst`).
+    A task holds a factor for every element of the four fields that is not zero.
+
+    Source: Rakelly et al. 2019 (PEARL), rand_param_envs `base.py`.
+
+    Differs: the constants that follow from the masses follow (`mj_setConst`); the source leaves them as they were.
 
     Args:
         log_scale: Factors are 1.5 (damping: 1.3) to the power of a uniform number in ±log_scale.
@@ -180,9 +188,11 @@ class HopperRandParams(RandomPhysics):
 class Walker2dRandParams(RandomPhysics):
     """Walk forward with random masses, inertias, damping and friction; reward v + alive bonus - control cost.
 
-    A task holds a factor for every element of the four fields that is not zero. Source: rand_param_envs
-    `base.py` (Rakelly et al. 2019), which leaves the constants that follow from the masses as they were;
-    here they follow (`mj_setConst`).
+    A task holds a factor for every element of the four fields that is not zero.
+
+    Source: Rakelly et al. 2019 (PEARL), rand_param_envs `base.py`.
+
+    Differs: the constants that follow from the masses follow (`mj_setConst`); the source leaves them as they were.
 
     Args:
         log_scale: Factors are 1.5 (damping: 1.3) to the power of a uniform number in ±log_scale.
