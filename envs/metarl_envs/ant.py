@@ -192,7 +192,7 @@ class AntGoal(Ant):
 
     def markers(self, state: Array, task: Array) -> list[dict[str, Any]]:
         """Show a ball at the goal."""
-        return [ball(task[0], task[1], 0.3)]
+        return [ball(task[0], task[1], 0.4, radius=0.4)]
 
 
 class AntCrippled(Ant):

@@ -12,7 +12,7 @@ from metarl_envs.crippled import actuators_without, check_drawn, geoms_moved_by
 from metarl_envs.family import Array
 from metarl_envs.markers import arrow
 from metarl_envs.mujoco_envs import make_envs
-from metarl_envs.mujoco_family import MujocoFamily, load_model
+from metarl_envs.mujoco_family import Derived, MujocoFamily, load_model
 from metarl_envs.task_spaces import Index, Signs, interval
 
 
@@ -21,15 +21,23 @@ class HalfCheetah(MujocoFamily):
 
     Args:
         ctrl_cost_weight: Weight of the squared norm of the action, clipped to the action space.
+        torso_position: Whether the observation also holds the centre of mass, as in MAML and PEARL, which makes it
+            20-d.
         reset_noise_scale: Range of the uniform noise on `qpos` and scale of the Gaussian noise on `qvel`.
     """
 
-    def __init__(self, ctrl_cost_weight: float = 0.05, reset_noise_scale: float = 0.1) -> None:
-        super().__init__(load_model("half_cheetah.xml"), frame_skip=5, reset_noise_scale=reset_noise_scale)
+    camera = {"distance": 3.0, "elevation": -25.0}  # noqa: RUF012
+
+    def __init__(
+        self, ctrl_cost_weight: float = 0.05, torso_position: bool = False, reset_noise_scale: float = 0.1
+    ) -> None:
+        # the sources' torso position is the centre of mass of the torso and all that hangs on it
+        derived: list[Derived] = [("subtree_com", slice(1, 2))] if torso_position else []
+        super().__init__(load_model("half_cheetah.xml"), 5, reset_noise_scale, derived=derived)
         self.ctrl_cost_weight = ctrl_cost_weight
 
     def observe(self, state: Array) -> Array:
-        """Return all of the state but the x position, `[N, 17]`."""
+        """Return all of the state but the x position, `[N, 17]` or `[N, 20]`."""
         return state[:, 1:].copy()
 
 
@@ -40,24 +48,17 @@ class HalfCheetahVel(HalfCheetah):
 
     Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `half_cheetah_env_rand.py`.
 
-    Differs: Gymnasium's body has a control step of 0.05 s (the source 0.01 s) and a 17-d observation without the
-    torso's position (the source 20-d).
+    Differs: Gymnasium's body has a control step of 0.05 s (the source 0.01 s) and by default a 17-d
+    observation without the torso's position (the source 20-d, `torso_position=True`).
 
     Args:
         low: Lowest goal velocity, m/s.
         high: Highest goal velocity, m/s.
-        ctrl_cost_weight: See `HalfCheetah`.
-        reset_noise_scale: See `HalfCheetah`.
+        **options: See `HalfCheetah`.
     """
 
-    def __init__(
-        self,
-        low: float = 0.0,
-        high: float = 2.0,
-        ctrl_cost_weight: float = 0.05,
-        reset_noise_scale: float = 0.1,
-    ) -> None:
-        super().__init__(ctrl_cost_weight, reset_noise_scale)
+    def __init__(self, low: float = 0.0, high: float = 2.0, **options: Any) -> None:
+        super().__init__(**options)
         self.task_space = interval(low, high, "HalfCheetahVel")
 
     def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
@@ -82,12 +83,11 @@ class HalfCheetahDir(HalfCheetah):
 
     Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `half_cheetah_env_rand_direc.py`.
 
-    Differs: Gymnasium's body has a control step of 0.05 s (the source 0.01 s) and a 17-d observation without the
-    torso's position (the source 20-d).
+    Differs: Gymnasium's body has a control step of 0.05 s (the source 0.01 s) and by default a 17-d
+    observation without the torso's position (the source 20-d, `torso_position=True`).
 
     Args:
-        ctrl_cost_weight: See `HalfCheetah`.
-        reset_noise_scale: See `HalfCheetah`.
+        **options: See `HalfCheetah`.
     """
 
     task_space = Signs(1)
@@ -119,19 +119,13 @@ class HalfCheetahCrippled(HalfCheetah):
 
     Args:
         drawn: Actuators among which `sample_tasks` draws.
-        ctrl_cost_weight: See `HalfCheetah`.
-        reset_noise_scale: See `HalfCheetah`.
+        **options: See `HalfCheetah`.
     """
 
     task_space: spaces.Box = Index(6)
 
-    def __init__(
-        self,
-        drawn: Sequence[int] = (0, 1, 2, 3, 4, 5),
-        ctrl_cost_weight: float = 0.05,
-        reset_noise_scale: float = 0.1,
-    ) -> None:
-        super().__init__(ctrl_cost_weight, reset_noise_scale)
+    def __init__(self, drawn: Sequence[int] = (0, 1, 2, 3, 4, 5), **options: Any) -> None:
+        super().__init__(**options)
         self.drawn = check_drawn(drawn, 6, "HalfCheetahCrippled")
 
     def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:

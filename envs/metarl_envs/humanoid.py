@@ -45,7 +45,7 @@ class HumanoidDir(MujocoFamily):
         reset_noise_scale: Range of the uniform noise on `qpos` and `qvel`.
     """
 
-    camera = {"distance": 5.0, "elevation": -40.0, "azimuth": 120.0}  # noqa: RUF012
+    camera = {"distance": 4.0, "elevation": -35.0, "azimuth": 120.0}  # noqa: RUF012
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class HumanoidDir(MujocoFamily):
 
     def markers(self, state: Array, task: Array) -> list[dict[str, Any]]:
         """Show an arrow in the direction."""
-        return [arrow(state[:3], task[0], task[1], above=0.8)]
+        return [arrow(state[:3], task[0], task[1], above=0.6)]
 
 
 HumanoidDirEnv, HumanoidDirVectorEnv = make_envs(HumanoidDir)

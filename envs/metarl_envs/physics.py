@@ -43,7 +43,8 @@ class FieldRange:
     absolute: bool = False
     """The number replaces the model's own value instead of multiplying it."""
     elements: tuple[int, ...] | None = None
-    """Elements of the flattened field; by default all, and when multiplying all that are not zero."""
+    """Elements of the flattened field; by default all but the world's body, and when multiplying all that
+    are not zero."""
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -194,8 +195,11 @@ def field_value(model: mujoco.MjModel, field: str, name: str) -> Array:
 
 
 def _elements(item: FieldRange, default: Array, name: str) -> np.ndarray:
+    if item.elements is None and item.absolute:
+        # the first row of a body's field is the world's, which has no mass
+        return np.arange(default[0].size if item.field.startswith("body_") else 0, default.size)
     if item.elements is None:
-        return np.arange(default.size) if item.absolute else np.flatnonzero(default)
+        return np.flatnonzero(default)
     elements = np.asarray(item.elements, dtype=np.int64)
     if not elements.size or elements.min() < 0 or elements.max() >= default.size:
         raise ValueError(f"{name}: elements {item.elements} of {item.field!r}; expected some of 0..{default.size - 1}")

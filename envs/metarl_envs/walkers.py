@@ -26,6 +26,7 @@ class Walker(MujocoFamily):
     """
 
     task_space: spaces.Box = spaces.Box(0.0, 0.0, (0,), np.float64)
+    camera = {"distance": 3.0, "elevation": -25.0}  # noqa: RUF012
 
     def __init__(self, xml: str, ctrl_cost_weight: float, alive_bonus: float, reset_noise_scale: float) -> None:
         super().__init__(load_model(xml), 4, reset_noise_scale, gaussian_velocity=False)

@@ -1,11 +1,12 @@
 """Gymnasium's and stable-baselines3's own checks of every environment, tasks and random streams."""
 
+import pickle
 import warnings
 
 import gymnasium
 import numpy as np
 import pytest
-from env_ids import IDS
+from env_ids import IDS, vector_and_singles
 from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import vector as wrappers
 from numpy.testing import assert_array_equal
@@ -58,6 +59,43 @@ def test_tasks_differ_within_a_batch(env_id):
     assert len(np.unique(rewards, axis=0)) >= expected
     if len(many) < 40:  # equal tasks, equal trajectories
         assert_array_equal(rewards[0], rewards[1])
+
+
+@pytest.mark.parametrize("env_id", IDS)
+def test_environment_classes_can_be_pickled(env_id):
+    for env in (gymnasium.make(env_id).unwrapped, gymnasium.make_vec(env_id, num_envs=1)):
+        assert pickle.loads(pickle.dumps(type(env))) is type(env)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "options", "size"),
+    [
+        ("metarl/HalfCheetahVel-v0", {"torso_position": True}, 20),
+        ("metarl/AntVel-v0", {"include_position": True}, 29),
+        ("metarl/AntDir-v0", {"directions": "any"}, 27),
+        ("metarl/AntGoal-v0", {"goals": "disk", "terminate_when_unhealthy": False, "include_position": False}, 27),
+        ("metarl/HumanoidDir-v0", {"observation": "state"}, 45),
+        ("metarl/SparseNavigation-v0", {"sparse": False}, 2),
+        ("metarl/Bandit-v0", {"arms": 50}, 1),
+        ("metarl/TabularMDP-v0", {"states": 3, "actions": 2}, 3),
+    ],
+)
+def test_variants_are_equal_in_single_and_vector(env_id, options, size):
+    env, singles = vector_and_singles(env_id, 2, seed=0, **options)
+    obs, _ = env.reset(seed=0)
+    assert obs.shape == (2, size)
+    env.action_space.seed(0)
+    for i, single in enumerate(singles):
+        assert_array_equal(obs[i], single.reset(seed=i)[0])
+    for _ in range(8):
+        actions = env.action_space.sample()
+        obs, rew, terminated, truncated, _ = env.step(actions)
+        for i, single in enumerate(singles):
+            own = single.step(actions[i])
+            assert_array_equal(obs[i], own[0])
+            assert (rew[i], terminated[i], truncated[i]) == own[1:4]
+        if (terminated | truncated).any():
+            break
 
 
 @pytest.mark.parametrize("env_id", IDS)

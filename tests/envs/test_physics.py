@@ -171,6 +171,11 @@ def test_set_const_leaves_the_family_model_alone():
     assert_array_equal(before.body_mass, env.family.model.body_mass)
 
 
+def test_the_world_keeps_its_mass(pendulum):
+    family = SwingEnv(xml=pendulum, physics=[FieldRange("body_mass", 1.0, 2.0, absolute=True)]).family
+    assert family.fields(np.array([[0.0, 1.5]]))["body_mass"].tolist() == [[0.0, 1.5]]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -8,6 +8,9 @@ from numpy.testing import assert_array_equal
 
 SIZE = 64
 
+VECTORS = ("HalfCheetahCrippled", "AntGoal", "HopperRandParams")
+"""The MuJoCo families whose vectors are drawn too: making an OpenGL context takes a third of a second."""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def opengl():
@@ -34,8 +37,9 @@ def test_single_and_vector_show_the_same(env_id):
     assert env.metadata["render_fps"] == single.metadata["render_fps"] > 0
     before = single.render()
     assert before.shape == (SIZE, SIZE, 3) and before.dtype == np.uint8
-    (frame,) = env.render()
-    assert_array_equal(frame, before)
+    if env_id not in MUJOCO_IDS or any(name in env_id for name in VECTORS):
+        (frame,) = env.render()
+        assert_array_equal(frame, before)
     actions = np.ones_like(env.action_space.sample())
     for _ in range(10):
         env.step(actions)
