@@ -72,8 +72,8 @@ class ArrayTaskVectorEnv(TaskVectorEnv):
         self._noise = np.zeros((self.num_envs, BLOCK, self.family.noise_size))
         self._used = np.full(self.num_envs, BLOCK)
 
-    def _forget(self, rows: list[int]) -> None:
-        self._used[rows] = BLOCK
+    def _forget(self, row: int) -> None:
+        self._used[row] = BLOCK
 
     def _draw(self, rows: NDArray[np.int64] | None) -> Array:
         """Return the random numbers of this step, `[N, noise_size]`, valid in the rows that run."""

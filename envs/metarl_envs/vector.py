@@ -117,10 +117,10 @@ class TaskVectorEnv(VectorEnv):
             raise ValueError(f"expected {self.num_envs} seeds, one for each simulation; got {len(seeds)}")
         rows = np.arange(self.num_envs) if mask is None else np.flatnonzero(mask)
         if seeds is not None:
-            seeded = [i for i in rows.tolist() if seeds[i] is not None]
-            for i in seeded:
-                self._seeds[i], self._rngs[i] = seeds[i], None
-            self._forget(seeded)
+            for i in rows.tolist():
+                if (own := seeds[i]) is not None:
+                    self._seeds[i], self._rngs[i] = int(own), None
+                    self._forget(i)
         if not self._state.shape[1]:  # the first reset tells how long a state is; rows not in the mask start too
             start = self.family.initial_state(np.random.default_rng(0))
             self._state = self._place(np.arange(self.num_envs), np.tile(start, (self.num_envs, 1)))
@@ -227,8 +227,8 @@ class TaskVectorEnv(VectorEnv):
     def _apply(self) -> None:
         """Give the simulations what they must know of `self.tasks`."""
 
-    def _forget(self, rows: list[int]) -> None:
-        """Drop what was drawn ahead from the generators of these rows, which were seeded anew."""
+    def _forget(self, row: int) -> None:
+        """Drop what was drawn ahead from the generator of a row, which was seeded anew."""
 
     def _place(self, rows: NDArray[np.int64], starts: Array) -> Array:
         """Put the simulations `rows` into these starts; returns their state rows."""

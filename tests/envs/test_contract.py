@@ -127,6 +127,28 @@ def test_adjacent_seeds_are_unrelated(env_id):
     assert abs(correlation) < 4.0 / np.sqrt(n)
 
 
+@pytest.mark.parametrize("env_id", ["metarl/CornerNavigation-v0", "metarl/TabularMDP-v0", "metarl/SwimmerVel-v0"])
+def test_seeding(env_id):
+    """A seed starts a row's stream anew, no seed continues it, and NumPy's integers are seeds."""
+    env = gymnasium.make_vec(env_id, num_envs=2)
+    env.action_space.seed(0)
+    actions = env.action_space.sample()
+
+    def episode(**options):
+        obs, _ = env.reset(**options)
+        steps = [env.step(actions) for _ in range(5)]
+        return np.concatenate([obs.ravel(), *(step[1] for step in steps)])
+
+    first = episode(seed=3)
+    assert not np.array_equal(first, episode())
+    assert_array_equal(first, episode(seed=np.int64(3)))
+    assert_array_equal(first, episode(seed=np.array([3, 4])))
+    assert_array_equal(first, episode(seed=[3, 4]))
+    second = episode()
+    episode(seed=3)
+    assert_array_equal(second, episode(seed=[None, None]))
+
+
 @pytest.mark.parametrize("env_id", IDS)
 def test_returned_arrays_are_copies(env_id):
     env = gymnasium.make_vec(env_id, num_envs=2)
