@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
-from typing import Any
+from functools import cache
+from itertools import count, islice
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from metarl.core import params as P
 from metarl.core.params import Params
 from metarl.learners import MAML
+from metarl.learners.learner import QUERY, Learner
 from metarl.rl.advantages import with_advantages
 from metarl.rl.episodes import Episodes
 from metarl.rl.losses import PolicyGradient
@@ -30,7 +32,7 @@ class Player:
 
     sampler: Sampler
     problem: PolicyGradient
-    learner: MAML
+    learner: Learner
     discount: float
     gae_lambda: float
     device: str = "cpu"
@@ -41,8 +43,8 @@ class Player:
         tasks: NDArray[np.float64],
         seeds: Callable[[int], list[np.random.SeedSequence]],
         scale: Callable[[int], float] = lambda step: 1.0,
-    ) -> Iterator[Episodes]:
-        """Yield the episodes played with the params, then after one gradient step, after two, and so on.
+    ) -> Iterator[tuple[Params, Episodes]]:
+        """Yield the params and their episodes, then those after one gradient step, after two, and so on.
 
         Args:
             params: Meta-params, on the CPU.
@@ -51,15 +53,33 @@ class Player:
             scale: From the inner step (0 the first) to a factor on the inner step size.
         """
         adapted = P.stack(params, len(tasks))
-        phase = 0
-        while True:
-            episodes = self.sampler.sample(adapted, tasks, seeds(phase))
-            episodes = with_advantages(episodes, self.discount, self.gae_lambda).to(self.device)
-            yield episodes
-            moved = {name: value.to(self.device) for name, value in adapted.items()}
-            moved = self.learner.inner_step(self.problem.loss, moved, episodes, scale(phase))
-            adapted = {name: value.cpu() for name, value in moved.items()}
-            phase += 1
+        for phase in count():
+            episodes = self._episodes(adapted, tasks, seeds(phase))
+            yield adapted, episodes
+            adapted = self.step(adapted, episodes, scale(phase))
+
+    def adapted(
+        self,
+        params: Params,
+        tasks: NDArray[np.float64],
+        seeds: Callable[[int], list[np.random.SeedSequence]],
+        steps: int,
+    ) -> Params:
+        """Return the policy's params after this many inner steps, `[K, ...]` on the CPU."""
+        adapted = P.stack(params, len(tasks))
+        for phase in range(steps):
+            adapted = self.step(adapted, self._episodes(adapted, tasks, seeds(phase)), 1.0)
+        return self.problem.own(adapted)
+
+    def _episodes(self, adapted: Params, tasks: NDArray[np.float64], seeds: list[np.random.SeedSequence]) -> Episodes:
+        episodes = self.sampler.sample(self.problem.own(adapted), tasks, seeds)
+        return with_advantages(episodes, self.discount, self.gae_lambda).to(self.device)
+
+    def step(self, adapted: Params, episodes: Episodes, scale: float = 1.0) -> Params:
+        """Return the params after one inner step, `[K, ...]` on the CPU."""
+        moved = {name: value.to(self.device) for name, value in adapted.items()}
+        moved = self.learner.inner_step(self.problem.loss, moved, episodes, scale)
+        return {name: value.cpu() for name, value in moved.items()}
 
 
 def task_seeds(seed: int, stream: int, iteration: int, tasks: Sequence[int]) -> Callable[[int], list[Any]]:
@@ -83,10 +103,11 @@ class Worker:
 
     def __init__(self, player: Player, like: Params, seed: int, tasks: int, share: Sequence[int]) -> None:
         self.player, self.like, self.seed, self.tasks, self.share = player, like, seed, tasks, list(share)
-        self.learner, self.problem = player.learner, player.problem
+        self.learner, self.problem = cast(MAML, player.learner), player.problem
         self.support: list[Episodes] = []
         self.query: Episodes
-        self._old: Any = None
+        self.numbers: dict[str, float] = {}
+        self._old: dict[int, Any] = {}
         self._curvature: Callable[[Tensor], Tensor] | None = None
 
     def collect(self, params: Tensor, iteration: int) -> dict[str, Any]:
@@ -100,43 +121,78 @@ class Worker:
         tasks = self.player.sampler.env.sample_tasks(self.tasks, rng)[self.share]
         seeds = task_seeds(self.seed, TRAINING, iteration, self.share)
         played = self.player.play(P.unflatten(params, self.like), tasks, seeds)
-        *self.support, self.query = islice(played, self.learner.inner_steps + 1)
-        self._old = self._curvature = None
-        phases = [*self.support, self.query]
+        phases = self.learner.inner_steps + self.learner.plays_query
+        reached, data = zip(*islice(played, phases), strict=True)
+        self._reached: Params = reached[-1]
+        self.support, self.query = list(data[: self.learner.inner_steps]), data[-1]
+        self._old, self._curvature = {}, None
         return {
-            "returns": [phase.returns.cpu().numpy() for phase in phases],
-            "lengths": phases[0].lengths.cpu().numpy(),
-            "steps": sum(phase.steps for phase in phases),
-            "unstable": sum(phase.unstable for phase in phases),
+            "returns": [phase.returns.cpu().numpy() for phase in data],
+            "lengths": data[0].lengths.cpu().numpy(),
+            "steps": sum(phase.steps for phase in data),
+            "unstable": sum(phase.unstable for phase in data),
         }
+
+    def prepare(self, numbers: Mapping[str, float]) -> None:
+        """Keep the numbers that this iteration's objective depends on."""
+        self.numbers = dict(numbers)
+
+    def return_moments(self) -> tuple[float, float]:
+        """Return the sums over its tasks of the return after adaptation and of its square, over all tasks' number."""
+        returns = self.query.returns.double().mean(1)
+        return float(returns.sum() / self.tasks), float(returns.square().sum() / self.tasks)
+
+    def adapted(self) -> Tensor:
+        """Return the sum of the adapted params of its tasks over the number of all tasks, `[P]`."""
+        reached = self._reached if self.learner.plays_query else self.player.step(self._reached, self.support[-1])
+        return P.flatten([reached[name].sum(0) / self.tasks for name in self.like])
+
+    def _leaf(self, params: Tensor) -> Tensor:
+        """Return a copy on the device to differentiate with respect to."""
+        return params.detach().to(self.player.device, copy=True).requires_grad_()
 
     def _adapted(self, params: Params, support: list[Episodes]) -> Params:
         return self.learner.adapt(self.problem.loss, params, support)
 
+    def _outputs(self, params: Tensor, create_graph: bool) -> Callable[[int], Any]:
+        """Return, from the phase, the distributions on its data of the policy that these meta-params lead to."""
+        path = [P.stack(P.unflatten(params.to(self.player.device), self.like), len(self.query))]
+        for support in self.support:
+            path.append(self.learner.inner_step(self.problem.loss, path[-1], support, create_graph=create_graph))
+        data = [*self.support, self.query]
+        return cache(lambda phase: self.problem.outputs(path[phase], data[phase]))
+
+    def _objective(self, new: Callable[[int], Any]) -> Tensor:
+        def old(phase: int) -> Any:
+            if phase not in self._old:  # asked for first at the params that played
+                self._old[phase] = _detached(new(phase))
+            return self._old[phase]
+
+        data = [*self.support, self.query]
+        return self.learner.objective(self.problem, new, old, data, self.numbers).sum() / self.tasks
+
     def loss_and_gradient(self, params: Tensor) -> tuple[float, Tensor]:
-        """Return the surrogate loss of the adapted policies on the query episodes and its gradient `[P]`."""
-        vector = params.to(self.player.device).requires_grad_()
-        adapted = self._adapted(P.unflatten(vector, self.like), self.support)
-        new = self.problem.outputs(adapted, self.query)
-        if self._old is None:
-            self._old = _detached(new)
-        loss = self.problem.surrogate(new, self._old, self.query).sum() / self.tasks
+        """Return the meta-objective and its gradient `[P]`; after `collect` first at the params that played."""
+        vector = self._leaf(params)
+        loss = self._objective(self._outputs(vector, create_graph=True))
         (gradient,) = P.grad(loss, [vector])
         self._at, self._curvature = params, None
-        return float(loss), gradient.cpu()
+        return float(loss.detach()), gradient.cpu()
 
     def loss_and_kl(self, params: Tensor) -> tuple[float, float]:
-        """Return the surrogate loss and the KL divergence from the policies that played, at other params."""
-        # the inner step needs gradients, the outcome does not
-        adapted = P.unflatten(params.to(self.player.device), self.like)
-        adapted = P.stack(adapted, len(self.query))
-        for support in self.support:
-            adapted = self.learner.inner_step(self.problem.loss, adapted, support)
+        """Return the meta-objective and the KL divergence from the policies that played, at other params."""
+        new = self._outputs(params, create_graph=False)  # the inner step needs gradients, the outcome does not
         with torch.no_grad():
-            new = self.problem.outputs(adapted, self.query)
-            loss = self.problem.surrogate(new, self._old, self.query).sum() / self.tasks
-            kl = self.problem.kl(self._old, new, self.query).sum() / self.tasks
+            loss = self._objective(new)
+            kl = self.problem.kl(self._old[QUERY], new(QUERY), self.query).sum() / self.tasks
         return float(loss), float(kl)
+
+    def support_kl(self, params: Tensor) -> float:
+        """Return the KL divergence from the policies that played the support data, mean over the inner steps."""
+        new = self._outputs(params, create_graph=False)
+        with torch.no_grad():
+            kls = [self.problem.kl(self._old[i], new(i), support) for i, support in enumerate(self.support)]
+        return float(torch.stack(kls).mean(0).sum() / self.tasks)
 
     def fisher_product(self, vector: Tensor, stride: int) -> Tensor:
         """Return J'FJ times a vector `[P]`: F the Fisher matrices on the query states, J through adaptation.
@@ -150,8 +206,8 @@ class Worker:
         return self._curvature(vector.to(self.player.device)).cpu()
 
     def _build_curvature(self, stride: int) -> Callable[[Tensor], Tensor]:
-        point = self._at.to(self.player.device).requires_grad_()
-        support = [episodes.every(stride) for episodes in self.support]
+        point = self._leaf(self._at)
+        support = [self.problem.thin(episodes, stride) for episodes in self.support]
         query = self.query.every(stride)
         adapted = self._adapted(P.unflatten(point, self.like), support)
         if stride > 1:  # linearise at the policies that played, not at those of the thinner support
@@ -210,3 +266,21 @@ class Workers:
         """Return the mean loss and KL divergence over all tasks."""
         losses, kls = zip(*(worker.loss_and_kl(params) for worker in self.workers), strict=True)
         return sum(losses), sum(kls)
+
+    def support_kl(self, params: Tensor) -> float:
+        """Return the mean KL divergence on the support data over all tasks."""
+        return sum(worker.support_kl(params) for worker in self.workers)
+
+    def adapted(self) -> Tensor:
+        """Return the mean of all tasks' adapted params, `[P]`."""
+        return torch.stack([worker.adapted() for worker in self.workers]).sum(0)
+
+    def return_moments(self) -> tuple[float, float]:
+        """Return mean and mean square over all tasks of the return after adaptation."""
+        means, squares = zip(*(worker.return_moments() for worker in self.workers), strict=True)
+        return sum(means), sum(squares)
+
+    def prepare(self, numbers: Mapping[str, float]) -> None:
+        """Tell every worker the numbers that this iteration's objective depends on."""
+        for worker in self.workers:
+            worker.prepare(numbers)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from metarl_envs.crippled import actuators_without, check_drawn, geoms_moved_by
 from metarl_envs.family import Array
@@ -49,7 +50,7 @@ class Ant(MujocoFamily):
         """Return all of the state, by default but the x and y position, `[N, 27]`."""
         return state.copy() if self.include_position else state[:, 2:].copy()
 
-    def terminated(self, next_state: Array, task: Array) -> np.ndarray:
+    def terminated(self, next_state: Array, task: Array) -> NDArray[np.bool_]:
         """Return where the torso's height lies outside [0.2, 1]."""
         if not self.terminate_when_unhealthy:
             return np.zeros(len(next_state), np.bool_)

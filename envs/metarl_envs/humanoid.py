@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metarl_envs.family import Array
 from metarl_envs.markers import arrow
@@ -83,7 +84,7 @@ class HumanoidDir(MujocoFamily):
             "reward_alive": np.full(len(action), self.alive_bonus),
         }
 
-    def terminated(self, next_state: Array, task: Array) -> np.ndarray:
+    def terminated(self, next_state: Array, task: Array) -> NDArray[np.bool_]:
         """Return where the torso's height lies outside [1, 2]."""
         if not self.terminate_when_unhealthy:
             return np.zeros(len(next_state), np.bool_)

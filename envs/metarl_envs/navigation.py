@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from metarl_envs.array_envs import ArrayFamily, make_envs
 from metarl_envs.family import Array
@@ -60,7 +61,7 @@ class PointNavigation(ArrayFamily):
         """Return the negative distance to the goal."""
         return {"reward_distance": -distance(next_state, task)}
 
-    def terminated(self, next_state: Array, task: Array) -> np.ndarray:
+    def terminated(self, next_state: Array, task: Array) -> NDArray[np.bool_]:
         """Return where both coordinates are within 0.01 of the goal."""
         return np.all(np.abs(next_state - task) < GOAL_BOX, axis=-1)
 

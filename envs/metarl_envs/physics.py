@@ -14,6 +14,7 @@ import mujoco
 import numpy as np
 from gymnasium import spaces
 from mujoco.batch import MODEL_FIELDS
+from numpy.typing import NDArray
 
 from metarl_envs.family import Array
 from metarl_envs.mujoco_family import MujocoFamily
@@ -160,7 +161,7 @@ class RandomPhysics(MujocoFamily):
         """Return the base family's terms."""
         return self.base.reward_terms(state, action, next_state, task[:, : self._own])
 
-    def terminated(self, next_state: Array, task: Array) -> np.ndarray:
+    def terminated(self, next_state: Array, task: Array) -> NDArray[np.bool_]:
         """Return where the base family ends."""
         return self.base.terminated(next_state, task[:, : self._own])
 

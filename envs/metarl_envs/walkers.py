@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from metarl_envs.family import Array
 from metarl_envs.markers import arrow
@@ -68,7 +69,7 @@ class Hopper(Walker):
     ) -> None:
         super().__init__("hopper.xml", ctrl_cost_weight, alive_bonus, reset_noise_scale)
 
-    def terminated(self, next_state: Array, task: Array) -> np.ndarray:
+    def terminated(self, next_state: Array, task: Array) -> NDArray[np.bool_]:
         """Return where height <= 0.7, abs(angle) >= 0.2 or another part of the state is out of ±100."""
         calm = (np.abs(next_state[:, 2:]) < 100.0).all(axis=-1)
         return ~(calm & (next_state[:, 1] > 0.7) & (np.abs(next_state[:, 2]) < 0.2))
@@ -88,7 +89,7 @@ class Walker2d(Walker):
     ) -> None:
         super().__init__("walker2d_v5.xml", ctrl_cost_weight, alive_bonus, reset_noise_scale)
 
-    def terminated(self, next_state: Array, task: Array) -> np.ndarray:
+    def terminated(self, next_state: Array, task: Array) -> NDArray[np.bool_]:
         """Return where the height is outside (0.8, 2) or abs(angle) >= 1."""
         height = next_state[:, 1]
         return ~((height > 0.8) & (height < 2.0) & (np.abs(next_state[:, 2]) < 1.0))

@@ -51,9 +51,7 @@ def forward_derivative(outputs: Sequence[Tensor], inputs: Sequence[Tensor]):
         A function from vectors shaped as `inputs` to vectors shaped as `outputs`.
     """
     dummies = [torch.zeros_like(out, requires_grad=True) for out in outputs]
-    pulled = torch.autograd.grad(
-        outputs, inputs, dummies, create_graph=True, allow_unused=True, materialize_grads=True
-    )
+    pulled = torch.autograd.grad(outputs, inputs, dummies, create_graph=True, allow_unused=True, materialize_grads=True)
 
     def product(vectors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return torch.autograd.grad(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
+
+from metarl.core.adam import State
+from metarl.errors import UserError
 
 
 class TrustRegionProblem(Protocol):
@@ -69,15 +72,28 @@ class TRPO:
     backtrack: float = 0.8
     """Factor between one candidate's step size and the next one's."""
 
+    clip: ClassVar[float | None] = None
+
     def __post_init__(self) -> None:
         """Check the ranges."""
         for name in ("max_kl", "cg_iterations", "fisher_stride", "line_search_steps"):
             if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
+                raise UserError(f"{name} must be positive and finite, got {getattr(self, name)}")
         if not 0 <= self.cg_damping < float("inf"):
-            raise ValueError(f"cg_damping must be 0 or more and finite, got {self.cg_damping}")
+            raise UserError(f"cg_damping must be 0 or more and finite, got {self.cg_damping}")
         if not 0 < self.backtrack < 1:
-            raise ValueError(f"backtrack must lie between 0 and 1, got {self.backtrack}")
+            raise UserError(f"backtrack must lie between 0 and 1, got {self.backtrack}")
+
+    def initial_state(self, params: Tensor) -> State:
+        """Return the state before the first update: there is none."""
+        return {}
+
+    def update(
+        self, problem: TrustRegionProblem, params: Tensor, state: State
+    ) -> tuple[Tensor, State, dict[str, float]]:
+        """Return the params `[P]` after one step, the state, and what happened."""
+        params, metrics = self.step(problem, params)
+        return params, state, metrics
 
     def step(self, problem: TrustRegionProblem, params: Tensor) -> tuple[Tensor, dict[str, float]]:
         """Return the params `[P]` after one step, and what happened.

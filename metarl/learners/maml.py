@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import ClassVar
 
 from torch import Tensor
 
+from metarl.core.adam import State
 from metarl.core.adapt import adapt
 from metarl.core.params import Params, stack
 from metarl.core.trpo import TRPO
-
-Data = TypeVar("Data", bound=Sized)
+from metarl.errors import UserError
+from metarl.learners.learner import QUERY, Data, Loss, Losses, Outer, Outputs, Problem, Updated
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,30 @@ class MAML:
     """Inner gradient steps, each on fresh data."""
     first_order: bool = False
     """Leave out the second derivatives (FOMAML)."""
-    outer: TRPO = field(default_factory=TRPO)
+    outer: Outer = field(default_factory=TRPO)
     """How the meta-params move."""
+
+    plays_query: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         if not (math.isfinite(self.inner_lr) and self.inner_lr > 0):
-            raise ValueError(f"inner_lr must be positive and finite, got {self.inner_lr}")
+            raise UserError(f"inner_lr must be positive and finite, got {self.inner_lr}")
         if self.inner_steps < 1:
-            raise ValueError(f"inner_steps must be at least 1, got {self.inner_steps}")
+            raise UserError(f"inner_steps must be at least 1, got {self.inner_steps}")
 
-    def adapt(self, loss: Callable[[Params, Data], Tensor], params: Params, support: Sequence[Data]) -> Params:
+    def initial(self, params: Params) -> Params:
+        """Return the meta-params to begin with: the network's."""
+        return params
+
+    def inner_step(
+        self, loss: Loss[Data], adapted: Params, support: Data, scale: float = 1.0, *, create_graph: bool = False
+    ) -> Params:
+        """Return the stacked params `[K, ...]` after one inner step; without a graph for collecting and testing."""
+        rate = scale * self.inner_lr
+        return adapt(loss, adapted, [support], rate, first_order=self.first_order, create_graph=create_graph)
+
+    def adapt(self, loss: Loss[Data], params: Params, support: Sequence[Data]) -> Params:
         """Return each task's adapted params `[K, ...]`, differentiable with respect to the meta-params.
 
         Args:
@@ -44,10 +58,21 @@ class MAML:
             params: Meta-params.
             support: Data of each inner step, for K tasks.
         """
-        return adapt(loss, stack(params, len(support[0])), support, self.inner_lr, first_order=self.first_order)
+        adapted = stack(params, len(support[0]))
+        for data in support:
+            adapted = self.inner_step(loss, adapted, data, create_graph=True)
+        return adapted
 
-    def inner_step(
-        self, loss: Callable[[Params, Data], Tensor], adapted: Params, support: Data, scale: float = 1.0
-    ) -> Params:
-        """Return the stacked params `[K, ...]` after one inner step, as collecting data and testing need it."""
-        return adapt(loss, adapted, [support], scale * self.inner_lr, create_graph=False)
+    def objective(
+        self, losses: Losses, new: Outputs, old: Outputs, data: Sequence[Data], numbers: Mapping[str, float]
+    ) -> Tensor:
+        """Return the loss of the adapted policies on the query data, `[K]` (Finn et al. 2017, algorithm 3, line 10)."""
+        return losses.surrogate(new(QUERY), old(QUERY), data[QUERY], self.outer.clip)
+
+    def initial_state(self, params: Tensor) -> State:
+        """Return the outer update's state before the first update."""
+        return self.outer.initial_state(params)
+
+    def update(self, problem: Problem, params: Tensor, state: State) -> Updated:
+        """Return the meta-params `[P]` after one update."""
+        return self.outer.update(problem, params, state)

@@ -69,11 +69,10 @@ def linear_baseline(obs: Tensor, mask: Tensor, returns: Tensor, ridge: float = 1
     y = (returns * mask).flatten(1)[..., None].double()
     gram, moment = x.mT @ x, x.mT @ y
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype)
-    for _ in range(10):
-        factor, failed = torch.linalg.cholesky_ex(gram + ridge * eye)
-        if not failed.any():
-            break
+    factor, failed = torch.linalg.cholesky_ex(gram + ridge * eye)
+    while failed.any() and ridge < 1e6:
         ridge *= 10
+        factor, failed = torch.linalg.cholesky_ex(gram + ridge * eye)
     weights = torch.cholesky_solve(moment, factor)
     return (x @ weights).view_as(returns).to(returns.dtype)
 

@@ -24,6 +24,8 @@ class Episodes:
     """Rewards, `[K, E, T]`."""
     mask: Tensor
     """1 where a step was taken, 0 after the end, `[K, E, T]`."""
+    logp: Tensor
+    """Log-probabilities of the actions under the policy that played them, `[K, E, T]`."""
     adv: Tensor
     """Advantages, `[K, E, T]`."""
     unstable: int = 0
@@ -65,4 +67,4 @@ class Episodes:
         return replace(self, **{name: getattr(self, name).to(device) for name in _STEPPED})
 
 
-_STEPPED = ("obs", "act", "rew", "mask", "adv")
+_STEPPED = ("obs", "act", "rew", "mask", "logp", "adv")

@@ -13,7 +13,7 @@ from metarl.core.params import Params
 from metarl.rl.episodes import Episodes
 from metarl.rl.policies import Distribution, Policy, distribution
 
-InnerLoss = Literal["likelihood-ratio", "log-likelihood"]
+InnerLoss = Literal["likelihood-ratio", "log-likelihood", "dice"]
 
 
 @dataclass(frozen=True)
@@ -23,25 +23,74 @@ class PolicyGradient:
     policy: Policy
     inner_loss: InnerLoss = "likelihood-ratio"
 
+    def own(self, params: Params) -> Params:
+        """Return the policy's own params, without what a method keeps beside them (step sizes, say)."""
+        return {name: params[name] for name, _ in self.policy.named_parameters()}
+
     def outputs(self, params: Params, episodes: Episodes) -> Distribution:
         """Return the action distributions in every state, `[K, E T]`, under stacked params."""
-        return distribution(self.policy, params, episodes.obs.flatten(1, 2))
+        return distribution(self.policy, self.own(params), episodes.obs.flatten(1, 2))
 
     def loss(self, params: Params, episodes: Episodes) -> Tensor:
         """Return each task's inner loss `[K]`, whose gradient is the policy gradient.
 
-        The likelihood-ratio form exp(logp - logp.detach()) has the right second derivative too; the
-        log-likelihood form, the original's, loses a term of it (Rothfuss et al. 2019, section 4).
+        The likelihood-ratio form π(a) / π_played(a) has the right second derivative too, and stays
+        right at params other than those that played; the log-likelihood form, the original's, loses
+        a term of the second derivative (Rothfuss et al. 2019, section 4). DiCE's second derivative
+        holds for every single episode: each step's ratio counts the steps before it too.
         """
         logp = self.outputs(params, episodes).log_prob(episodes.act.flatten(1, 2))
-        score = torch.exp(logp - logp.detach()) if self.inner_loss == "likelihood-ratio" else logp
+        if self.inner_loss == "likelihood-ratio":
+            score = self._ratio(logp, episodes.logp.flatten(1), episodes)
+        elif self.inner_loss == "dice":
+            score = self._magic_box(logp, episodes)
+        else:
+            score = logp
         return -(score * episodes.adv.flatten(1) * episodes.weight).sum(-1)
 
-    def surrogate(self, new: Distribution, old: Distribution, episodes: Episodes) -> Tensor:
-        """Return each task's importance-weighted surrogate loss, `[K]` (Schulman et al. 2015, equation 14)."""
-        act = episodes.act.flatten(1, 2)
-        ratio = torch.exp(new.log_prob(act) - old.log_prob(act))
-        return -(ratio * episodes.adv.flatten(1) * episodes.weight).sum(-1)
+    def _magic_box(self, logp: Tensor, episodes: Episodes) -> Tensor:
+        """Return the ratio of each episode up to a step minus that before it (Farquhar et al. 2019, equation 10).
+
+        Times the advantages and summed, its first derivative is the policy gradient, `[K, E T]`.
+        """
+        steps = (logp.view_as(episodes.mask) - episodes.logp) * episodes.mask
+        through = steps.cumsum(-1)
+        return (torch.exp(through) - torch.exp(through - steps)).flatten(1)
+
+    def thin(self, support: Episodes, stride: int) -> Episodes:
+        """Return every stride-th step for a cheaper curvature, where the inner loss is a sum over steps."""
+        return support if self.inner_loss == "dice" else support.every(stride)
+
+    def surrogate(self, new: Distribution, old: Distribution, data: Episodes, clip: float | None = None) -> Tensor:
+        """Return each task's importance-weighted surrogate loss, `[K]` (Schulman et al. 2015, equation 14).
+
+        With `clip`, ratios beyond 1 ± clip earn nothing more (Schulman et al. 2017, equation 7).
+        """
+        act, adv = data.act.flatten(1, 2), data.adv.flatten(1)
+        ratio = self._ratio(new.log_prob(act), old.log_prob(act), data)
+        gain = ratio * adv
+        if clip is not None:
+            gain = torch.minimum(gain, ratio.clamp(1 - clip, 1 + clip) * adv)
+        return -(gain * data.weight).sum(-1)
+
+    def exploration(self, new: Distribution, support: Episodes, query: Episodes, mean: float, std: float) -> Tensor:
+        """Return the loss `[K]` of support actions credited with the task's return after adaptation.
+
+        Args:
+            new: Distributions on the support data.
+            support: The support data.
+            query: The query data, whose mean return per task is the credit.
+            mean: Mean of those returns over all tasks, which is subtracted.
+            std: Their standard deviation, which divides.
+        """
+        logp = new.log_prob(support.act.flatten(1, 2))
+        ratio = self._ratio(logp, support.logp.flatten(1), support)
+        credit = (query.returns.mean(-1) - mean) / (std + 1e-8)
+        return -credit * (ratio * support.weight).sum(-1)
+
+    def _ratio(self, new: Tensor, old: Tensor, episodes: Episodes) -> Tensor:
+        """Return exp(new - old), `[K, E T]`, and 1 after an episode's end, where it might overflow."""
+        return torch.exp((new - old) * episodes.mask.flatten(1))
 
     def kl(self, old: Distribution, new: Distribution, episodes: Episodes) -> Tensor:
         """Return each task's mean KL(old, new) over the steps taken, `[K]`."""

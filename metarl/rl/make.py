@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
+
+from metarl.errors import UserError, did_you_mean
 
 EnvSource = str | Callable[[], gymnasium.Env]
 """A Gymnasium id, or a function that returns one environment with the task methods."""
@@ -38,36 +40,51 @@ def make_vec(
         **options: Keyword arguments of the environment (only with an id).
 
     Raises:
-        ValueError: If the id is unknown, the environment lacks a task method or a time limit, or an
+        UserError: If the id is unknown, the environment lacks a task method or a time limit, or an
             option is unknown to it.
     """
     spec = find_spec(source) if isinstance(source, str) else None
-    if spec is not None and spec.vector_entry_point is not None:
+    if spec is not None and _vectorised_with_tasks(spec):
         limit = {} if horizon is None else {"max_episode_steps": horizon}
         disabled = {"autoreset_mode": AutoresetMode.DISABLED}
-        env = _call(spec.id, gymnasium.make_vec, spec, num_envs=num_envs, **limit, **disabled, **options)
-        if not hasattr(env.unwrapped, "set_tasks"):
-            raise ValueError(f"environment {spec.id!r} lacks set_tasks, which gives each row its task")
-        return env
+        return _call(spec.id, gymnasium.make_vec, spec, num_envs=num_envs, **limit, **disabled, **options)
     return _vectorise(lambda: TaskSlot(_make_single(source, horizon, options)), num_envs, vectorization)
 
 
-def find_spec(env_id: str) -> gymnasium.envs.registration.EnvSpec:
+def find_spec(env_id: str) -> EnvSpec:
     """Return the registered spec of an id.
 
     Raises:
-        ValueError: If no such id is registered; names the nearest.
+        UserError: If no such id is registered; names the nearest.
     """
     if env_id.startswith("metarl/"):
-        import metarl_envs  # noqa: F401 - registers the ids
+        import metarl_envs
     try:
         return gymnasium.spec(env_id)
     except (gymnasium.error.Error, ModuleNotFoundError) as error:
         import metarl_envs  # noqa: F401
 
-        near = difflib.get_close_matches(env_id, gymnasium.registry, n=1, cutoff=0.5)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown environment {env_id!r}{hint} 'metarl envs' lists all of ours") from error
+        hint = did_you_mean(env_id, gymnasium.registry) or ";"
+        raise UserError(f"unknown environment {env_id!r}{hint} 'metarl envs' lists all of ours") from error
+
+
+def _vectorised_with_tasks(spec: EnvSpec) -> bool:
+    """Return whether an id has a vector environment of its own that gives each row its task."""
+    entry = spec.vector_entry_point
+    return entry is not None and hasattr(load_env_creator(entry) if isinstance(entry, str) else entry, "set_tasks")
+
+
+def registered() -> dict[str, EnvSpec]:
+    """Return the specs of all our own environments by id."""
+    import metarl_envs  # noqa: F401 - registers the ids
+
+    return {env_id: spec for env_id, spec in gymnasium.registry.items() if env_id.startswith("metarl/")}
+
+
+def summary(spec: EnvSpec) -> str:
+    """Return the first line of what the family behind an id says of itself."""
+    family = load_env_creator(str(spec.entry_point)).family_type  # type: ignore[attr-defined]
+    return (family.__doc__ or "").strip().splitlines()[0]
 
 
 def _call(name: str, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -77,7 +94,9 @@ def _call(name: str, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
-        raise ValueError(f"environment {name!r}: {str(error).split(') ')[-1]}") from error
+        raise UserError(f"environment {name!r}: {str(error).split('__init__() ')[-1]}") from error
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _make_single(source: EnvSource, horizon: int | None, options: dict[str, Any]) -> gymnasium.Env:
@@ -90,19 +109,17 @@ def _make_single(source: EnvSource, horizon: int | None, options: dict[str, Any]
             env = gymnasium.wrappers.TimeLimit(env, horizon)
     missing = [name for name in TASK_METHODS if not env.has_wrapper_attr(name)]
     if missing:
-        raise ValueError(
+        raise UserError(
             f"environment {source!r} lacks {', '.join(missing)}; a task distribution needs {', '.join(TASK_METHODS)}"
         )
     return env
 
 
-def _vectorise(
-    make: Callable[[], gymnasium.Env], num_envs: int, vectorization: Literal["sync", "async"]
-) -> VectorEnv:
+def _vectorise(make: Callable[[], gymnasium.Env], num_envs: int, vectorization: Literal["sync", "async"]) -> VectorEnv:
     prototype = make()
-    limit = prototype.get_wrapper_attr("_max_episode_steps") if prototype.has_wrapper_attr("_max_episode_steps") else None
-    if limit is None:
-        raise ValueError(f"environment {prototype.unwrapped} has no time limit; give a horizon")
+    if not prototype.has_wrapper_attr("_max_episode_steps"):
+        raise UserError(f"environment {prototype.unwrapped} has no time limit; give a horizon")
+    limit = prototype.get_wrapper_attr("_max_episode_steps")
     kind = AsyncVectorEnv if vectorization == "async" else SyncVectorEnv
     vector = kind([make] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
     return _TaskVector(vector, prototype, int(limit))
@@ -135,7 +152,7 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
         """Draw n tasks, `[n, d]`."""
         tasks = np.asarray(self.prototype.get_wrapper_attr("sample_tasks")(n, rng), dtype=np.float64)
         if tasks.ndim != 2 or len(tasks) != n:
-            raise ValueError(f"sample_tasks({n}, rng) must return an array [{n}, d], got shape {tasks.shape}")
+            raise UserError(f"sample_tasks({n}, rng) must return an array [{n}, d], got shape {tasks.shape}")
         return tasks
 
     def set_tasks(self, tasks: NDArray[np.float64]) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metarl.core.params import Params
+from metarl.errors import UserError
 
 
 class Distribution(Protocol):
@@ -133,7 +134,7 @@ def mlp(sizes: Sequence[int], generator: torch.Generator) -> nn.Sequential:
     """Build a tanh network: Xavier-uniform weights, zero biases, drawn from the generator."""
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
-        layer = Linear(n_in, n_out)
+        layer = cast(Linear, nn.utils.skip_init(Linear, n_in, n_out))  # no draw from the global generator
         nn.init.xavier_uniform_(layer.weight, generator=generator)
         nn.init.zeros_(layer.bias)
         layers += [layer, nn.Tanh()]
@@ -227,19 +228,17 @@ def make_policy(
     """Build the policy that fits the spaces; its weights depend on the seed alone.
 
     Raises:
-        ValueError: If observations are not a `Box` or actions neither `Box` nor `Discrete`.
+        UserError: If observations are not a `Box` or actions neither `Box` nor `Discrete`.
     """
     if not isinstance(observation_space, spaces.Box):
-        raise ValueError(f"observations must be a Box, got {observation_space}")
+        raise UserError(f"observations must be a Box, got {observation_space}")
     generator = torch.Generator().manual_seed(seed)
     obs_size = int(np.prod(observation_space.shape))
     if isinstance(action_space, spaces.Discrete):
         return CategoricalMLP(action_space, obs_size, hidden, generator)
     if isinstance(action_space, spaces.Box):
-        return GaussianMLP(
-            action_space, obs_size, hidden, generator, init_std=init_std, action_scale=action_scale
-        )
-    raise ValueError(f"actions must be a Box or Discrete, got {action_space}")
+        return GaussianMLP(action_space, obs_size, hidden, generator, init_std=init_std, action_scale=action_scale)
+    raise UserError(f"actions must be a Box or Discrete, got {action_space}")
 
 
 def distribution(policy: nn.Module, params: Params, obs: Tensor) -> Any:

@@ -56,6 +56,7 @@ class Sampler:
         observation, _ = env.reset(seed=env_seeds)
         obs = torch.zeros(t_max, k, e, int(np.prod(env.single_observation_space.shape)))
         act: list[torch.Tensor] = []
+        logp: list[torch.Tensor] = []
         rew = np.zeros((t_max, k * e))
         alive = np.ones(k * e, np.bool_)
         mask = np.zeros((t_max, k * e), np.bool_)
@@ -63,9 +64,11 @@ class Sampler:
         t = 0
         while t < t_max and alive.any():
             obs[t].view(k * e, -1).copy_(torch.from_numpy(np.asarray(observation).reshape(k * e, -1)))
-            action = distribution(self.policy, params, obs[t]).sample(noise[t])
+            actions = distribution(self.policy, params, obs[t])
+            action = actions.sample(noise[t])
             self._check(action, obs[t], tasks, t)
             act.append(action)
+            logp.append(actions.log_prob(action))
             observation, reward, terminated, truncated, infos = env.step(self.policy.env_action(action))
             rew[t] = reward
             mask[t] = alive
@@ -79,6 +82,7 @@ class Sampler:
             act=_by_task(torch.stack(act) * _like(mask[:t], k, e, act[0])),
             rew=_by_task(torch.from_numpy(rew[:t] * mask[:t]).view(t, k, e).float()),
             mask=_by_task(_column(mask[:t], k, e)),
+            logp=_by_task(torch.stack(logp) * _column(mask[:t], k, e)),
             adv=torch.zeros(k, e, t),
             unstable=unstable,
         )
@@ -108,7 +112,7 @@ class Sampler:
             raise FloatingPointError(f"reward is not finite in task {k} ({tasks[k].tolist()}) at step {t}")
 
 
-class one_thread:  # noqa: N801 - reads as a function
+class one_thread:
     """Run torch on one thread: its OpenMP threads spin and would steal the cores from the physics pool."""
 
     def __enter__(self) -> None:

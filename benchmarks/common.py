@@ -1,0 +1,57 @@
+"""What the benchmarks share: the machine's description, the table, the JSON file."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+PACKAGES = ("metarl-toolkit", "torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "envpool")
+
+
+def machine() -> dict[str, Any]:
+    """Describe the machine."""
+    return {"cpu": _cpu(), "cores": len(os.sched_getaffinity(0)), "system": platform.platform(terse=True)}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that are installed."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def report(title: str, rows: list[dict[str, Any]], file: Path | None) -> None:
+    """Print the rows as a table, and write them with machine and versions to a JSON file."""
+    table = Table(*rows[0], title=title)
+    for row in rows:
+        table.add_row(*(_shown(value) for value in row.values()))
+    Console(width=None if Console().is_terminal else 140).print(table)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        body = {"machine": machine(), "versions": versions(), "rows": rows}
+        file.write_text(json.dumps(body, indent=2) + "\n")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()

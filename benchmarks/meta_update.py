@@ -1,0 +1,83 @@
+"""Seconds and memory of one whole meta-iteration, for each preset and method.
+
+Each measurement runs in a process of its own, so that the peak of its memory is its own; presets
+and methods take turns, and figures are medians.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import resource
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import tyro
+from common import report
+
+from metarl.experiment.presets import PRESETS, find_preset
+from metarl.experiment.training import Trainer
+from metarl.learners import LEARNERS
+
+
+@dataclasses.dataclass(frozen=True)
+class Args:
+    """Measure meta-iterations."""
+
+    presets: str = ",".join(PRESETS)
+    """Presets, by comma."""
+    methods: str = ",".join(LEARNERS)
+    """Methods, by comma."""
+    json: Path | None = None
+    """Where to write the rows."""
+    horizon: int | None = None
+    """Steps an episode, if not the preset's."""
+    iterations: int = 3
+    """Meta-iterations a measurement, after one that warms up."""
+    repeats: int = 2
+    """Turns each preset and method gets."""
+
+
+def measure(preset: str, method: str, horizon: int | None, iterations: int) -> list[dict[str, float]]:
+    """Run some meta-iterations; returns what each took."""
+    config = find_preset(preset)
+    kept = {"inner_lr": config.learner.inner_lr, "outer": config.learner.outer}
+    learner = dataclasses.replace(LEARNERS[method], **kept)
+    trainer = Trainer(dataclasses.replace(config, learner=learner, horizon=horizon or config.horizon))
+    trainer.iterate()
+    results = []
+    for _ in range(iterations):
+        before, started = trainer.env_steps, time.perf_counter()
+        metrics = trainer.iterate()
+        results.append(
+            {
+                "env_steps": trainer.env_steps - before,
+                "sampling_seconds": metrics["time/sampling_seconds"],
+                "meta_update_seconds": metrics["time/meta_update_seconds"],
+                "iteration_seconds": time.perf_counter() - started,
+                "peak_rss_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            }
+        )
+    return results
+
+
+def main() -> None:
+    args = tyro.cli(Args)
+    pairs = [(preset, method) for preset in args.presets.split(",") for method in args.methods.split(",")]
+    results: dict[tuple[str, str], list[dict[str, float]]] = {pair: [] for pair in pairs}
+    spawn = multiprocessing.get_context("spawn")
+    for _ in range(args.repeats):
+        for pair in pairs:
+            with ProcessPoolExecutor(1, mp_context=spawn) as pool:
+                results[pair] += pool.submit(measure, *pair, args.horizon, args.iterations).result()
+    rows = []
+    for (preset, method), measured in results.items():
+        medians = {name: statistics.median(m[name] for m in measured) for name in measured[0]}
+        rows.append({"preset": preset, "method": method, **medians})
+    report("One meta-iteration", rows, args.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Meta-reinforcement learning on Gymnasium task distributions: MAML and its kin, fast and tested."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from metarl.core.adam import PPO, Adam
+from metarl.core.trpo import TRPO
+from metarl.errors import UserError
+from metarl.evaluation import AdaptationCurve
+from metarl.models import ANIL, EMAML, FOMAML, MAML, PPOMAML, MetaSGD, ProMP, Reptile, adaptation_curve, load
+
+__all__ = [
+    "ANIL",
+    "EMAML",
+    "FOMAML",
+    "MAML",
+    "PPO",
+    "PPOMAML",
+    "TRPO",
+    "Adam",
+    "AdaptationCurve",
+    "MetaSGD",
+    "ProMP",
+    "Reptile",
+    "UserError",
+    "adaptation_curve",
+    "load",
+]
+
+try:
+    __version__ = version("metarl-toolkit")
+except PackageNotFoundError:  # run from a checkout that is not installed
+    __version__ = "0"

@@ -1,0 +1,267 @@
+"""The command line: train, eval, presets, envs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+import metarl
+from metarl.errors import UserError, did_you_mean
+from metarl.evaluation import AdaptationCurve
+from metarl.experiment.checkpoint import write_atomically
+from metarl.experiment.config import Config
+from metarl.experiment.logging import Terminal
+from metarl.experiment.presets import PRESETS, find_preset
+from metarl.experiment.run import Interrupted, RunDirectory, resume, train
+from metarl.experiment.training import Trainer
+from metarl.learners import LEARNERS, OUTERS, method_of
+from metarl.rl.make import registered, summary
+
+HELP = """usage: metarl COMMAND ...
+
+  metarl train PRESET [--method NAME] [--iterations N] [--seed S] [--log-dir D] [--resume] ...
+                                                                                meta-train a policy
+  metarl eval RUN [--steps 3] [--tasks 40] [--episodes 20] [--json FILE] ...     adaptation curve on held-out tasks
+  metarl presets                                                                what can be trained
+  metarl envs                                                                   the task distributions
+
+'metarl train PRESET --help' and 'metarl eval --help' list every option."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Meta-train a policy; settings not given are the preset's."""
+
+    config: Config
+    log_dir: Path | None = None
+    """Run directory; by default runs/PRESET/<time>."""
+    resume: bool = False
+    """Go on with the run in the run directory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Eval:
+    """Draw the adaptation curve of a run on held-out tasks."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory, or a file that `save` wrote."""
+    steps: int = 3
+    """Gradient steps."""
+    tasks: int = 40
+    """Held-out tasks."""
+    episodes: int = 20
+    """Episodes a task and step."""
+    seed: int = 1
+    """Chooses the tasks and episodes; training evaluates itself on those of the run's own seed."""
+    checkpoint: Literal["best", "last"] = "best"
+    """Which checkpoint of a run directory: the best on held-out tasks, or the newest."""
+    json: Path | None = None
+    """Where to write the curve as JSON."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, 2 for the user's errors, 128 + n after signal n."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(args)
+    except (UserError, FloatingPointError) as error:
+        print(f"metarl: {error}", file=sys.stderr)
+        return 2
+    except Interrupted as stop:
+        print(f"metarl: stopped by {stop}; saved, --resume goes on", file=sys.stderr)
+        return stop.exit_status
+    except KeyboardInterrupt:
+        print("metarl: stopped at once; --resume goes on from the last checkpoint", file=sys.stderr)
+        return 130
+
+
+def _dispatch(args: list[str]) -> int:
+    commands = {"train": _train, "eval": _eval, "presets": _presets, "envs": _envs}
+    if not args or args[0] in ("-h", "--help"):
+        print(HELP)
+        return 0
+    if args[0] == "--version":
+        print(metarl.__version__)
+        return 0
+    if args[0] not in commands:
+        raise UserError(f"unknown command {args[0]!r}{did_you_mean(args[0], commands)}; 'metarl --help' lists all")
+    return commands[args[0]](args[1:])
+
+
+def _train(args: list[str]) -> int:
+    if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
+        raise UserError(f"train needs a preset first: {', '.join(PRESETS)}")
+    name, rest = args[0], args[1:]
+    if name in ("-h", "--help"):
+        name, rest = "point-navigation", ["--help"]
+    config, rest = _with_method(find_preset(name), rest)
+    command: Train = _parse(Train, rest, f"metarl train {name}", default=Train(config))
+    if command.resume and command.log_dir is None:
+        raise UserError("--resume needs --log-dir, the run directory to go on with")
+    if command.resume and command.log_dir is not None:  # options not given are the run's
+        old = RunDirectory(command.log_dir).config()
+        if old.env != config.env:
+            raise UserError(f"{command.log_dir} holds a run of {old.env}, not of {config.env}")
+        default = Train(_with_method(old, args[1:])[0], command.log_dir)
+        command = _parse(Train, rest, f"metarl train {name}", default=default)
+    _check_method(args[1:], command.config)
+    log_dir = command.log_dir or Path("runs") / name / time.strftime("%Y%m%d-%H%M%S")
+    console = Console(highlight=False, soft_wrap=True)
+    directory = RunDirectory(log_dir)
+    if directory.holds_run and not command.resume:
+        raise UserError(f"{log_dir} already holds a run; go on with it by --resume or choose another --log-dir")
+    trainer = Trainer(command.config)
+    try:
+        if command.resume and command.log_dir is not None:
+            for note in resume(trainer, directory):
+                console.print(f"metarl: {note}")
+        else:
+            directory.create(command.config)
+        total = trainer.config.iterations
+        console.print(f"{name}: {trainer.config.env}, {total} meta-iterations, writing to {log_dir}")
+        curve = train(trainer, total, directory, Terminal(total, name))
+        _show(console, curve or trainer.evaluate(), trainer.config.later_lr)
+    finally:
+        trainer.close()
+    console.print(f"\nLook further:\n  tensorboard --logdir {log_dir}\n  metarl eval {log_dir}")
+    return 0
+
+
+def _with_method(config: Config, args: list[str]) -> tuple[Config, list[str]]:
+    """Apply `--method NAME` and `--outer NAME`, whose settings the other options then change."""
+    method, args = _take(args, "--method", LEARNERS)
+    outer, args = _take(args, "--outer", OUTERS)
+    learner = config.learner
+    if method is not None:
+        learner = LEARNERS[method]
+        kept = {"inner_lr": getattr(config.learner, "inner_lr", None)}
+        if type(learner.outer) is type(config.learner.outer):
+            kept["outer"] = config.learner.outer
+        names = [f.name for f in dataclasses.fields(learner)]
+        learner = dataclasses.replace(learner, **{name: kept[name] for name in kept if name in names})
+    if outer is not None:
+        learner = dataclasses.replace(learner, outer=OUTERS[outer]())
+    return dataclasses.replace(config, learner=learner), args
+
+
+def _take(args: list[str], option: str, known: Mapping[str, Any]) -> tuple[str | None, list[str]]:
+    """Take an option and its value, one of the names known, out of the arguments."""
+    args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith(f"{option}=") else [arg])]
+    if option not in args:
+        return None, args
+    at = args.index(option)
+    name = args[at + 1] if at + 1 < len(args) else ""
+    if name not in known:
+        what = option.removeprefix("--")
+        raise UserError(f"unknown {what} {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
+    return name, args[:at] + args[at + 2 :]
+
+
+def _check_method(asked: list[str], config: Config) -> None:
+    """Refuse options that turn the method asked for into another one."""
+    method, _ = _take(asked, "--method", LEARNERS)
+    if method not in (None, method_of(config.learner)):
+        raise UserError(f"the options contradict --method {method}: together they are {method_of(config.learner)}")
+
+
+def _eval(args: list[str]) -> int:
+    command: Eval = _parse(Eval, args, "metarl eval")
+    if command.json is not None and not command.json.parent.is_dir():
+        raise UserError(f"cannot write {command.json}: {command.json.parent} is no directory")
+    path = command.run
+    if command.checkpoint == "last" and path.is_dir():
+        path = (RunDirectory(path).checkpoints() or [path])[-1]
+    model = metarl.load(path)
+    try:
+        curve = metarl.adaptation_curve(model, command.steps, command.tasks, command.episodes, command.seed)
+    finally:
+        model.close()
+    _show(Console(highlight=False), curve, model.config.later_lr)
+    if command.json is not None:
+        write_atomically(command.json, json.dumps(curve.as_dict(), indent=2).encode())
+    return 0
+
+
+def _presets(args: list[str]) -> int:
+    _no_more(args, "presets")
+    table = Table("preset", "environment", "size", "inner step", "iterations")
+    for name, config in PRESETS.items():
+        horizon = config.horizon or registered()[config.env].max_episode_steps
+        size = f"{config.tasks} x {config.episodes} x {horizon}"
+        table.add_row(name, config.env, size, str(config.learner.inner_lr), str(config.iterations))
+    Console().print(table)
+    return 0
+
+
+def _envs(args: list[str]) -> int:
+    _no_more(args, "envs")
+    table = Table("environment", "horizon", "what it is")
+    for env_id, spec in registered().items():
+        table.add_row(env_id, str(spec.max_episode_steps), summary(spec))
+    Console().print(table)
+    return 0
+
+
+def _show(console: Console, curve: AdaptationCurve, later_lr: float) -> None:
+    """Print an adaptation curve."""
+    low, high = curve.interval
+    title = f"{curve.env}\n{len(curve.per_task)} held-out tasks"
+    table = Table("gradient steps", "return", "95 % interval", title=title)
+    for step, mean, a, b in zip(curve.steps, curve.mean, low, high, strict=True):
+        table.add_row(str(step), f"{mean:.1f}", f"{a:.1f} to {b:.1f}")
+    console.print(table)
+    if len(curve.steps) > 2 and later_lr != 1:
+        console.print(f"(steps after the first use {later_lr:g} times the inner step size)")
+
+
+def _parse(kind: type[Any], args: list[str], prog: str, default: Any = tyro.MISSING) -> Any:
+    """Parse options into a dataclass; what tyro says in a box becomes one line."""
+    flat = Annotated[kind, tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff]
+    said = io.StringIO()
+    extra = {} if default is tyro.MISSING else {"default": default}
+    try:
+        with contextlib.redirect_stderr(said):
+            parsed, unknown = tyro.cli(flat, args=args, prog=prog, return_unknown_args=True, **extra)  # type: ignore
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        words = " ".join(re.sub(r"[│╭╮╰╯─]", " ", said.getvalue()).split())
+        padding = r"^(Parsing|Value) error (Error parsing )?|( Argument helptext:| For full helptext).*$"
+        said_of = re.sub(padding, "", words)
+        raise UserError(said_of or "bad arguments") from stop
+    if unknown:
+        flag = unknown[0]
+        known = [f"--{name.replace('_', '-')}" for name in _fields(default if extra else kind)]
+        raise UserError(f"unknown option {flag!r}{did_you_mean(flag.split('=')[0], known)}; '{prog} --help' lists all")
+    return parsed
+
+
+def _fields(value: Any) -> list[str]:
+    """Return the names of all settings, nested ones too."""
+    names: list[str] = []
+    for f in dataclasses.fields(value):
+        inner = None if isinstance(value, type) else getattr(value, f.name)
+        names += _fields(inner) if dataclasses.is_dataclass(inner) else [f.name]
+    return [*names, "method", "outer"]
+
+
+def _no_more(args: list[str], command: str) -> None:
+    if args:
+        raise UserError(f"{command} takes no arguments, got {' '.join(args)!r}")
+
+
+def run() -> None:
+    """Entry point of the `metarl` command."""
+    sys.exit(main())

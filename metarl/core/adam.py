@@ -1,0 +1,128 @@
+"""Adam on flat vectors, as a function of its state, and the outer updates that take Adam steps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor
+
+from metarl.errors import UserError
+
+State = dict[str, Tensor]
+"""What an outer update remembers from one meta-iteration to the next; saved with the meta-params."""
+
+
+class GradientProblem(Protocol):
+    """What gradient steps ask of the data."""
+
+    def loss_and_gradient(self, params: Tensor) -> tuple[float, Tensor]:
+        """Return the loss and its gradient `[P]` at params `[P]`."""
+        ...
+
+    def loss_and_kl(self, params: Tensor) -> tuple[float, float]:
+        """Return the loss, and the KL divergence from the policies that sampled the data, at params `[P]`."""
+        ...
+
+
+def adam_state(params: Tensor) -> State:
+    """Return the state before the first step."""
+    return {"m": torch.zeros_like(params), "v": torch.zeros_like(params), "t": torch.zeros((), dtype=torch.float64)}
+
+
+def adam(
+    params: Tensor,
+    gradient: Tensor,
+    state: State,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+) -> tuple[Tensor, State]:
+    """Return the params and the state after one step of Adam (Kingma & Ba 2015, algorithm 1).
+
+    Raises:
+        FloatingPointError: If the gradient is not finite.
+    """
+    if not torch.isfinite(gradient).all():
+        raise FloatingPointError("the meta-gradient is not finite")
+    t = state["t"] + 1
+    m = beta1 * state["m"] + (1 - beta1) * gradient
+    v = beta2 * state["v"] + (1 - beta2) * gradient.square()
+    m_hat, v_hat = m / (1 - beta1 ** float(t)), v / (1 - beta2 ** float(t))
+    return params - lr * m_hat / (v_hat.sqrt() + epsilon), state | {"m": m, "v": v, "t": t}
+
+
+@dataclass(frozen=True)
+class Adam:
+    """The outer update as one step of Adam."""
+
+    outer_lr: float = 1e-3
+    """Step size of the outer update."""
+
+    clip: ClassVar[float | None] = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _check_positive("outer_lr", self.outer_lr)
+
+    def initial_state(self, params: Tensor) -> State:
+        """Return the state before the first update of params `[P]`."""
+        return adam_state(params)
+
+    def update(self, problem: GradientProblem, params: Tensor, state: State) -> tuple[Tensor, State, dict[str, float]]:
+        """Return the params `[P]` and the state after one update, and what happened."""
+        return _descend(problem, params, state, self.outer_lr, 1)
+
+
+@dataclass(frozen=True)
+class PPO:
+    """The outer update as several steps of Adam on the clipped surrogate (Schulman et al. 2017, equation 7)."""
+
+    outer_lr: float = 1e-3
+    """Step size of the outer update."""
+    epochs: int = 5
+    """Steps on the same data."""
+    clip: float = 0.3
+    """Probability ratios beyond 1 ± clip earn nothing more."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _check_positive("outer_lr", self.outer_lr)
+        _check_positive("clip", self.clip)
+        if self.epochs < 1:
+            raise UserError(f"epochs must be at least 1, got {self.epochs}")
+
+    def initial_state(self, params: Tensor) -> State:
+        """Return the state before the first update of params `[P]`."""
+        return adam_state(params)
+
+    def update(self, problem: GradientProblem, params: Tensor, state: State) -> tuple[Tensor, State, dict[str, float]]:
+        """Return the params `[P]` and the state after one update, and what happened."""
+        return _descend(problem, params, state, self.outer_lr, self.epochs)
+
+
+def _descend(
+    problem: GradientProblem, params: Tensor, state: State, lr: float, steps: int
+) -> tuple[Tensor, State, dict[str, float]]:
+    losses, norms = [], []
+    for _ in range(steps):
+        loss, gradient = problem.loss_and_gradient(params)
+        losses.append(loss)
+        norms.append(float(gradient.norm()))
+        params, state = adam(params, gradient, state, lr)
+    after, kl = problem.loss_and_kl(params)
+    metrics = {
+        "surrogate_loss": losses[0],
+        "gradient_norm": norms[0],
+        "approx_kl": kl,
+        "surrogate_improvement": losses[0] - after,
+    }
+    return params, state, metrics
+
+
+def _check_positive(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):
+        raise UserError(f"{name} must be positive and finite, got {value}")

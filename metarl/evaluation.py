@@ -1,0 +1,83 @@
+"""Adaptation curves: the return after 0, 1, 2, ... gradient steps on tasks held out from training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from metarl.core.params import Params
+from metarl.workers import HELD_OUT, Player, task_seeds
+
+
+@dataclass(frozen=True)
+class AdaptationCurve:
+    """Returns on held-out tasks after each number of gradient steps."""
+
+    env: str
+    """Id of the environment."""
+    per_task: NDArray[np.float64]
+    """Mean undiscounted return of each task after each number of steps, `[tasks, steps + 1]`."""
+    env_steps: int
+    """Environment steps the evaluation took."""
+
+    @property
+    def steps(self) -> list[int]:
+        """0, 1, 2, ..."""
+        return list(range(self.per_task.shape[1]))
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean over tasks, `[steps + 1]`."""
+        return self.per_task.mean(0)
+
+    @property
+    def interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Ends of the 95 % interval of the mean over tasks (Student's t), `[steps + 1]` each."""
+        n = len(self.per_task)
+        if n < 2:
+            return self.mean, self.mean
+        half = stats.t.ppf(0.975, n - 1) * stats.sem(self.per_task, axis=0)
+        return self.mean - half, self.mean + half
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the curve as JSON takes it."""
+        low, high = self.interval
+        return {
+            "env": self.env,
+            "steps": self.steps,
+            "mean": self.mean.tolist(),
+            "ci_low": low.tolist(),
+            "ci_high": high.tolist(),
+            "per_task": self.per_task.tolist(),
+            "env_steps": self.env_steps,
+        }
+
+
+def evaluate(player: Player, params: Params, *, env: str, steps: int, seed: int, later_lr: float) -> AdaptationCurve:
+    """Draw the adaptation curve of meta-params, which stay untouched.
+
+    Each task starts from the same params, and its tasks and episodes come from a stream of random
+    numbers that training never uses.
+
+    Args:
+        player: Plays and adapts; its sampler says how many tasks and episodes.
+        params: Meta-params.
+        env: Name of the environment, for the record.
+        steps: Gradient steps to take.
+        seed: Chooses the tasks and episodes.
+        later_lr: Factor on the inner step size from the second step on (Finn et al. 2017 use one half).
+    """
+    k = player.sampler.tasks
+    tasks = player.sampler.env.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
+    seeds = task_seeds(seed, HELD_OUT, 0, range(k))
+    played = player.play(params, tasks, seeds, lambda step: 1.0 if step == 0 else later_lr)
+    per_step, env_steps = [], 0
+    for _, episodes in islice(played, steps + 1):
+        per_step.append(episodes.returns.double().mean(1).cpu().numpy())
+        env_steps += episodes.steps
+    return AdaptationCurve(env=env, per_task=np.stack(per_step, axis=1), env_steps=env_steps)

@@ -1,0 +1,99 @@
+"""Checkpoints: one safetensors file each, written whole or not at all, never a pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from metarl.core.params import Params
+from metarl.errors import UserError
+
+FORMAT = 1
+"""Version of the file format; a newer one is refused."""
+
+OUTER = "outer:"
+"""Before the names of the outer update's tensors; no param's name holds a colon."""
+
+
+class DamagedCheckpoint(UserError):
+    """A file that is not a whole checkpoint of ours."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Meta-params and where the run stood."""
+
+    params: Params
+    """Meta-params by name."""
+    config: dict[str, Any]
+    """The run's configuration, as `Config.as_dict` gives it."""
+    state: dict[str, Any]
+    """Iteration, environment steps and best return so far."""
+    outer: dict[str, Tensor] = field(default_factory=dict)
+    """What the outer update remembers: Adam's moments, say."""
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint: to a temporary file beside it, to the disk, then into place."""
+    body = {"format": FORMAT, "order": list(checkpoint.params), "config": checkpoint.config, "state": checkpoint.state}
+    text = json.dumps(body, sort_keys=True)
+    everything = checkpoint.params | {OUTER + name: value for name, value in checkpoint.outer.items()}
+    tensors = {name: value.contiguous() for name, value in everything.items()}
+    metadata = {"metarl": text, "sha256": _digest(tensors, text)}
+    write_atomically(path, safetensors.torch.save(tensors, metadata))
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises:
+        DamagedCheckpoint: If the file is truncated, altered or not a checkpoint.
+        UserError: If it does not exist or a newer version wrote it.
+    """
+    if not path.exists():
+        raise UserError(f"checkpoint {str(path)!r} does not exist")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        body = json.loads(metadata["metarl"])
+        version = body["format"]
+        order = body["order"]
+    except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
+        raise DamagedCheckpoint(f"checkpoint {str(path)!r} is damaged or not a checkpoint ({error})") from error
+    if version > FORMAT:
+        raise UserError(f"checkpoint {str(path)!r} has format {version}; this version of metarl reads up to {FORMAT}")
+    if metadata.get("sha256") != _digest(tensors, metadata["metarl"]):
+        raise DamagedCheckpoint(f"checkpoint {str(path)!r} is damaged (its checksum does not match)")
+    outer = {name.removeprefix(OUTER): value for name, value in tensors.items() if name.startswith(OUTER)}
+    return Checkpoint({name: tensors[name] for name in order}, body["config"], body["state"], outer)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, whatever happens in between."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _digest(params: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(params):
+        digest.update(name.encode())
+        digest.update(params[name].contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,105 @@
+"""What a run writes: TensorBoard, CSV and the terminal, all through stable-baselines3's logger."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from stable_baselines3.common.logger import CSVOutputFormat, KVWriter, Logger, TensorBoardOutputFormat
+from torch.utils.tensorboard import SummaryWriter
+
+
+class Terminal(KVWriter):
+    """A progress bar where somebody watches, a plain line an iteration elsewhere.
+
+    Args:
+        total: Meta-iterations of the whole run.
+        name: What the bar says in front.
+        console: Where to write; by default standard output.
+    """
+
+    def __init__(self, total: int, name: str, console: Console | None = None) -> None:
+        self.console = console or Console(file=sys.stdout)
+        self.total, self.evaluated = total, ""
+        self.progress: Progress | None = None
+        if self.console.is_terminal:
+            self.progress = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=None),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[numbers]}"),
+                console=self.console,
+            )
+            self.progress.start()
+            self.task = self.progress.add_task(name, total=total, numbers="")
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        """Show the numbers of one iteration."""
+        evaluation = [key for key in key_values if key.startswith("eval/return_step")]
+        if evaluation:
+            self.evaluated = "held-out " + " -> ".join(f"{key_values[key]:.1f}" for key in evaluation)
+        if "time/iterations" not in key_values:
+            return
+        iteration = int(key_values["time/iterations"])
+        returns = [key_values[key] for key in key_values if key.startswith("meta/return_step")]
+        numbers = "return " + " -> ".join(f"{value:.1f}" for value in returns)
+        if self.progress is not None:
+            shown = f"{numbers}  {self.evaluated}"
+            self.progress.update(self.task, completed=iteration, numbers=shown)
+            return
+        line = f"iteration {iteration}/{self.total}  steps {step:,}  {numbers}  {key_values['time/fps']:,.0f} steps/s"
+        self.console.print(line + (f"  {self.evaluated}" if evaluation else ""), soft_wrap=True, highlight=False)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self.progress is not None:
+            self.progress.stop()
+
+
+def make_logger(directory: Path | None, step: int, terminal: Terminal | None) -> Logger:
+    """Open the logs of a run, continuing after environment step `step`: later points are dropped.
+
+    Args:
+        directory: Run directory; None writes no files.
+        step: Environment steps done so far, 0 for a new run.
+        terminal: What shows the progress, if anything.
+    """
+    outputs: list[KVWriter] = [] if terminal is None else [terminal]
+    if directory is not None:
+        outputs.append(_csv(directory / "progress.csv", step))
+        tensorboard = TensorBoardOutputFormat(str(directory))
+        if step:  # tell TensorBoard to forget what a run that was cut off logged after its last checkpoint
+            tensorboard.writer.close()
+            tensorboard.writer = SummaryWriter(str(directory), purge_step=step + 1)
+        outputs.append(tensorboard)
+    return Logger(None if directory is None else str(directory), outputs)
+
+
+def _csv(path: Path, step: int) -> CSVOutputFormat:
+    """Open the table with its rows up to `step`; stable-baselines3's own would begin anew."""
+    rows = []
+    if path.exists():
+        with open(path, newline="") as file:
+            rows = [row for row in csv.DictReader(file) if _step(row) <= step]
+    output = CSVOutputFormat(str(path))
+    for row in rows:
+        output.write({key: _number(value) for key, value in row.items() if value}, {}, 0)
+    return output
+
+
+def _step(row: dict[str, Any]) -> float:
+    value = row.get("time/total_timesteps")
+    return float(value) if value else float("inf")
+
+
+def _number(text: str) -> Any:
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)

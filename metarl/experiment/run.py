@@ -1,0 +1,250 @@
+"""The loop of a run: iterate, evaluate, log, save, and end well whatever happens."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.logger import Logger
+
+from metarl.errors import UserError
+from metarl.evaluation import AdaptationCurve
+from metarl.experiment import checkpoint
+from metarl.experiment.checkpoint import Checkpoint, DamagedCheckpoint
+from metarl.experiment.config import Config, differences
+from metarl.experiment.logging import Terminal, make_logger
+from metarl.experiment.training import Trainer
+
+PACKAGES = ("metarl-toolkit", "torch", "gymnasium", "mujoco", "stable-baselines3", "numpy")
+
+
+class Interrupted(Exception):
+    """The run ended early, after a whole iteration and with a checkpoint, because a signal asked for it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.exit_status = 128 + number
+
+
+class RunDirectory:
+    """The files of one run: `config.json`, `progress.csv`, TensorBoard's events, `checkpoints/`, `best.safetensors`."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.config_file = self.path / "config.json"
+        self.best = self.path / "best.safetensors"
+
+    @property
+    def holds_run(self) -> bool:
+        """Whether a run has been started here."""
+        return self.config_file.exists()
+
+    def create(self, config: Config) -> None:
+        """Begin a run: write its configuration, versions, seed and where the code stood.
+
+        Raises:
+            UserError: If a run is here already or the directory cannot be written.
+        """
+        if self.holds_run:
+            raise UserError(f"{self.path} already holds a run; resume it with --resume or choose another --log-dir")
+        record = {
+            "config": config.as_dict(),
+            "seed": config.seed,
+            "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
+            "git_commit": _git_commit(),
+            "command": sys.argv,
+        }
+        try:
+            checkpoint.write_atomically(self.config_file, json.dumps(record, indent=2).encode())
+        except OSError as error:
+            raise UserError(f"log directory {str(self.path)!r} cannot be written: {error.strerror}") from error
+
+    def config(self) -> Config:
+        """Read the run's configuration.
+
+        Raises:
+            UserError: If there is no run here.
+        """
+        try:
+            return Config.from_dict(json.loads(self.config_file.read_text())["config"])
+        except FileNotFoundError as error:
+            raise UserError(f"{str(self.path)!r} holds no run (no config.json)") from error
+        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            raise UserError(f"{str(self.config_file)!r} is damaged ({error!r})") from error
+
+    def checkpoints(self) -> list[Path]:
+        """Return the checkpoints kept, oldest first."""
+        return sorted((self.path / "checkpoints").glob("iteration-*.safetensors"))
+
+    def save(self, state: Checkpoint, keep: int) -> None:
+        """Save the newest checkpoint and remove those beyond the `keep` newest."""
+        name = f"iteration-{state.state['iteration']:06d}.safetensors"
+        checkpoint.save(state, self.path / "checkpoints" / name)
+        for old in self.checkpoints()[:-keep]:
+            old.unlink()
+
+    def newest(self) -> tuple[Checkpoint, list[str]]:
+        """Return the newest checkpoint that is whole, and what was wrong with newer ones.
+
+        Raises:
+            UserError: If there is none.
+        """
+        problems: list[str] = []
+        for path in reversed(self.checkpoints()):
+            try:
+                return checkpoint.load(path), problems
+            except DamagedCheckpoint as error:
+                problems.append(str(error))
+        raise UserError(f"{str(self.path)!r} holds no checkpoint to go on from" + "".join(f"; {p}" for p in problems))
+
+
+def snapshot(trainer: Trainer) -> Checkpoint:
+    """Return where the training stands."""
+    state = {name: getattr(trainer, name) for name in ("iteration", "env_steps")}
+    best = trainer.best_return
+    state["best_return"] = None if best == float("-inf") else best
+    return Checkpoint(trainer.params, trainer.config.as_dict(), state, trainer.outer_state)
+
+
+def restore(trainer: Trainer, saved: Checkpoint) -> None:
+    """Put the training where a checkpoint stands.
+
+    Raises:
+        UserError: If the network has other shapes.
+    """
+    shapes = {name: tuple(value.shape) for name, value in trainer.params.items()}
+    found = {name: tuple(value.shape) for name, value in saved.params.items()}
+    if shapes != found:
+        raise UserError(f"the checkpoint's network {found} is not this run's {shapes}")
+    trainer.params, trainer.outer_state = saved.params, saved.outer
+    trainer.iteration, trainer.env_steps = saved.state["iteration"], saved.state["env_steps"]
+    best = saved.state["best_return"]
+    trainer.best_return = float("-inf") if best is None else best
+
+
+def resume(trainer: Trainer, directory: RunDirectory) -> list[str]:
+    """Continue the run in a directory.
+
+    Returns:
+        What the user should know: checkpoints that were damaged and passed over.
+
+    Raises:
+        UserError: If there is nothing to resume or its configuration differs; names the differences.
+    """
+    changed = differences(directory.config(), trainer.config)
+    if changed:
+        raise UserError(f"cannot resume {directory.path}: its settings differ: {', '.join(changed)}")
+    saved, problems = directory.newest()
+    restore(trainer, saved)
+    return [f"{problem}; going on from iteration {trainer.iteration}" for problem in problems]
+
+
+def train(
+    trainer: Trainer, iterations: int, directory: RunDirectory | None = None, terminal: Terminal | None = None
+) -> AdaptationCurve | None:
+    """Train until `iterations` meta-iterations are done.
+
+    SIGINT and SIGTERM end the run after the iteration in progress, with a checkpoint saved; a second
+    SIGINT ends it at once. An error keeps the meta-params of the last good iteration.
+
+    Args:
+        trainer: The training, new or resumed.
+        iterations: Where to stop, counted from the run's very beginning.
+        directory: Where to write; None writes nothing.
+        terminal: What shows the progress, if anything.
+
+    Returns:
+        The last held-out adaptation curve, or None if nothing was left to do.
+
+    Raises:
+        Interrupted: If a signal ended the run early.
+    """
+    c = trainer.config
+    curve: AdaptationCurve | None = None
+    logger = make_logger(directory and directory.path, trainer.env_steps, terminal)
+    saved_at = trainer.iteration if trainer.iteration else -1
+    try:
+        with _signals() as caught:
+            while trainer.iteration < iterations:
+                for name, value in trainer.iterate().items():
+                    logger.record(name, value)
+                last = trainer.iteration == iterations or bool(caught)
+                if trainer.iteration % c.eval_every == 0 or trainer.iteration == iterations:
+                    curve = trainer.evaluate()
+                    _log_curve(logger, curve)
+                    _keep_best(trainer, curve, directory)
+                logger.dump(trainer.env_steps)
+                if directory is not None and (trainer.iteration % c.checkpoint_every == 0 or last):
+                    directory.save(snapshot(trainer), c.keep_checkpoints)
+                    saved_at = trainer.iteration
+                if caught:
+                    raise Interrupted(caught[0])
+    finally:
+        if directory is not None and trainer.iteration > max(saved_at, 0):
+            directory.save(snapshot(trainer), c.keep_checkpoints)
+        logger.close()
+    return curve
+
+
+def _log_curve(logger: Logger, curve: AdaptationCurve) -> None:
+    for step, value in zip(curve.steps, curve.mean, strict=True):
+        logger.record(f"eval/return_step{step}", float(value))
+
+
+def _keep_best(trainer: Trainer, curve: AdaptationCurve, directory: RunDirectory | None) -> None:
+    """Keep the params with the best held-out return after adaptation (one step, as trained: `inner_steps`)."""
+    reached = float(curve.mean[min(trainer.config.learner.inner_steps, curve.steps[-1])])
+    if reached > trainer.best_return:
+        trainer.best_return = reached
+        if directory is not None:
+            checkpoint.save(snapshot(trainer), directory.best)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT is a KeyboardInterrupt."""
+    caught: list[int] = []
+
+    def handle(number: int, frame: Any) -> None:
+        if number == signal.SIGINT and caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+        yield caught
+        return
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _version(package: str) -> str | None:
+    """Return a package's version; None for ourselves where we run from a checkout that is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """Return the commit of the code in use, if it lies in a repository."""
+    try:
+        found = subprocess.run(
+            ["git", "-C", os.path.dirname(__file__), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,49 @@
+"""E-MAML: the policies before adaptation are credited with what is reached after it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from metarl.core.adam import State
+from metarl.errors import UserError
+from metarl.learners.learner import QUERY, Data, Losses, Outputs, Problem, Updated
+from metarl.learners.maml import MAML
+
+
+@dataclass(frozen=True)
+class EMAML(MAML):
+    """MAML plus the term that its derivation drops: the support data depend on the meta-params too.
+
+    Its gradient is that of the log-likelihood of the support actions, times the return after
+    adaptation (Stadie et al. 2018, equation 4), which is normalised over the tasks of the
+    meta-iteration.
+    """
+
+    exploration: float = 1.0
+    """Weight of the exploration term."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        super().__post_init__()
+        if not 0 <= self.exploration < math.inf:
+            raise UserError(f"exploration must be 0 or more and finite, got {self.exploration}")
+
+    def objective(
+        self, losses: Losses, new: Outputs, old: Outputs, data: Sequence[Data], numbers: Mapping[str, float]
+    ) -> Tensor:
+        """Return the loss of the adapted policies plus the exploration term of every support phase, `[K]`."""
+        total = super().objective(losses, new, old, data, numbers)
+        for step in range(self.inner_steps):
+            credit = losses.exploration(new(step), data[step], data[QUERY], numbers["mean"], numbers["std"])
+            total = total + self.exploration * credit
+        return total
+
+    def update(self, problem: Problem, params: Tensor, state: State) -> Updated:
+        """Return the meta-params `[P]` after one update."""
+        mean, square = problem.return_moments()
+        problem.prepare({"mean": mean, "std": math.sqrt(max(square - mean**2, 0.0))})
+        return self.outer.update(problem, params, state)

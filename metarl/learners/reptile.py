@@ -1,0 +1,109 @@
+"""Reptile: move towards the params that adapt to the tasks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from metarl.core.adam import Adam, State, adam
+from metarl.core.adapt import adapt
+from metarl.core.params import Params, grad
+from metarl.errors import UserError
+from metarl.learners.learner import Data, Loss, Problem, Updated
+
+SQUARES, STEPS = "adam.v.", "adam.t"
+"""What the inner Adam carries beside the params: running squares of each gradient, and the steps taken `[1]`."""
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """The outer update θ + ε (W - θ), with ε falling linearly to 0."""
+
+    step_size: float = 1.0
+    """Step size ε of the outer update, to begin with."""
+    decay_iterations: int = 0
+    """Meta-iterations after which ε has fallen to 0; 0 keeps it constant."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not 0 < self.step_size < math.inf:
+            raise UserError(f"step_size must be positive and finite, got {self.step_size}")
+        if self.decay_iterations < 0:
+            raise UserError(f"decay_iterations must be 0 or more, got {self.decay_iterations}")
+
+    def at(self, iteration: float) -> float:
+        """Return ε in a meta-iteration."""
+        left = 1 - iteration / self.decay_iterations if self.decay_iterations else 1.0
+        return self.step_size * max(left, 0.0)
+
+    def initial_state(self, params: Tensor) -> State:
+        """Return the count of updates."""
+        return {"t": torch.zeros((), dtype=torch.float64)}
+
+
+@dataclass(frozen=True)
+class Reptile:
+    """Adapt to each task by k steps, move towards the mean outcome (Nichol et al. 2018).
+
+    One task a meta-iteration gives the serial version (algorithm 1), several the batched one
+    (algorithm 2), all of whose tasks adapt side by side. There is no query data: the outcome W
+    itself says where to go. With `Adam` as outer update the gradient is (θ - W) / α.
+    """
+
+    inner_lr: float = 0.1
+    """Step size of the inner gradient steps."""
+    inner_steps: int = 3
+    """Inner gradient steps, each on fresh data."""
+    inner_optimizer: Literal["sgd", "adam"] = "sgd"
+    """What takes the inner steps; Adam without momentum (β1 = 0), begun anew in every task."""
+    outer: Interpolation | Adam = field(default_factory=Interpolation)
+    """How the meta-params move."""
+
+    plays_query: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if not (math.isfinite(self.inner_lr) and self.inner_lr > 0):
+            raise UserError(f"inner_lr must be positive and finite, got {self.inner_lr}")
+        if self.inner_steps < 1:
+            raise UserError(f"inner_steps must be at least 1, got {self.inner_steps}")
+        if not isinstance(self.outer, Interpolation | Adam):
+            raise UserError(f"Reptile's outer update is Interpolation or Adam, got {type(self.outer).__name__}")
+
+    def initial(self, params: Params) -> Params:
+        """Return the meta-params to begin with: the network's."""
+        return params
+
+    def inner_step(self, loss: Loss[Data], adapted: Params, support: Data, scale: float = 1.0) -> Params:
+        """Return the stacked params `[K, ...]` after one inner step, and what Adam carries."""
+        if self.inner_optimizer == "sgd":
+            return adapt(loss, adapted, [support], scale * self.inner_lr, create_graph=False)
+        params = {n: value.detach().requires_grad_() for n, value in adapted.items() if not n.startswith("adam.")}
+        gradients = grad(loss(params, support).sum(), list(params.values()))
+        t = adapted.get(STEPS, torch.zeros(1)) + 1
+        stepped: Params = {STEPS: t}
+        for (name, value), g in zip(params.items(), gradients, strict=True):
+            v = 0.999 * adapted.get(SQUARES + name, torch.zeros_like(g)) + 0.001 * g.square()
+            root = (v / (1 - 0.999 ** float(t))).sqrt()
+            stepped |= {name: value.detach() - scale * self.inner_lr * g / (root + 1e-8), SQUARES + name: v}
+        return stepped
+
+    def initial_state(self, params: Tensor) -> State:
+        """Return the outer update's state before the first update."""
+        return self.outer.initial_state(params)
+
+    def update(self, problem: Problem, params: Tensor, state: State) -> Updated:
+        """Return the meta-params `[P]` after one update."""
+        towards = problem.adapted() - params
+        metrics = {"displacement": float(towards.norm())}
+        if not math.isfinite(metrics["displacement"]):
+            raise FloatingPointError("the adapted params are not finite")
+        if isinstance(self.outer, Adam):
+            moved, state = adam(params, -towards / self.inner_lr, state, self.outer.outer_lr)
+            return moved, state, metrics
+        epsilon = self.outer.at(float(state["t"]))
+        return params + epsilon * towards, state | {"t": state["t"] + 1}, metrics | {"outer_step_size": epsilon}

@@ -1,0 +1,276 @@
+"""The public face: a meta-learner with learn, save, adapt and predict, as stable-baselines3's users know it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metarl.core.params import Params
+from metarl.errors import UserError, did_you_mean
+from metarl.evaluation import AdaptationCurve, evaluate
+from metarl.experiment import checkpoint
+from metarl.experiment.config import Config
+from metarl.experiment.logging import Terminal
+from metarl.experiment.run import RunDirectory, restore, snapshot, train
+from metarl.experiment.training import Trainer, make_player
+from metarl.learners import LEARNERS, method_of
+from metarl.rl.make import EnvSource
+from metarl.rl.policies import Policy, distribution
+from metarl.workers import HELD_OUT, task_seeds
+
+
+class AdaptedPolicy:
+    """A policy for one task, with the `predict` that stable-baselines3's `evaluate_policy` calls.
+
+    Args:
+        policy: The network.
+        params: Its params for this task.
+        seed: Seed of the sampled actions.
+    """
+
+    def __init__(self, policy: Policy, params: Params, seed: int = 0) -> None:
+        self.policy, self.params = policy, params
+        self.rng = np.random.default_rng(seed)
+
+    def predict(
+        self,
+        observation: NDArray[Any],
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], None]:
+        """Return the environment's action for an observation `[o]`, or one for each of `[n, o]`, and None."""
+        observation = np.asarray(observation, dtype=np.float32)
+        single = observation.ndim == 1
+        obs = torch.from_numpy(np.atleast_2d(observation))
+        with torch.no_grad():
+            actions = distribution(self.policy, self.params, obs)
+            noise = torch.from_numpy(self.policy.noise(self.rng, (len(obs),)))
+            chosen = self.policy.env_action(actions.mode() if deterministic else actions.sample(noise))
+        return (chosen[0] if single else chosen), None
+
+
+class Model:
+    """A meta-learner for reinforcement learning.
+
+    Args:
+        env: Gymnasium id of a task distribution, or a function that returns one environment with
+            `task_space`, `sample_tasks(n, rng)` and `set_task(task)`.
+        log_dir: Run directory (TensorBoard, CSV, checkpoints); None writes nothing.
+        verbose: Whether to show progress on the terminal.
+        **settings: Fields of `Config`, of the method and of its outer optimiser, by name: `tasks`,
+            `episodes`, `horizon`, `inner_lr`, `max_kl`, `seed`, ...; `outer` takes a `TRPO`, `PPO` or `Adam`.
+
+    Raises:
+        UserError: If a setting is unknown or out of range, or the environment is no task distribution.
+    """
+
+    method: ClassVar[str] = "maml"
+
+    def __init__(
+        self, env: EnvSource, *, log_dir: str | Path | None = None, verbose: bool = False, **settings: Any
+    ) -> None:
+        name = env if isinstance(env, str) else f"{env.__module__}:{env.__qualname__}"
+        self._begin(_configure(name, self.method, settings), env, log_dir, verbose)
+
+    def _begin(self, config: Config, source: EnvSource, log_dir: str | Path | None, verbose: bool) -> None:
+        self.trainer = Trainer(config, source)
+        self.verbose = verbose
+        self.directory = None if log_dir is None else RunDirectory(log_dir)
+        if self.directory is not None:
+            self.directory.create(config)
+
+    @property
+    def config(self) -> Config:
+        """The run's configuration."""
+        return self.trainer.config
+
+    @property
+    def policy(self) -> AdaptedPolicy:
+        """The policy before adaptation."""
+        return AdaptedPolicy(self.trainer.policy, self.trainer.player.problem.own(self.trainer.params))
+
+    def learn(self, iterations: int) -> Self:
+        """Train for this many further meta-iterations.
+
+        Raises:
+            UserError: If `iterations` is less than 1.
+            Interrupted: If a signal ended the run early; everything is saved.
+        """
+        if iterations < 1:
+            raise UserError(f"iterations must be at least 1, got {iterations}")
+        total = self.trainer.iteration + iterations
+        terminal = Terminal(total, self.config.env) if self.verbose else None
+        train(self.trainer, total, self.directory, terminal)
+        return self
+
+    def adapt(self, task: Any, steps: int | None = None, episodes: int | None = None, seed: int = 0) -> AdaptedPolicy:
+        """Play a task, take gradient steps, and return the adapted policy; the model stays as it is.
+
+        Args:
+            task: The task, `[d]`.
+            steps: Gradient steps; by default as many as in training.
+            episodes: Episodes a step; by default as many as in training.
+            seed: Chooses the episodes.
+        """
+        steps = self.config.learner.inner_steps if steps is None else steps
+        player = make_player(self.config, self.trainer.source, 1, episodes or self.config.episodes)
+        tasks = np.asarray(task, dtype=np.float64).reshape(1, -1)
+        try:
+            player.sampler.env.set_tasks(np.repeat(tasks, player.sampler.episodes, axis=0))  # refuses what is no task
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        try:
+            adapted = player.adapted(self.trainer.params, tasks, task_seeds(seed, HELD_OUT, 1, [0]), steps)
+        finally:
+            player.sampler.env.close()
+        return AdaptedPolicy(self.trainer.policy, {name: value[0] for name, value in adapted.items()}, seed)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one file that `metarl.load` reads."""
+        path = Path(path)
+        checkpoint.save(snapshot(self.trainer), path if path.suffix else path.with_suffix(".safetensors"))
+
+    def close(self) -> None:
+        """Close the environments."""
+        self.trainer.close()
+
+
+class MAML(Model):
+    """MAML with a TRPO meta-update (Finn et al. 2017, algorithm 3)."""
+
+    method = "maml"
+
+
+class FOMAML(Model):
+    """First-order MAML: the meta-gradient without second derivatives."""
+
+    method = "fomaml"
+
+
+class ANIL(Model):
+    """Almost no inner loop: MAML of the head alone (Raghu et al. 2020)."""
+
+    method = "anil"
+
+
+class MetaSGD(Model):
+    """MAML with a learned step size per param (Li et al. 2017)."""
+
+    method = "meta-sgd"
+
+
+class Reptile(Model):
+    """Move towards the params that adapt to the tasks (Nichol et al. 2018)."""
+
+    method = "reptile"
+
+
+class ProMP(Model):
+    """Proximal meta-policy search (Rothfuss et al. 2019)."""
+
+    method = "promp"
+
+
+class PPOMAML(Model):
+    """MAML with a PPO meta-update."""
+
+    method = "ppo-maml"
+
+
+class EMAML(Model):
+    """MAML that credits the policies before adaptation with what is reached after it (Stadie et al. 2018)."""
+
+    method = "e-maml"
+
+
+METHODS: dict[str, type[Model]] = {
+    kind.method: kind for kind in (MAML, FOMAML, ANIL, MetaSGD, Reptile, ProMP, PPOMAML, EMAML)
+}
+"""Every model class by its method's name."""
+
+
+def load(path: str | Path, env: EnvSource | None = None) -> Model:
+    """Load a model from a file that `save` wrote, or from a run directory (its best checkpoint).
+
+    Args:
+        path: File or run directory.
+        env: What to make environments from, where the model was trained on a function instead of an id.
+
+    Raises:
+        UserError: If the file is missing, damaged or not a checkpoint.
+    """
+    path = Path(path)
+    if path.is_dir():
+        directory = RunDirectory(path)
+        directory.config()  # says so if there is no run
+        saved = checkpoint.load(directory.best) if directory.best.exists() else directory.newest()[0]
+    else:
+        saved = checkpoint.load(path if path.suffix else path.with_suffix(".safetensors"))
+    config = Config.from_dict(saved.config)
+    kind = METHODS[method_of(config.learner)]
+    model = kind.__new__(kind)
+    model._begin(config, config.env if env is None else env, None, False)
+    restore(model.trainer, saved)
+    return model
+
+
+def adaptation_curve(
+    model: Model, steps: int = 3, tasks: int = 40, episodes: int = 20, seed: int = 0, later_lr: float | None = None
+) -> AdaptationCurve:
+    """Draw a model's adaptation curve on held-out tasks.
+
+    Args:
+        model: The model, which stays as it is.
+        steps: Gradient steps.
+        tasks: Held-out tasks.
+        episodes: Episodes a task and step.
+        seed: Chooses the tasks and episodes.
+        later_lr: Factor on the inner step size from the second step on; by default the model's.
+
+    Raises:
+        UserError: If a number is out of range.
+    """
+    for name, value, least in (("steps", steps, 0), ("tasks", tasks, 1), ("episodes", episodes, 1), ("seed", seed, 0)):
+        if value < least:
+            raise UserError(f"{name} must be at least {least}, got {value}")
+    c = model.config
+    player = make_player(c, model.trainer.source, tasks, episodes)
+    try:
+        return evaluate(
+            player,
+            model.trainer.params,
+            env=c.env,
+            steps=steps,
+            seed=seed,
+            later_lr=c.later_lr if later_lr is None else later_lr,
+        )
+    finally:
+        player.sampler.env.close()
+
+
+def _configure(env: str, method: str, settings: dict[str, Any]) -> Config:
+    """Sort flat settings into the configuration, the method and its outer optimiser."""
+    learner = LEARNERS[method]
+    own = {f.name for f in dataclasses.fields(Config)} - {"env", "learner"}
+    inner = {f.name for f in dataclasses.fields(learner)}
+    outer = {f.name for f in dataclasses.fields(learner.outer)}
+    for name in settings:
+        if name not in own | inner | outer:
+            raise UserError(f"unknown setting {name!r}{did_you_mean(name, own | inner | outer)}")
+    chosen = settings.get("outer", learner.outer)
+    chosen = dataclasses.replace(chosen, **{name: settings[name] for name in settings.keys() & outer})
+    changes = {name: settings[name] for name in settings.keys() & inner} | {"outer": chosen}
+    learner = dataclasses.replace(learner, **changes)
+    if method_of(learner) != method:
+        raise UserError(f"the settings contradict {method}: together they are {method_of(learner)}")
+    return Config(
+        env=env,
+        learner=learner,
+        **{name: settings[name] for name in settings.keys() & own},
+    )

@@ -1,0 +1,40 @@
+"""Learning, on tasks whose best returns are known."""
+
+import pytest
+
+import metarl
+from metarl.experiment.presets import PRESETS
+from metarl.experiment.training import Trainer
+
+
+def test_maml_learns_a_small_navigation_in_seconds():
+    """Goals 0.5 or so away in 20 steps: standing still returns about -7.7, the best policies about -1."""
+    model = metarl.MAML(
+        "metarl/PointNavigation-v0", inner_lr=0.5, tasks=10, episodes=10, horizon=20, action_scale=0.1, hidden=(32, 32)
+    )
+    before = metarl.adaptation_curve(model, steps=1, tasks=20, episodes=10)
+    model.learn(iterations=25)
+    after = metarl.adaptation_curve(model, steps=1, tasks=20, episodes=10)
+    assert after.mean[1] > after.mean[0] + 2  # one step helps
+    assert after.mean[1] > before.mean[1] + 2.5  # and it was learned that it does
+    assert after.mean[1] > -5.5
+
+
+@pytest.mark.slow
+def test_point_navigation_reaches_its_figures_within_60_iterations():
+    trainer = Trainer(PRESETS["point-navigation"])
+    for _ in range(60):
+        trainer.iterate()
+    curve = trainer.evaluate()
+    assert -46 < curve.mean[0] < -34
+    assert curve.mean[1] > -18
+
+
+@pytest.mark.slow
+def test_half_cheetah_direction_adapts_after_8_million_steps():
+    trainer = Trainer(PRESETS["half-cheetah-dir"])
+    for _ in range(100):
+        trainer.iterate()
+    curve = trainer.evaluate()
+    assert abs(curve.mean[0]) < 40
+    assert curve.mean[1] > 150

@@ -1,0 +1,106 @@
+"""The Python API, as scripts use it."""
+
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+import metarl
+from metarl import UserError
+
+ENV = "metarl/PointNavigation-v0"
+SMALL = {"tasks": 3, "episodes": 3, "horizon": 8, "hidden": (8,), "action_scale": 0.1}
+
+
+@pytest.fixture
+def model():
+    return metarl.MAML(ENV, outer=metarl.TRPO(max_kl=0.02), inner_lr=0.5, seed=0, **SMALL).learn(iterations=2)
+
+
+def test_settings_find_their_places(model):
+    config = model.config
+    assert (config.tasks, config.learner.inner_lr, config.learner.outer.max_kl) == (3, 0.5, 0.02)
+    assert metarl.FOMAML(ENV, max_kl=0.5, **SMALL).config.learner.first_order
+    assert metarl.FOMAML(ENV, max_kl=0.5, **SMALL).config.learner.outer.max_kl == 0.5
+
+
+def test_learning_goes_on_where_it_stopped(model):
+    model.learn(iterations=1)
+    once = metarl.MAML(ENV, max_kl=0.02, inner_lr=0.5, **SMALL).learn(iterations=3)
+    assert all(torch.equal(model.trainer.params[n], once.trainer.params[n]) for n in once.trainer.params)
+
+
+def test_a_saved_model_is_the_same_model(model, tmp_path):
+    model.save(tmp_path / "model")
+    loaded = metarl.load(tmp_path / "model")
+    assert type(loaded) is metarl.MAML
+    assert loaded.config == model.config
+    a, b = (metarl.adaptation_curve(m, steps=1, tasks=2, episodes=2) for m in (model, loaded))
+    assert np.array_equal(a.per_task, b.per_task)
+    loaded.learn(1)
+    model.learn(1)
+    assert all(torch.equal(model.trainer.params[n], loaded.trainer.params[n]) for n in loaded.trainer.params)
+
+
+def test_a_run_directory_loads_its_best_checkpoint(tmp_path):
+    model = metarl.FOMAML(ENV, log_dir=tmp_path / "run", eval_every=1, eval_tasks=2, eval_episodes=2, **SMALL).learn(2)
+    loaded = metarl.load(tmp_path / "run")
+    assert type(loaded) is metarl.FOMAML
+    assert loaded.trainer.best_return == model.trainer.best_return
+    with pytest.raises(UserError, match="already holds a run"):
+        metarl.MAML(ENV, log_dir=tmp_path / "run", **SMALL)
+
+
+def test_an_adapted_policy_predicts_as_stable_baselines3_expects(model):
+    before = {n: v.clone() for n, v in model.trainer.params.items()}
+    policy = model.adapt(np.array([0.3, -0.2]))
+    assert all(torch.equal(before[n], model.trainer.params[n]) for n in before)
+    assert not torch.equal(policy.params["log_std"], before["log_std"])
+    action, state = policy.predict(np.zeros(2), deterministic=True)
+    assert action.shape == (2,) and action.dtype == np.float32 and state is None
+    again, _ = policy.predict(np.zeros((5, 2)), deterministic=True)
+    assert again.shape == (5, 2)
+    assert np.allclose(again, action)
+
+    import gymnasium
+
+    single = gymnasium.make(ENV, task=np.array([0.3, -0.2]), max_episode_steps=8)
+    mean, _ = evaluate_policy(policy, DummyVecEnv([lambda: single]), n_eval_episodes=3, warn=False)
+    assert -8 < mean < 0
+
+
+def test_adapting_to_a_task_is_what_the_curve_measures(model):
+    """Playing the adapted policy gives the return the adaptation curve shows, within noise."""
+    curve = metarl.adaptation_curve(model, steps=1, tasks=1, episodes=200, seed=3)
+    task = model.trainer.player.sampler.env.sample_tasks(1, np.random.default_rng(np.random.SeedSequence([3, 1])))
+    policy = model.adapt(task[0], episodes=200, seed=11)
+    import gymnasium
+
+    single = gymnasium.make(ENV, task=task[0], max_episode_steps=8)
+    mean, _ = evaluate_policy(policy, DummyVecEnv([lambda: single]), 200, deterministic=False, warn=False)
+    assert mean == pytest.approx(curve.mean[1], abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"inner_lrr": 0.1}, "unknown setting 'inner_lrr'; did you mean 'inner_lr'"),
+        ({"tasks": 0}, "tasks must be at least 1"),
+        ({"inner_steps": 0}, "inner_steps must be at least 1"),
+        ({"inner_loss": "ratio"}, "inner_loss must be one of"),
+        ({"discount": 1.5}, "discount must lie between 0 and 1"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        metarl.MAML(ENV, **settings)
+
+
+def test_bad_numbers_are_refused(model):
+    with pytest.raises(UserError, match="iterations must be at least 1"):
+        model.learn(iterations=0)
+    with pytest.raises(UserError, match="outside its task space"):
+        model.adapt(np.array([3.0, 0.0]))
+    with pytest.raises(UserError, match="tasks must be at least 1"):
+        metarl.adaptation_curve(model, tasks=0)
