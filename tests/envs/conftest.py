@@ -1,11 +1,8 @@
 """Every test of the environments runs in an empty folder, in which MuJoCo must leave no log."""
 
-import os
 from pathlib import Path
 
 import pytest
-
-os.environ.setdefault("MUJOCO_GL", "egl")
 
 
 @pytest.fixture(autouse=True)

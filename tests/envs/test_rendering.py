@@ -15,7 +15,7 @@ VECTORS = ("HalfCheetahCrippled", "AntGoal", "HopperRandParams")
 @pytest.fixture(scope="module", autouse=True)
 def opengl():
     """Skip where there is no OpenGL without a screen."""
-    env = gymnasium.make("Hopper-v5", render_mode="rgb_array", width=SIZE, height=SIZE)
+    env = gymnasium.make("metarl/SwimmerVel-v0", render_mode="rgb_array", render_size=SIZE)
     env.reset()
     try:
         env.render()
