@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from metarl.core.params import Params
-from metarl.workers import HELD_OUT, Player, task_seeds
+from metarl.players import HELD_OUT, Player, task_seeds
 
 
 @dataclass(frozen=True)

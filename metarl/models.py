@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -11,17 +10,18 @@ import torch
 from numpy.typing import NDArray
 
 from metarl.core.params import Params
-from metarl.errors import UserError, did_you_mean
+from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment import checkpoint
 from metarl.experiment.config import Config
 from metarl.experiment.logging import Terminal
+from metarl.experiment.methods import configure
 from metarl.experiment.run import RunDirectory, restore, snapshot, train
 from metarl.experiment.training import Trainer, make_player
-from metarl.learners import LEARNERS, method_of
+from metarl.learners import method_of
+from metarl.players import HELD_OUT, task_seeds
 from metarl.rl.make import EnvSource
 from metarl.rl.policies import Policy, distribution
-from metarl.workers import HELD_OUT, task_seeds
 
 
 class AdaptedPolicy:
@@ -76,7 +76,7 @@ class Model:
         self, env: EnvSource, *, log_dir: str | Path | None = None, verbose: bool = False, **settings: Any
     ) -> None:
         name = env if isinstance(env, str) else f"{env.__module__}:{env.__qualname__}"
-        self._begin(_configure(name, self.method, settings), env, log_dir, verbose)
+        self._begin(configure(name, self.method, settings), env, log_dir, verbose)
 
     def _begin(self, config: Config, source: EnvSource, log_dir: str | Path | None, verbose: bool) -> None:
         self.trainer = Trainer(config, source)
@@ -252,25 +252,3 @@ def adaptation_curve(
         )
     finally:
         player.sampler.env.close()
-
-
-def _configure(env: str, method: str, settings: dict[str, Any]) -> Config:
-    """Sort flat settings into the configuration, the method and its outer optimiser."""
-    learner = LEARNERS[method]
-    own = {f.name for f in dataclasses.fields(Config)} - {"env", "learner"}
-    inner = {f.name for f in dataclasses.fields(learner)}
-    outer = {f.name for f in dataclasses.fields(learner.outer)}
-    for name in settings:
-        if name not in own | inner | outer:
-            raise UserError(f"unknown setting {name!r}{did_you_mean(name, own | inner | outer)}")
-    chosen = settings.get("outer", learner.outer)
-    chosen = dataclasses.replace(chosen, **{name: settings[name] for name in settings.keys() & outer})
-    changes = {name: settings[name] for name in settings.keys() & inner} | {"outer": chosen}
-    learner = dataclasses.replace(learner, **changes)
-    if method_of(learner) != method:
-        raise UserError(f"the settings contradict {method}: together they are {method_of(learner)}")
-    return Config(
-        env=env,
-        learner=learner,
-        **{name: settings[name] for name in settings.keys() & own},
-    )

@@ -13,11 +13,12 @@ from metarl.core.params import Params
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment.config import Config
+from metarl.players import Player
 from metarl.rl.losses import PolicyGradient
 from metarl.rl.make import EnvSource, make_vec
 from metarl.rl.policies import Policy, make_policy
 from metarl.rl.sampler import Sampler
-from metarl.workers import Player, Worker, Workers
+from metarl.workers import Worker, Workers
 
 
 class Trainer:
