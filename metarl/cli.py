@@ -184,7 +184,7 @@ def _presets(args: list[str]) -> int:
     for name, config in PRESETS.items():
         horizon = config.horizon or registered()[config.env].max_episode_steps
         size = f"{config.tasks} x {config.episodes} x {horizon}"
-        table.add_row(name, config.env, size, str(config.learner.inner_lr), str(config.iterations))
+        table.add_row(name, config.env, size, str(getattr(config.learner, "inner_lr", "")), str(config.iterations))
     Console().print(table)
     return 0
 
@@ -202,11 +202,11 @@ def _show(console: Console, curve: AdaptationCurve, later_lr: float) -> None:
     """Print an adaptation curve."""
     low, high = curve.interval
     title = f"{curve.env}\n{len(curve.per_task)} held-out tasks"
-    table = Table("gradient steps", "return", "95 % interval", title=title)
+    table = Table(curve.unit, "return", "95 % interval", title=title)
     for step, mean, a, b in zip(curve.steps, curve.mean, low, high, strict=True):
         table.add_row(str(step), f"{mean:.1f}", f"{a:.1f} to {b:.1f}")
     console.print(table)
-    if len(curve.steps) > 2 and later_lr != 1:
+    if len(curve.steps) > 2 and later_lr != 1 and curve.unit == AdaptationCurve.unit:
         console.print(f"(steps after the first use {later_lr:g} times the inner step size)")
 
 

@@ -24,6 +24,8 @@ class AdaptationCurve:
     """Mean undiscounted return of each task after each number of steps, `[tasks, steps + 1]`."""
     env_steps: int
     """Environment steps the evaluation took."""
+    unit: str = "gradient steps"
+    """What the steps are: gradient steps, or episodes seen."""
 
     @property
     def steps(self) -> list[int]:
@@ -50,6 +52,7 @@ class AdaptationCurve:
         return {
             "env": self.env,
             "steps": self.steps,
+            "unit": self.unit,
             "mean": self.mean.tolist(),
             "ci_low": low.tolist(),
             "ci_high": high.tolist(),
@@ -80,4 +83,4 @@ def evaluate(player: Player, params: Params, *, env: str, steps: int, seed: int,
     for _, episodes in islice(played, steps + 1):
         per_step.append(episodes.returns.double().mean(1).cpu().numpy())
         env_steps += episodes.steps
-    return AdaptationCurve(env=env, per_task=np.stack(per_step, axis=1), env_steps=env_steps)
+    return AdaptationCurve(env=env, per_task=np.stack(per_step, axis=1), env_steps=env_steps, unit=player.adapts_by)

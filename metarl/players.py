@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarl.core import params as P
 from metarl.core.params import Params
-from metarl.learners.learner import Learner
+from metarl.learners.learner import Learner, StepLearner
 from metarl.rl.advantages import with_advantages
 from metarl.rl.episodes import Episodes
 from metarl.rl.losses import PolicyGradient
+from metarl.rl.recurrent import Memory
 from metarl.rl.sampler import Sampler
 
 TRAINING, HELD_OUT = 0, 1
@@ -32,6 +33,8 @@ class Player:
     discount: float
     gae_lambda: float
     device: str = "cpu"
+
+    adapts_by: ClassVar[str] = "gradient steps"
 
     def play(
         self,
@@ -60,7 +63,7 @@ class Player:
         tasks: NDArray[np.float64],
         seeds: Callable[[int], list[np.random.SeedSequence]],
         steps: int,
-    ) -> Params:
+    ) -> Params | Memory:
         """Return the policy's params after this many inner steps, `[K, ...]` on the CPU."""
         adapted = P.stack(params, len(tasks))
         for phase in range(steps):
@@ -71,10 +74,18 @@ class Player:
         episodes = self.sampler.sample(self.problem.own(adapted), tasks, seeds)
         return with_advantages(episodes, self.discount, self.gae_lambda).to(self.device)
 
+    def start(self, params: Params) -> Params | Memory:
+        """Return what acts in one task before anything has been played: the policy's own params, `[1, ...]`."""
+        return P.stack(self.problem.own(params), 1)
+
+    def arrange(self, data: list[Episodes]) -> tuple[list[Episodes], Episodes]:
+        """Return the support data of each inner step and the query data, from those of every phase."""
+        return data[: self.learner.inner_steps], data[-1]
+
     def step(self, adapted: Params, episodes: Episodes, scale: float = 1.0) -> Params:
         """Return the params after one inner step, `[K, ...]` on the CPU."""
         moved = {name: value.to(self.device) for name, value in adapted.items()}
-        moved = self.learner.inner_step(self.problem.loss, moved, episodes, scale)
+        moved = cast(StepLearner, self.learner).inner_step(self.problem.loss, moved, episodes, scale)
         return {name: value.cpu() for name, value in moved.items()}
 
 

@@ -57,7 +57,7 @@ class Worker:
         phases = self.learner.inner_steps + self.learner.plays_query
         reached, data = zip(*islice(played, phases), strict=True)
         self._reached: Params = reached[-1]
-        self.support, self.query = list(data[: self.learner.inner_steps]), data[-1]
+        self.support, self.query = self.player.arrange(list(data))
         self._old, self._curvature = {}, None
         return {
             "returns": [phase.returns.cpu().numpy() for phase in data],

@@ -156,7 +156,7 @@ def test_discrete_actions_learn_too():
     for name, kind in models.METHODS.items():
         all_states = {"fisher_stride": 1} if hasattr(LEARNERS[name].outer, "fisher_stride") else {}
         sizes = {"tasks": 4, "episodes": 4, "horizon": 5, "hidden": (4,), "eval_tasks": 1, "eval_episodes": 1}
-        model = kind(Corridor, inner_lr=0.5, **sizes, **all_states)
+        model = kind(Corridor, **sizes, **all_states)
         before = {n: value.clone() for n, value in model.trainer.params.items()}
         model.learn(1)
         assert any(not torch.equal(before[n], value) for n, value in model.trainer.params.items()), name
