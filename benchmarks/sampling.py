@@ -20,10 +20,10 @@ from common import report
 from metarl_envs.mujoco_envs import quiet
 
 from metarl.core import params as P
+from metarl.players import task_seeds
 from metarl.rl.make import make_vec
 from metarl.rl.policies import make_policy
 from metarl.rl.sampler import Sampler
-from metarl.workers import task_seeds
 
 BASES = {"metarl/HalfCheetahVel-v0": "HalfCheetah-v5", "metarl/HalfCheetahDir-v0": "HalfCheetah-v5"}
 """The plain Gymnasium environment behind each MuJoCo family, which others can run."""

@@ -6,7 +6,7 @@ from metarl.core.adam import PPO, Adam
 from metarl.core.trpo import TRPO
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
-from metarl.models import ANIL, EMAML, FOMAML, MAML, PPOMAML, MetaSGD, ProMP, Reptile, adaptation_curve, load
+from metarl.models import ANIL, EMAML, FOMAML, MAML, PPOMAML, RL2, MetaSGD, ProMP, Reptile, adaptation_curve, load
 
 __all__ = [
     "ANIL",
@@ -15,6 +15,7 @@ __all__ = [
     "MAML",
     "PPO",
     "PPOMAML",
+    "RL2",
     "TRPO",
     "Adam",
     "AdaptationCurve",

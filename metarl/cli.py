@@ -23,10 +23,11 @@ from metarl.evaluation import AdaptationCurve
 from metarl.experiment.checkpoint import write_atomically
 from metarl.experiment.config import Config
 from metarl.experiment.logging import Terminal
+from metarl.experiment.methods import check_method, with_method
 from metarl.experiment.presets import PRESETS, find_preset
 from metarl.experiment.run import Interrupted, RunDirectory, resume, train
 from metarl.experiment.training import Trainer
-from metarl.learners import LEARNERS, OUTERS, method_of
+from metarl.learners import LEARNERS, OUTERS
 from metarl.report.plot import plot_runs
 from metarl.report.video import film_adaptation, log_film, write_film
 from metarl.rl.make import registered, summary
@@ -146,7 +147,7 @@ def _train(args: list[str]) -> int:
             raise UserError(f"{command.log_dir} holds a run of {old.env}, not of {config.env}")
         default = Train(_with_method(old, args[1:])[0], command.log_dir)
         command = _parse(Train, rest, f"metarl train {name}", default=default)
-    _check_method(args[1:], command.config)
+    check_method(_take(args, "--method", LEARNERS)[0], command.config.learner)
     log_dir = command.log_dir or Path("runs") / name / time.strftime("%Y%m%d-%H%M%S")
     console = Console(highlight=False, soft_wrap=True)
     directory = RunDirectory(log_dir)
@@ -173,17 +174,7 @@ def _with_method(config: Config, args: list[str]) -> tuple[Config, list[str]]:
     """Apply `--method NAME` and `--outer NAME`, whose settings the other options then change."""
     method, args = _take(args, "--method", LEARNERS)
     outer, args = _take(args, "--outer", OUTERS)
-    learner = config.learner
-    if method is not None:
-        learner = LEARNERS[method]
-        kept = {"inner_lr": getattr(config.learner, "inner_lr", None)}
-        if type(learner.outer) is type(config.learner.outer):
-            kept["outer"] = config.learner.outer
-        names = [f.name for f in dataclasses.fields(learner)]
-        learner = dataclasses.replace(learner, **{name: kept[name] for name in kept if name in names})
-    if outer is not None:
-        learner = dataclasses.replace(learner, outer=OUTERS[outer]())
-    return dataclasses.replace(config, learner=learner), args
+    return with_method(config, method, outer), args
 
 
 def _take(args: list[str], option: str, known: Mapping[str, Any]) -> tuple[str | None, list[str]]:
@@ -197,13 +188,6 @@ def _take(args: list[str], option: str, known: Mapping[str, Any]) -> tuple[str |
         what = option.removeprefix("--")
         raise UserError(f"unknown {what} {name!r}{did_you_mean(name, known)}; there are {', '.join(known)}")
     return name, args[:at] + args[at + 2 :]
-
-
-def _check_method(asked: list[str], config: Config) -> None:
-    """Refuse options that turn the method asked for into another one."""
-    method, _ = _take(asked, "--method", LEARNERS)
-    if method not in (None, method_of(config.learner)):
-        raise UserError(f"the options contradict --method {method}: together they are {method_of(config.learner)}")
 
 
 def _eval(args: list[str]) -> int:
@@ -259,7 +243,7 @@ def _presets(args: list[str]) -> int:
     for name, config in PRESETS.items():
         horizon = config.horizon or registered()[config.env].max_episode_steps
         size = f"{config.tasks} x {config.episodes} x {horizon}"
-        table.add_row(name, config.env, size, str(config.learner.inner_lr), str(config.iterations))
+        table.add_row(name, config.env, size, str(getattr(config.learner, "inner_lr", "")), str(config.iterations))
     Console().print(table)
     return 0
 
@@ -277,11 +261,11 @@ def _show(console: Console, curve: AdaptationCurve, later_lr: float) -> None:
     """Print an adaptation curve."""
     low, high = curve.interval
     title = f"{curve.env}\n{len(curve.per_task)} held-out tasks"
-    table = Table("gradient steps", "return", "95 % interval", title=title)
+    table = Table(curve.unit, "return", "95 % interval", title=title)
     for step, mean, a, b in zip(curve.steps, curve.mean, low, high, strict=True):
         table.add_row(str(step), f"{mean:.1f}", f"{a:.1f} to {b:.1f}")
     console.print(table)
-    if len(curve.steps) > 2 and later_lr != 1:
+    if len(curve.steps) > 2 and later_lr != 1 and curve.unit == AdaptationCurve.unit:
         console.print(f"(steps after the first use {later_lr:g} times the inner step size)")
 
 

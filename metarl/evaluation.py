@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from metarl.core.params import Params
-from metarl.workers import HELD_OUT, Player, task_seeds
+from metarl.players import HELD_OUT, Player, task_seeds
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class AdaptationCurve:
     """Environment steps the evaluation took."""
     change: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """What one gradient step adds to each param in each task, `[tasks, ...]`."""
+    unit: str = "gradient steps"
+    """What the steps are: gradient steps, or episodes seen."""
 
     @property
     def steps(self) -> list[int]:
@@ -59,6 +61,7 @@ class AdaptationCurve:
         return {
             "env": self.env,
             "steps": self.steps,
+            "unit": self.unit,
             "mean": self.mean.tolist(),
             "ci_low": low.tolist(),
             "ci_high": high.tolist(),
@@ -89,6 +92,7 @@ def evaluate(player: Player, params: Params, *, env: str, steps: int, seed: int,
     for step, (adapted, episodes) in enumerate(islice(played, steps + 1)):
         per_step.append(episodes.returns.double().mean(1).cpu().numpy())
         env_steps += episodes.steps
-        if step == 1:
+        if step == 1 and adapted is not params:  # a recurrent policy adapts without
             change = {name: (adapted[name] - params[name]).detach().numpy() for name in params}
-    return AdaptationCurve(env=env, per_task=np.stack(per_step, axis=1), env_steps=env_steps, change=change)
+    per_task, unit = np.stack(per_step, axis=1), player.adapts_by
+    return AdaptationCurve(env=env, per_task=per_task, env_steps=env_steps, unit=unit, change=change)

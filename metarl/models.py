@@ -2,57 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 
-from metarl.core.params import Params
-from metarl.errors import UserError, did_you_mean
+from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment import checkpoint
 from metarl.experiment.config import Config
 from metarl.experiment.logging import Terminal
+from metarl.experiment.methods import configure
 from metarl.experiment.run import RunDirectory, restore, snapshot, train
 from metarl.experiment.training import Trainer, make_player
-from metarl.learners import LEARNERS, method_of
+from metarl.learners import method_of
+from metarl.players import HELD_OUT, task_seeds
+from metarl.predict import AdaptedPolicy
 from metarl.rl.make import EnvSource
-from metarl.rl.policies import Policy, distribution
-from metarl.workers import HELD_OUT, task_seeds
-
-
-class AdaptedPolicy:
-    """A policy for one task, with the `predict` that stable-baselines3's `evaluate_policy` calls.
-
-    Args:
-        policy: The network.
-        params: Its params for this task.
-        seed: Seed of the sampled actions.
-    """
-
-    def __init__(self, policy: Policy, params: Params, seed: int = 0) -> None:
-        self.policy, self.params = policy, params
-        self.rng = np.random.default_rng(seed)
-
-    def predict(
-        self,
-        observation: NDArray[Any],
-        state: Any = None,
-        episode_start: Any = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[Any], None]:
-        """Return the environment's action for an observation `[o]`, or one for each of `[n, o]`, and None."""
-        observation = np.asarray(observation, dtype=np.float32)
-        single = observation.ndim == 1
-        obs = torch.from_numpy(np.atleast_2d(observation))
-        with torch.no_grad():
-            actions = distribution(self.policy, self.params, obs)
-            noise = torch.from_numpy(self.policy.noise(self.rng, (len(obs),)))
-            chosen = self.policy.env_action(actions.mode() if deterministic else actions.sample(noise))
-        return (chosen[0] if single else chosen), None
 
 
 class Model:
@@ -76,7 +42,7 @@ class Model:
         self, env: EnvSource, *, log_dir: str | Path | None = None, verbose: bool = False, **settings: Any
     ) -> None:
         name = env if isinstance(env, str) else f"{env.__module__}:{env.__qualname__}"
-        self._begin(_configure(name, self.method, settings), env, log_dir, verbose)
+        self._begin(configure(name, self.method, settings), env, log_dir, verbose)
 
     def _begin(self, config: Config, source: EnvSource, log_dir: str | Path | None, verbose: bool) -> None:
         self.trainer = Trainer(config, source)
@@ -93,7 +59,7 @@ class Model:
     @property
     def policy(self) -> AdaptedPolicy:
         """The policy before adaptation."""
-        return AdaptedPolicy(self.trainer.policy, self.trainer.player.problem.own(self.trainer.params))
+        return AdaptedPolicy(self.trainer.policy, self.trainer.player.start(self.trainer.params))
 
     def learn(self, iterations: int) -> Self:
         """Train for this many further meta-iterations.
@@ -129,7 +95,7 @@ class Model:
             adapted = player.adapted(self.trainer.params, tasks, task_seeds(seed, HELD_OUT, 1, [0]), steps)
         finally:
             player.sampler.env.close()
-        return AdaptedPolicy(self.trainer.policy, {name: value[0] for name, value in adapted.items()}, seed)
+        return AdaptedPolicy(self.trainer.policy, adapted, seed)
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file that `metarl.load` reads."""
@@ -189,8 +155,14 @@ class EMAML(Model):
     method = "e-maml"
 
 
+class RL2(Model):
+    """A recurrent policy whose memory learns the task (Duan et al. 2016); its steps are episodes seen."""
+
+    method = "rl2"
+
+
 METHODS: dict[str, type[Model]] = {
-    kind.method: kind for kind in (MAML, FOMAML, ANIL, MetaSGD, Reptile, ProMP, PPOMAML, EMAML)
+    kind.method: kind for kind in (MAML, FOMAML, ANIL, MetaSGD, Reptile, ProMP, PPOMAML, EMAML, RL2)
 }
 """Every model class by its method's name."""
 
@@ -252,25 +224,3 @@ def adaptation_curve(
         )
     finally:
         player.sampler.env.close()
-
-
-def _configure(env: str, method: str, settings: dict[str, Any]) -> Config:
-    """Sort flat settings into the configuration, the method and its outer optimiser."""
-    learner = LEARNERS[method]
-    own = {f.name for f in dataclasses.fields(Config)} - {"env", "learner"}
-    inner = {f.name for f in dataclasses.fields(learner)}
-    outer = {f.name for f in dataclasses.fields(learner.outer)}
-    for name in settings:
-        if name not in own | inner | outer:
-            raise UserError(f"unknown setting {name!r}{did_you_mean(name, own | inner | outer)}")
-    chosen = settings.get("outer", learner.outer)
-    chosen = dataclasses.replace(chosen, **{name: settings[name] for name in settings.keys() & outer})
-    changes = {name: settings[name] for name in settings.keys() & inner} | {"outer": chosen}
-    learner = dataclasses.replace(learner, **changes)
-    if method_of(learner) != method:
-        raise UserError(f"the settings contradict {method}: together they are {method_of(learner)}")
-    return Config(
-        env=env,
-        learner=learner,
-        **{name: settings[name] for name in settings.keys() & own},
-    )

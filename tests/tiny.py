@@ -8,10 +8,11 @@ from gymnasium import spaces
 
 from metarl.core import params as P
 from metarl.learners import MAML
+from metarl.players import Player
 from metarl.rl.episodes import Episodes
 from metarl.rl.losses import PolicyGradient
 from metarl.rl.policies import distribution, make_policy
-from metarl.workers import Player, Worker, Workers
+from metarl.workers import Worker, Workers
 
 K, E, T, OBS = 3, 2, 5, 2
 

@@ -13,11 +13,15 @@ from metarl.core.params import Params
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment.config import Config
+from metarl.learners import RL2
+from metarl.lifetimes import LifetimePlayer
+from metarl.players import Player
 from metarl.rl.losses import PolicyGradient
 from metarl.rl.make import EnvSource, make_vec
-from metarl.rl.policies import Policy, make_policy
+from metarl.rl.policies import make_policy
+from metarl.rl.recurrent import LifetimeGradient, RecurrentPolicy
 from metarl.rl.sampler import Sampler
-from metarl.workers import Player, Worker, Workers
+from metarl.workers import Worker, Workers
 
 
 class Trainer:
@@ -33,7 +37,7 @@ class Trainer:
         self.config = config
         self.source = config.env if source is None else source
         self.player = make_player(config, self.source, config.tasks, config.episodes)
-        self.policy: Policy = self.player.sampler.policy
+        self.policy: Any = self.player.sampler.policy
         self.params: Params = config.learner.initial(P.params_of(self.policy))
         self.outer_state: State = config.learner.initial_state(P.flatten(self.params.values()))
         worker = Worker(self.player, self.params, config.seed, config.tasks, range(config.tasks))
@@ -81,8 +85,9 @@ class Trainer:
             "time/total_timesteps": self.env_steps,
             "physics/unstable_simulations": data["unstable"],
         }
-        if "log_std" in self.params:
-            metrics["train/std"] = float(self.params["log_std"].detach().exp().mean())
+        for name in ("log_std", "actor.log_std"):
+            if name in self.params:
+                metrics["train/std"] = float(self.params[name].detach().exp().mean())
         return metrics
 
     def evaluate(self) -> AdaptationCurve:
@@ -115,15 +120,14 @@ def make_player(config: Config, source: EnvSource, tasks: int, episodes: int) ->
     horizon = getattr(env, "max_episode_steps", None)
     if horizon is None:
         raise UserError(f"environment {config.env!r} has no time limit; give a horizon")
-    policy = make_policy(
-        env.single_observation_space,
-        env.single_action_space,
-        config.hidden,
-        config.seed,
-        init_std=config.init_std,
-        action_scale=config.action_scale,
-    )
-    sampler = Sampler(env, policy, tasks, episodes, horizon)
+    rules = (config.init_std, config.action_scale)
+    spaces = (env.single_observation_space, env.single_action_space)
+    rest = (config.learner, config.discount, config.gae_lambda, config.device)
+    if isinstance(config.learner, RL2):
+        if not config.hidden:
+            raise UserError("rl2 needs a memory; give hidden at least one width")
+        memory = RecurrentPolicy(*spaces, config.hidden, config.seed, *rules)
+        return LifetimePlayer(Sampler(env, memory, tasks, episodes, horizon), LifetimeGradient(memory), *rest)
+    policy = make_policy(*spaces, config.hidden, config.seed, *rules)
     # the device's copy shares the CPU policy's architecture only: params always come as arguments
-    problem = PolicyGradient(policy, config.inner_loss)
-    return Player(sampler, problem, config.learner, config.discount, config.gae_lambda, config.device)
+    return Player(Sampler(env, policy, tasks, episodes, horizon), PolicyGradient(policy, config.inner_loss), *rest)

@@ -8,10 +8,23 @@ from metarl.learners.maml import MAML
 from metarl.learners.meta_sgd import MetaSGD
 from metarl.learners.promp import ProMP
 from metarl.learners.reptile import Interpolation, Reptile
+from metarl.learners.rl2 import RL2
 
-__all__ = ["ANIL", "EMAML", "LEARNERS", "MAML", "OUTERS", "AnyLearner", "MetaSGD", "ProMP", "Reptile", "method_of"]
+__all__ = [
+    "ANIL",
+    "EMAML",
+    "LEARNERS",
+    "MAML",
+    "OUTERS",
+    "RL2",
+    "AnyLearner",
+    "MetaSGD",
+    "ProMP",
+    "Reptile",
+    "method_of",
+]
 
-AnyLearner = MAML | ANIL | MetaSGD | Reptile | ProMP | EMAML
+AnyLearner = MAML | ANIL | MetaSGD | Reptile | ProMP | EMAML | RL2
 
 LEARNERS: dict[str, AnyLearner] = {
     "maml": MAML(),
@@ -22,6 +35,7 @@ LEARNERS: dict[str, AnyLearner] = {
     "promp": ProMP(),
     "ppo-maml": MAML(outer=PPO()),
     "e-maml": EMAML(),
+    "rl2": RL2(),
 }
 """Every method by name, with its customary settings."""
 

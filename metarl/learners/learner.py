@@ -89,14 +89,18 @@ class Learner(Protocol):
         """Return the meta-params to begin with: the network's, and what else the method learns."""
         ...
 
-    def inner_step(self, loss: Loss, adapted: Params, support: Any, scale: float = 1.0) -> Params:
-        """Return the stacked params `[K, ...]` after one inner step."""
-        ...
-
     def initial_state(self, params: Tensor) -> State:
         """Return the outer update's state before the first update of meta-params `[P]`."""
         ...
 
     def update(self, problem: Problem, params: Tensor, state: State) -> Updated:
         """Return the meta-params `[P]` after one update."""
+        ...
+
+
+class StepLearner(Learner, Protocol):
+    """A method that adapts by steps on the params."""
+
+    def inner_step(self, loss: Loss, adapted: Params, support: Any, scale: float = 1.0) -> Params:
+        """Return the stacked params `[K, ...]` after one inner step."""
         ...

@@ -16,7 +16,7 @@ from metarl.core.params import Params
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.run import RunDirectory
-from metarl.workers import HELD_OUT, Player, task_seeds
+from metarl.players import HELD_OUT, Player, task_seeds
 
 LINES = ["#4269d0", "#ff725c", "#3ca951", "#a463f2", "#9c6b4e", "#ff8ab7", "#6cc5b0", "#efb118"]
 """Colours of the runs, in the order in which they are named."""

@@ -15,8 +15,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from metarl.errors import UserError
 from metarl.models import AdaptedPolicy, Model
+from metarl.players import HELD_OUT
 from metarl.rl.make import make_single
-from metarl.workers import HELD_OUT
 
 Frames = NDArray[np.uint8]
 """Pictures `[T, height, width, 3]`."""

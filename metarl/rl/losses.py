@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from metarl.core.params import Params
 from metarl.rl.episodes import Episodes
-from metarl.rl.policies import Distribution, Policy, distribution
+from metarl.rl.policies import Distribution, distribution
 
 InnerLoss = Literal["likelihood-ratio", "log-likelihood", "dice"]
 
@@ -20,7 +20,7 @@ InnerLoss = Literal["likelihood-ratio", "log-likelihood", "dice"]
 class PolicyGradient:
     """The policy-gradient objectives of one policy network."""
 
-    policy: Policy
+    policy: nn.Module
     inner_loss: InnerLoss = "likelihood-ratio"
 
     def own(self, params: Params) -> Params:

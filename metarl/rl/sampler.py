@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -11,7 +11,19 @@ from numpy.typing import NDArray
 
 from metarl.core.params import Params
 from metarl.rl.episodes import Episodes
-from metarl.rl.policies import Policy, distribution
+from metarl.rl.policies import Distribution, distribution
+
+
+class Memory(Protocol):
+    """A policy that remembers, in every row of the environment."""
+
+    def act(self, obs: torch.Tensor) -> Distribution:
+        """Return the action distributions for observations `[K, E, o]`."""
+        ...
+
+    def see(self, act: torch.Tensor, rew: torch.Tensor, alive: torch.Tensor) -> None:
+        """Remember actions `[K, E, ...]` and their rewards in the rows that are alive, `[K E]`."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -20,7 +32,8 @@ class Sampler:
 
     env: Any
     """A `VectorEnv` with `set_tasks`, as `make_vec` returns it."""
-    policy: Policy
+    policy: Any
+    """A policy, which draws its noise and turns its actions into the environment's."""
     tasks: int
     """Number of tasks K."""
     episodes: int
@@ -28,7 +41,13 @@ class Sampler:
     horizon: int
     """Longest episode T, in steps."""
 
-    def sample(self, params: Params, tasks: NDArray[np.float64], seeds: list[np.random.SeedSequence]) -> Episodes:
+    def sample(
+        self,
+        params: Params,
+        tasks: NDArray[np.float64],
+        seeds: list[np.random.SeedSequence],
+        memory: Memory | None = None,
+    ) -> Episodes:
         """Play one batch of episodes.
 
         All randomness of task k, environment and policy, comes from `seeds[k]`, so a task's episodes
@@ -38,6 +57,7 @@ class Sampler:
             params: Policy params stacked over tasks, `[K, ...]`.
             tasks: The tasks, `[K, d]`.
             seeds: One seed sequence a task.
+            memory: What acts instead of the params, and sees what comes of it.
 
         Returns:
             Episodes `[K, E, T, ...]`, advantages still zero.
@@ -46,9 +66,15 @@ class Sampler:
             FloatingPointError: If an observation, action or reward is not finite; names task and step.
         """
         with torch.no_grad(), one_thread():
-            return self._sample(params, tasks, seeds)
+            return self._sample(params, tasks, seeds, memory)
 
-    def _sample(self, params: Params, tasks: NDArray[np.float64], seeds: list[np.random.SeedSequence]) -> Episodes:
+    def _sample(
+        self,
+        params: Params,
+        tasks: NDArray[np.float64],
+        seeds: list[np.random.SeedSequence],
+        memory: Memory | None,
+    ) -> Episodes:
         k, e, t_max, env = self.tasks, self.episodes, self.horizon, self.env
         noise, env_seeds = self._draw(seeds)
         params = {name: value.contiguous() for name, value in params.items()}
@@ -64,7 +90,7 @@ class Sampler:
         t = 0
         while t < t_max and alive.any():
             obs[t].view(k * e, -1).copy_(torch.from_numpy(np.asarray(observation).reshape(k * e, -1)))
-            actions = distribution(self.policy, params, obs[t])
+            actions = distribution(self.policy, params, obs[t]) if memory is None else memory.act(obs[t])
             action = actions.sample(noise[t])
             self._check(action, obs[t], tasks, t)
             act.append(action)
@@ -74,6 +100,8 @@ class Sampler:
             mask[t] = alive
             if "unstable" in infos:
                 unstable += int((infos["unstable"] & alive).sum())
+            if memory is not None:
+                memory.see(action, torch.from_numpy(rew[t]).float(), torch.from_numpy(mask[t]))
             alive &= ~(terminated | truncated)
             t += 1
         self._check_rewards(rew, mask, tasks)

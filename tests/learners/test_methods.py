@@ -13,16 +13,8 @@ from metarl.experiment.run import RunDirectory, restore, resume, snapshot, train
 from metarl.experiment.training import Trainer
 from metarl.learners import LEARNERS, MAML, ProMP, Reptile, method_of
 
-SMALL = {
-    "tasks": 3,
-    "episodes": 3,
-    "horizon": 8,
-    "hidden": (8,),
-    "eval_tasks": 2,
-    "eval_episodes": 2,
-    "eval_every": 9,
-    "eval_steps": 1,
-}
+SIZES = {"tasks": 3, "episodes": 3, "horizon": 8, "hidden": (8,)}
+SMALL = SIZES | {"eval_tasks": 2, "eval_episodes": 2, "eval_every": 9, "eval_steps": 1}
 ENV = "metarl/PointNavigation-v0"
 VARIANTS = {
     **{name: learner for name, learner in LEARNERS.items()},
@@ -107,8 +99,8 @@ def test_another_outer_update_can_be_chosen(tmp_path, capsys):
         ("--method reptil", "unknown method 'reptil'; did you mean 'reptile'?"),
         ("--method", "unknown method"),
         ("--outer adm", "unknown outer 'adm'; did you mean 'adam'?"),
-        ("--method fomaml --no-first-order", "contradict --method fomaml: together they are maml"),
-        ("--method maml --outer ppo", "contradict --method maml: together they are ppo-maml"),
+        ("--method fomaml --no-first-order", "contradict the method fomaml: together they are maml"),
+        ("--method maml --outer ppo", "contradict the method maml: together they are ppo-maml"),
         ("--method promp --first-order", "first_order contradicts ProMP"),
         ("--method promp --outer trpo", "outer update is PPO, got TRPO"),
         ("--method reptile --outer trpo", "Interpolation or Adam, got TRPO"),
@@ -164,7 +156,7 @@ def test_discrete_actions_learn_too():
     for name, kind in models.METHODS.items():
         all_states = {"fisher_stride": 1} if hasattr(LEARNERS[name].outer, "fisher_stride") else {}
         sizes = {"tasks": 4, "episodes": 4, "horizon": 5, "hidden": (4,), "eval_tasks": 1, "eval_episodes": 1}
-        model = kind(Corridor, inner_lr=0.5, **sizes, **all_states)
+        model = kind(Corridor, **sizes, **all_states)
         before = {n: value.clone() for n, value in model.trainer.params.items()}
         model.learn(1)
         assert any(not torch.equal(before[n], value) for n, value in model.trainer.params.items()), name

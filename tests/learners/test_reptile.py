@@ -13,7 +13,8 @@ from metarl.core import params as P
 from metarl.core.adam import Adam, adam, adam_state
 from metarl.learners import Reptile
 from metarl.learners.reptile import Interpolation
-from metarl.workers import Player, Worker, Workers
+from metarl.players import Player
+from metarl.workers import Worker, Workers
 
 
 class TinyPlayer(Player):

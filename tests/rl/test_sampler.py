@@ -9,10 +9,10 @@ from own_envs import Corridor
 from torch.testing import assert_close
 
 from metarl.core import params as P
+from metarl.players import task_seeds
 from metarl.rl.make import make_vec
 from metarl.rl.policies import distribution, make_policy
 from metarl.rl.sampler import Sampler
-from metarl.workers import task_seeds
 
 NAVIGATION, CHEETAH = "metarl/PointNavigation-v0", "metarl/HalfCheetahDir-v0"
 

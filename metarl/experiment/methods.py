@@ -1,0 +1,64 @@
+"""From a method's name and flat settings to a configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from metarl.errors import UserError, did_you_mean
+from metarl.experiment.config import Config
+from metarl.learners import LEARNERS, OUTERS, AnyLearner, method_of
+
+
+def with_method(config: Config, method: str | None, outer: str | None) -> Config:
+    """Return the configuration with another method and outer update, by name; None leaves them.
+
+    The inner step size stays, and so do the outer update's settings where it stays of its kind.
+
+    Raises:
+        UserError: If the method cannot have that outer update.
+    """
+    learner = config.learner
+    if method is not None:
+        learner = LEARNERS[method]
+        kept = {"inner_lr": getattr(config.learner, "inner_lr", None)}
+        if type(learner.outer) is type(config.learner.outer):
+            kept["outer"] = config.learner.outer
+        fields = {f.name for f in dataclasses.fields(learner)}
+        learner = dataclasses.replace(learner, **{name: kept[name] for name in kept.keys() & fields})
+    if outer is not None and not isinstance(learner.outer, OUTERS[outer]):
+        learner = dataclasses.replace(learner, outer=OUTERS[outer]())
+    return dataclasses.replace(config, learner=learner)
+
+
+def check_method(method: str | None, learner: AnyLearner) -> None:
+    """Refuse settings that turn the method asked for into another one.
+
+    Raises:
+        UserError: If they do.
+    """
+    if method not in (None, method_of(learner)):
+        raise UserError(f"the settings contradict the method {method}: together they are {method_of(learner)}")
+
+
+def configure(env: str, method: str, settings: dict[str, Any]) -> Config:
+    """Sort flat settings into the configuration, the method and its outer optimiser.
+
+    Raises:
+        UserError: If a setting is unknown or out of range.
+    """
+    learner = LEARNERS[method]
+    chosen = settings.get("outer", learner.outer)
+    if not dataclasses.is_dataclass(chosen):
+        raise UserError(f"outer takes an outer update such as TRPO(), got {chosen!r}")
+    own = {f.name for f in dataclasses.fields(Config)} - {"env", "learner"}
+    inner = {f.name for f in dataclasses.fields(learner)}
+    outer = {f.name for f in dataclasses.fields(chosen)}
+    for name in settings:
+        if name not in own | inner | outer:
+            raise UserError(f"unknown setting {name!r}{did_you_mean(name, own | inner | outer)}")
+    chosen = dataclasses.replace(chosen, **{name: settings[name] for name in settings.keys() & outer})  # type: ignore
+    changes = {name: settings[name] for name in settings.keys() & inner} | {"outer": chosen}
+    learner = dataclasses.replace(learner, **changes)
+    check_method(method, learner)
+    return Config(env=env, learner=learner, **{name: settings[name] for name in settings.keys() & own})

@@ -1,0 +1,94 @@
+"""What plays tasks and adapts to them, and the random numbers it does so with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, ClassVar, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl.core import params as P
+from metarl.core.params import Params
+from metarl.learners.learner import Learner, StepLearner
+from metarl.rl.advantages import with_advantages
+from metarl.rl.episodes import Episodes
+from metarl.rl.losses import PolicyGradient
+from metarl.rl.recurrent import Memory
+from metarl.rl.sampler import Sampler
+
+TRAINING, HELD_OUT = 0, 1
+"""Streams of random numbers that never meet."""
+
+
+@dataclass(frozen=True)
+class Player:
+    """Plays tasks and adapts to them, one inner step after another."""
+
+    sampler: Sampler
+    problem: PolicyGradient
+    learner: Learner
+    discount: float
+    gae_lambda: float
+    device: str = "cpu"
+
+    adapts_by: ClassVar[str] = "gradient steps"
+
+    def play(
+        self,
+        params: Params,
+        tasks: NDArray[np.float64],
+        seeds: Callable[[int], list[np.random.SeedSequence]],
+        scale: Callable[[int], float] = lambda step: 1.0,
+    ) -> Iterator[tuple[Params, Episodes]]:
+        """Yield the params and their episodes, then those after one gradient step, after two, and so on.
+
+        Args:
+            params: Meta-params, on the CPU.
+            tasks: The tasks, `[K, d]`.
+            seeds: From the phase to one seed sequence a task.
+            scale: From the inner step (0 the first) to a factor on the inner step size.
+        """
+        adapted = P.stack(params, len(tasks))
+        for phase in count():
+            episodes = self._episodes(adapted, tasks, seeds(phase))
+            yield adapted, episodes
+            adapted = self.step(adapted, episodes, scale(phase))
+
+    def adapted(
+        self,
+        params: Params,
+        tasks: NDArray[np.float64],
+        seeds: Callable[[int], list[np.random.SeedSequence]],
+        steps: int,
+    ) -> Params | Memory:
+        """Return the policy's params after this many inner steps, `[K, ...]` on the CPU."""
+        adapted = P.stack(params, len(tasks))
+        for phase in range(steps):
+            adapted = self.step(adapted, self._episodes(adapted, tasks, seeds(phase)), 1.0)
+        return self.problem.own(adapted)
+
+    def _episodes(self, adapted: Params, tasks: NDArray[np.float64], seeds: list[np.random.SeedSequence]) -> Episodes:
+        episodes = self.sampler.sample(self.problem.own(adapted), tasks, seeds)
+        return with_advantages(episodes, self.discount, self.gae_lambda).to(self.device)
+
+    def start(self, params: Params) -> Params | Memory:
+        """Return what acts in one task before anything has been played: the policy's own params, `[1, ...]`."""
+        return P.stack(self.problem.own(params), 1)
+
+    def arrange(self, data: list[Episodes]) -> tuple[list[Episodes], Episodes]:
+        """Return the support data of each inner step and the query data, from those of every phase."""
+        return data[: self.learner.inner_steps], data[-1]
+
+    def step(self, adapted: Params, episodes: Episodes, scale: float = 1.0) -> Params:
+        """Return the params after one inner step, `[K, ...]` on the CPU."""
+        moved = {name: value.to(self.device) for name, value in adapted.items()}
+        moved = cast(StepLearner, self.learner).inner_step(self.problem.loss, moved, episodes, scale)
+        return {name: value.cpu() for name, value in moved.items()}
+
+
+def task_seeds(seed: int, stream: int, iteration: int, tasks: Sequence[int]) -> Callable[[int], list[Any]]:
+    """Return, from the phase, one seed sequence for each task index: every episode's only source of randomness."""
+    return lambda phase: [np.random.SeedSequence([seed, stream, iteration, phase, task]) for task in tasks]

@@ -1,0 +1,166 @@
+"""Policies with a memory that lasts for several episodes of a task, and what they ask of lifetimes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import Space, spaces
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metarl.core.params import Params
+from metarl.rl.episodes import Episodes
+from metarl.rl.losses import PolicyGradient
+from metarl.rl.policies import CategoricalMLP, Distribution, make_policy
+
+
+class RecurrentPolicy(nn.Module):
+    """A gated recurrent unit (Cho et al. 2014) under a policy network.
+
+    Its inputs are the observation, the action before (one-hot if discrete), the reward before, and
+    whether an episode ended there.
+
+    Args:
+        observation_space: The environment's observations, a `Box`.
+        action_space: The environment's actions, `Box` or `Discrete`.
+        hidden: Size of the memory, then the width of each hidden layer of the policy network.
+        seed: Seed of the initial weights.
+        init_std: Standard deviation to begin with, in the policy's units.
+        action_scale: Environment actions are this times the policy's.
+    """
+
+    def __init__(
+        self,
+        observation_space: Space,
+        action_space: Space,
+        hidden: Sequence[int],
+        seed: int,
+        init_std: float = 1.0,
+        action_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.size = hidden[0]
+        self.action_size: int
+        features = spaces.Box(-np.inf, np.inf, (self.size,))
+        self.actor = make_policy(features, action_space, hidden[1:], seed, init_std, action_scale)
+        self.action_size = self.actor.actions if isinstance(self.actor, CategoricalMLP) else self.actor.action_size
+        inputs = int(np.prod(observation_space.shape or ())) + self.action_size + 2
+        generator = torch.Generator().manual_seed(seed + 1)
+        bound = 1 / math.sqrt(self.size)
+
+        def uniform(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
+
+        self.input_weight, self.input_bias = uniform(3 * self.size, inputs), uniform(3 * self.size)
+        self.memory_weight, self.memory_bias = uniform(3 * self.size, self.size), uniform(3 * self.size)
+
+    def forward(self, inputs: Tensor, memory: Tensor, shape: Sequence[int]) -> tuple[Any, Tensor]:
+        """Return the action distributions after each input, and the memory `[N, h]` after the last.
+
+        Args:
+            inputs: Inputs in order of time, `[N, L, i]`.
+            memory: Memory before the first, `[N, h]`.
+            shape: Shape of the distributions, N L in all.
+        """
+        weights: list[Tensor] = [self.input_weight, self.memory_weight, self.input_bias, self.memory_bias]
+        features, after = torch.gru(inputs, memory[None], weights, True, 1, 0.0, False, False, True)
+        return self.actor(features.reshape(*shape, self.size)), after[0]
+
+    def encode(self, act: Tensor) -> Tensor:
+        """Return actions as inputs, `[..., a]`."""
+        if isinstance(self.actor, CategoricalMLP):
+            return nn.functional.one_hot(act.long(), self.action_size).to(self.input_weight.dtype)
+        return act
+
+    def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """Draw the noise that actions are sampled with."""
+        return self.actor.noise(rng, shape)
+
+    def env_action(self, act: Tensor) -> NDArray[Any]:
+        """Return the actions that the environment takes."""
+        return self.actor.env_action(act)
+
+
+class Memory:
+    """What a policy remembers in each of several lifetimes.
+
+    Args:
+        policy: The policy.
+        params: Its params.
+        rows: Number of lifetimes N.
+    """
+
+    def __init__(self, policy: RecurrentPolicy, params: Params, rows: int) -> None:
+        self.policy, self.params = policy, params
+        self.state = torch.zeros(rows, policy.size)
+        self.before = torch.zeros(rows, policy.action_size + 2)
+        self._next = self.state
+
+    def act(self, obs: Tensor) -> Any:
+        """Return the action distributions `[K, E]` for observations `[K, E, o]`, K E = N; remembers nothing yet."""
+        inputs = torch.cat([obs.flatten(0, 1), self.before], dim=-1)[:, None]
+        actions, self._next = functional_call(self.policy, self.params, (inputs, self.state, obs.shape[:2]))
+        return actions
+
+    def see(self, act: Tensor, rew: Tensor, alive: Tensor) -> None:
+        """Remember the observation acted on, the actions and their rewards, in lifetimes that are alive `[N]`."""
+        kept = alive[:, None]
+        new = torch.cat([self.policy.encode(act).flatten(0, 1), rew[:, None], torch.zeros(len(rew), 1)], dim=-1)
+        self.state = torch.where(kept, self._next, self.state)
+        self.before = torch.where(kept, new, self.before)
+
+    def copies(self, rows: int) -> Memory:
+        """Return the memory of its first lifetime in several rows."""
+        copy = Memory(self.policy, self.params, rows)
+        copy.state, copy.before = self.state[:1].expand(rows, -1), self.before[:1].expand(rows, -1)
+        return copy
+
+    def end_episode(self) -> None:
+        """Remember that an episode has ended."""
+        self.before = self.before.clone()
+        self.before[:, -1] = 1.0
+
+
+def join(policy: RecurrentPolicy, played: Sequence[Episodes]) -> Episodes:
+    """Return lifetimes `[K, E, L, ...]` from their episodes: steps one after another, padding last.
+
+    Their observations are the policy's inputs.
+    """
+    ends = [torch.zeros_like(e.mask).scatter_(2, (e.lengths.long() - 1)[..., None], 1.0) for e in played]
+    mask = torch.cat([episodes.mask for episodes in played], dim=2)
+    order = mask.argsort(dim=2, descending=True, stable=True)[..., : int(mask.sum(-1).max())]
+
+    def in_order(parts: Sequence[Tensor]) -> Tensor:
+        x = torch.cat(list(parts), dim=2)
+        index = order.view(*order.shape, *[1] * (x.dim() - 3)).expand(*order.shape, *x.shape[3:])
+        return x.gather(2, index)
+
+    def before(x: Tensor) -> Tensor:
+        return nn.functional.pad(x[:, :, :-1], (0, 0, 1, 0))
+
+    names = ("obs", "act", "rew", "mask", "logp", "adv")
+    steps: dict[str, Any] = {name: in_order([getattr(episodes, name) for episodes in played]) for name in names}
+    life = Episodes(**steps)
+    seen = torch.cat([policy.encode(life.act), life.rew[..., None], in_order(ends)[..., None]], dim=-1)
+    inputs = torch.cat([life.obs, before(seen)], dim=-1) * life.mask[..., None]
+    return replace(life, obs=inputs, unstable=sum(episodes.unstable for episodes in played))
+
+
+@dataclass(frozen=True)
+class LifetimeGradient(PolicyGradient):
+    """The policy-gradient objectives of a recurrent policy on whole lifetimes."""
+
+    policy: RecurrentPolicy
+
+    def outputs(self, params: Params, episodes: Episodes) -> Distribution:
+        """Return the action distributions in every step, `[K, E L]`, under params that all tasks share."""
+        k, e, length = episodes.mask.shape
+        shared = {name: value[0] for name, value in self.own(params).items()}
+        start = torch.zeros(k * e, self.policy.size, dtype=episodes.obs.dtype, device=episodes.obs.device)
+        return functional_call(self.policy, shared, (episodes.obs.flatten(0, 1), start, (k, e * length)))[0]
