@@ -47,7 +47,7 @@ def plot_runs(paths: Sequence[Path]) -> Figure:
             axis.plot(x, table["meta/return_step0"], color=colour, lw=1, alpha=0.45, ls="--", label="before")
         curve = read_curve(path)
         if curve is not None:
-            draw_curve(adaptation, curve, colour, name)
+            curve.draw(adaptation, colour, name)
     by_steps.set(xlabel="environment steps", ylabel="return", title=envs[0])
     by_time.set(xlabel="minutes", title="training tasks")
     adaptation.set(xlabel="gradient steps", title="held-out tasks, 95 % interval")
@@ -62,18 +62,10 @@ def plot_curves(curves: dict[str, AdaptationCurve]) -> Figure:
     figure = Figure(figsize=(5, 3.8), layout="constrained")
     axis = figure.subplots()
     for (name, curve), colour in zip(curves.items(), LINES * len(curves), strict=False):
-        draw_curve(axis, curve, colour, name)
+        curve.draw(axis, colour, name)
     axis.set(xlabel="gradient steps", ylabel="return", title=next(iter(curves.values())).env)
     axis.legend(fontsize=8, frameon=False)
     return figure
-
-
-def draw_curve(axis, curve: AdaptationCurve, colour: str, name: str) -> None:
-    """Draw one adaptation curve with its band."""
-    low, high = curve.interval
-    axis.plot(curve.steps, curve.mean, color=colour, marker="o", ms=4, label=name)
-    axis.fill_between(curve.steps, low, high, color=colour, alpha=0.18, lw=0)
-    axis.set_xticks(curve.steps)
 
 
 def plot_paths(player: Player, params: Params, seed: int, steps: int = 2, episodes: int = 3) -> Figure:
@@ -91,7 +83,7 @@ def plot_paths(player: Player, params: Params, seed: int, steps: int = 2, episod
     played = player.play(params, tasks, task_seeds(seed, HELD_OUT, 0, range(k)))
     figure = Figure(figsize=(2.4 * (steps + 1), 2.4 * k), layout="constrained")
     axes = np.atleast_2d(figure.subplots(k, steps + 1, sharex=True, sharey=True, squeeze=False))
-    for step, phase in enumerate(islice(played, steps + 1)):
+    for step, (_, phase) in enumerate(islice(played, steps + 1)):
         for i in range(k):
             axis = axes[i, step]
             for e in range(min(episodes, phase.obs.shape[1])):
@@ -131,4 +123,3 @@ def read_curve(path: Path) -> AdaptationCurve | None:
         return AdaptationCurve(found["env"], np.array(found["per_task"], dtype=np.float64), int(found["env_steps"]))
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error})") from error
-

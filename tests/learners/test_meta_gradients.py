@@ -120,7 +120,7 @@ def test_promp_penalty_adapts_to_its_target(target, factor):
 def test_clipping_ends_the_gradient_of_ratios_that_moved_far():
     workers, params = tiny.workers(MAML(inner_lr=0.3, outer=PPO(clip=0.1)))
     (worker,) = workers.workers
-    _, gradient = workers.loss_and_gradient(params)
+    workers.loss_and_gradient(params)
     old, data = worker._old[QUERY], worker.query
     act = data.act.flatten(1, 2)
     new = dataclasses.replace(old, mean=(old.mean + 0.3).requires_grad_())

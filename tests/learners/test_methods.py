@@ -9,7 +9,7 @@ import metarl
 from metarl import UserError, models
 from metarl.cli import main
 from metarl.experiment.config import Config
-from metarl.experiment.run import RunDirectory, resume, restore, snapshot, train
+from metarl.experiment.run import RunDirectory, restore, resume, snapshot, train
 from metarl.experiment.training import Trainer
 from metarl.learners import LEARNERS, MAML, ProMP, Reptile, method_of
 
