@@ -2,6 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+import metarl.threads  # noqa: F401 - before torch: how its threads wait
 from metarl.core.adam import PPO, Adam
 from metarl.core.trpo import TRPO
 from metarl.errors import UserError

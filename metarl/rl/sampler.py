@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from metarl.core.params import Params
 from metarl.rl.episodes import Episodes
 from metarl.rl.policies import Distribution, distribution
+from metarl.threads import one_thread
 
 
 class Memory(Protocol):
@@ -138,19 +139,6 @@ class Sampler:
         if len(bad):
             t, k = int(bad[0, 0]), int(bad[0, 1]) // self.episodes
             raise FloatingPointError(f"reward is not finite in task {k} ({tasks[k].tolist()}) at step {t}")
-
-
-class one_thread:
-    """Run torch on one thread: its OpenMP threads spin and would steal the cores from the physics pool."""
-
-    def __enter__(self) -> None:
-        """Remember the number of threads and set one."""
-        self.before = torch.get_num_threads()
-        torch.set_num_threads(1)
-
-    def __exit__(self, *exc: object) -> None:
-        """Restore the number of threads."""
-        torch.set_num_threads(self.before)
 
 
 def _column(mask: NDArray[np.bool_], k: int, e: int) -> torch.Tensor:

@@ -1,0 +1,26 @@
+"""How torch's threads share the cores with the physics and with other programs.
+
+OpenMP's threads spin for a while after every operation. That steals the cores from the physics pool,
+and where another program wants them too, it makes a meta-update ten times slower. So threads sleep
+while they wait (unless OMP_WAIT_POLICY says otherwise, or torch was imported before metarl), and
+torch runs on one thread while episodes are played.
+"""
+
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read once, when torch loads OpenMP
+
+import torch
+
+
+class one_thread:
+    """Run torch on one thread, as long as the block lasts."""
+
+    def __enter__(self) -> None:
+        """Remember the number of threads and set one."""
+        self.before = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    def __exit__(self, *exc: object) -> None:
+        """Restore the number of threads."""
+        torch.set_num_threads(self.before)
