@@ -2,7 +2,8 @@
 
 Every system steps with actions as the initial policy draws them (normal, a tenth of the action
 range). Systems take turns within each repeat; figures are medians over repeats, and the ratio to
-physics is the median of the ratios within a repeat.
+physics is the median of the ratios within a repeat. Bodies that fall go on (where a family can be
+told so), so that all systems step the same number of simulations.
 """
 
 from __future__ import annotations
@@ -10,23 +11,26 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
 import tyro
 from common import report
-from metarl_envs.mujoco_envs import quiet
+from metarl_envs.mujoco_family import quiet
+from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from metarl.core import params as P
 from metarl.players import task_seeds
-from metarl.rl.make import make_vec
+from metarl.rl.make import make_vec, registered
 from metarl.rl.policies import make_policy
 from metarl.rl.sampler import Sampler
 
-BASES = {"metarl/HalfCheetahVel-v0": "HalfCheetah-v5", "metarl/HalfCheetahDir-v0": "HalfCheetah-v5"}
-"""The plain Gymnasium environment behind each MuJoCo family, which others can run."""
+BASES = ("HalfCheetah", "Ant", "Walker2d", "Hopper", "Humanoid", "Swimmer")
+"""Bodies that Gymnasium and EnvPool have too."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +38,9 @@ class Args:
     """Measure sampling."""
 
     envs: str = "metarl/PointNavigation-v0,metarl/HalfCheetahVel-v0"
-    """Environments, by comma."""
+    """Environments, by comma, or "all"."""
+    systems: str = "physics,metarl,envpool,gymnasium-sync-8,gymnasium-async-8"
+    """Systems, by comma; besides these sb3-subproc-N, and any number for the 8."""
     json: Path | None = None
     """Where to write the rows."""
     tasks: int = 40
@@ -42,7 +48,9 @@ class Args:
     episodes: int = 20
     """Episodes a task."""
     horizon: int = 100
-    """Steps an episode."""
+    """Most steps an episode."""
+    seconds: float = 1.5
+    """About how long a system steps in one turn; slow physics get shorter episodes."""
     repeats: int = 5
     """Turns each system gets."""
 
@@ -51,27 +59,34 @@ System = Callable[[], tuple[int, float]]
 """Runs once; returns environment steps and seconds."""
 
 
-def ours(env_id: str, args: Args) -> System:
-    """The sampler: policy, masks, advantages left out."""
-    env = make_vec(env_id, args.tasks * args.episodes, horizon=args.horizon)
+def make(env_id: str, n: int, horizon: int) -> Any:
+    """Make our vector environment, in which bodies that fall go on if they can be told so."""
+    try:
+        return make_vec(env_id, n, horizon=horizon, terminate_when_unhealthy=False)
+    except ValueError:
+        return make_vec(env_id, n, horizon=horizon)
+
+
+def ours(env_id: str, n_tasks: int, episodes: int, horizon: int) -> System:
+    """The sampler, with the policy in the loop."""
+    env = make(env_id, n_tasks * episodes, horizon)
     policy = make_policy(env.single_observation_space, env.single_action_space, (64, 64), 0, action_scale=0.1)
-    sampler = Sampler(env, policy, args.tasks, args.episodes, args.horizon)
-    params = P.stack(P.params_of(policy), args.tasks)
-    tasks = env.sample_tasks(args.tasks, np.random.default_rng(0))
+    sampler = Sampler(env, policy, n_tasks, episodes, horizon)
+    params = P.stack(P.params_of(policy), n_tasks)
+    tasks = env.sample_tasks(n_tasks, np.random.default_rng(0))
 
     def run() -> tuple[int, float]:
         started = time.perf_counter()
-        episodes = sampler.sample(params, tasks, task_seeds(0, 0, 0, range(args.tasks))(0))
-        return episodes.steps, time.perf_counter() - started
+        played = sampler.sample(params, tasks, task_seeds(0, 0, 0, range(n_tasks))(0))
+        return played.steps, time.perf_counter() - started
 
     return run
 
 
-def physics(env_id: str, args: Args) -> System:
+def physics(env_id: str, n: int, horizon: int) -> System:
     """Nothing but `Batch.step`, or the whole step of a NumPy family, with actions drawn beforehand."""
-    n = args.tasks * args.episodes
-    env = make_vec(env_id, n, horizon=args.horizon)
-    actions = _actions(env.single_action_space, args.horizon, n)
+    env = make(env_id, n, horizon)
+    actions = draw(env.single_action_space, horizon, n)
     batch = getattr(env.unwrapped, "batch", None)
 
     def run() -> tuple[int, float]:
@@ -85,87 +100,98 @@ def physics(env_id: str, args: Args) -> System:
             for action in actions:
                 ctrl[:] = action
                 batch.step(nstep=skip)
-        return n * args.horizon, time.perf_counter() - started
+        return n * horizon, time.perf_counter() - started
 
     return run
 
 
-def gymnasium_vector(env_id: str, args: Args, mode: str, n: int = 8) -> System:
-    """Gymnasium's own vector environments on its own environment, or on our single one."""
-    with quiet():  # Gymnasium's half-cheetah warns at every load
-        env = gymnasium.make_vec(BASES.get(env_id, env_id), n, vectorization_mode=mode)
-    actions = _actions(env.single_action_space, args.horizon, n)
-
-    def run() -> tuple[int, float]:
-        env.reset(seed=0)
-        started = time.perf_counter()
-        for action in actions:
-            env.step(action)
-        return n * args.horizon, time.perf_counter() - started
-
-    return run
-
-
-def envpool(env_id: str, args: Args) -> System | None:
-    """EnvPool's plain environment with as many simulations as ours, if it is installed and has it."""
-    if env_id not in BASES:
-        return None
-    try:
-        import envpool
-    except ImportError:
-        return None
-    n = args.tasks * args.episodes
-    known = envpool.list_all_envs()
-    base = BASES[env_id]
-    name = base if base in known else base.replace("v5", "v4")
-    env = envpool.make_gymnasium(name, num_envs=n)
-    actions = _actions(env.action_space, args.horizon, n)
+def stepped(env: Any, actions: Sequence[np.ndarray], n: int) -> System:
+    """Any other vector environment."""
 
     def run() -> tuple[int, float]:
         env.reset()
         started = time.perf_counter()
         for action in actions:
             env.step(action)
-        return n * args.horizon, time.perf_counter() - started
+        return n * len(actions), time.perf_counter() - started
 
     return run
 
 
-def _actions(space: gymnasium.spaces.Box, steps: int, n: int) -> np.ndarray:
+def other(system: str, env_id: str, n: int, horizon: int) -> tuple[System, int] | None:
+    """Somebody else's vector environment of the plain body, or of our single environment; None if there is none."""
+    base = next((f"{body}-v5" for body in BASES if f"/{body}" in env_id), None)
+    if system == "envpool":
+        try:
+            import envpool
+        except ImportError:
+            return None
+        if base is None:
+            return None
+        known = base if base in envpool.list_all_envs() else base.replace("v5", "v4")
+        env = envpool.make_gymnasium(known, num_envs=n)
+        return stepped(env, list(draw(env.action_space, horizon, n)), n), n
+    library, mode, number = system.split("-")
+    n = int(number)
+    with quiet():  # Gymnasium's half-cheetah warns at every load
+        if library == "sb3":
+            env = make_vec_env(base or env_id, n, vec_env_cls=SubprocVecEnv)
+            return stepped(env, list(draw(env.action_space, horizon, n)), n), n
+        env = gymnasium.make_vec(base or env_id, n, vectorization_mode=mode)
+    return stepped(env, list(draw(env.single_action_space, horizon, n)), n), n
+
+
+def draw(space: gymnasium.Space, steps: int, n: int) -> np.ndarray:
+    """Draw actions `[steps, n, ...]`."""
     rng = np.random.default_rng(0)
-    return np.clip(0.1 * rng.standard_normal((steps, n, *space.shape)), space.low, space.high).astype(space.dtype)
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return rng.integers(space.n, size=(steps, n))
+    assert isinstance(space, gymnasium.spaces.Box)
+    noise = 0.1 * rng.standard_normal((steps, n, *space.shape))
+    return np.clip(noise, space.low, space.high).astype(space.dtype)
+
+
+def fitting_horizon(env_id: str, args: Args) -> int:
+    """Return how long an episode is so that a turn takes about `seconds`."""
+    limit = min(args.horizon, registered()[env_id].max_episode_steps or args.horizon)
+    if limit < 10:
+        return limit
+    steps, seconds = physics(env_id, args.tasks * args.episodes, 5)()
+    return int(np.clip(args.seconds * steps / seconds / (args.tasks * args.episodes), 10, limit))
+
+
+def measure(env_id: str, args: Args) -> list[dict[str, Any]]:
+    """Return the rows of one environment."""
+    n, horizon = args.tasks * args.episodes, fitting_horizon(env_id, args)
+    systems: dict[str, tuple[System, int]] = {}
+    for name in args.systems.split(","):
+        if name == "physics":
+            systems[name] = physics(env_id, n, horizon), n
+        elif name == "metarl":
+            systems[name] = ours(env_id, args.tasks, args.episodes, horizon), n
+        elif (found := other(name, env_id, n, horizon)) is not None:
+            systems[name] = found
+    speeds: dict[str, list[float]] = {name: [] for name in systems}
+    for repeat in range(args.repeats + 1):
+        for name, (system, _) in systems.items():
+            steps, seconds = system()
+            if repeat:  # the first round warms up
+                speeds[name].append(steps / seconds)
+    rows = []
+    for name, measured in speeds.items():
+        ratios = [a / b for a, b in zip(measured, speeds["physics"], strict=True)]
+        row = {"env": env_id, "system": name, "num_envs": systems[name][1]}
+        rows.append(
+            row | {"steps_per_second": statistics.median(measured), "ratio_to_physics": statistics.median(ratios)}
+        )
+    return rows
 
 
 def main() -> None:
+    """Measure and report."""
     args = tyro.cli(Args)
-    rows = []
-    for env_id in args.envs.split(","):
-        n = args.tasks * args.episodes
-        systems: dict[str, tuple[System | None, int]] = {
-            "physics": (physics(env_id, args), n),
-            "metarl": (ours(env_id, args), n),
-            "envpool": (envpool(env_id, args), n),
-            "gymnasium-sync-8": (gymnasium_vector(env_id, args, "sync"), 8),
-            "gymnasium-async-8": (gymnasium_vector(env_id, args, "async"), 8),
-        }
-        speeds: dict[str, list[float]] = {name: [] for name, (system, _) in systems.items() if system}
-        for repeat in range(args.repeats + 1):
-            for name in speeds:
-                steps, seconds = systems[name][0]()
-                if repeat:  # the first round warms up
-                    speeds[name].append(steps / seconds)
-        for name, measured in speeds.items():
-            ratios = [a / b for a, b in zip(measured, speeds["physics"], strict=True)]
-            rows.append(
-                {
-                    "env": env_id,
-                    "system": name,
-                    "num_envs": systems[name][1],
-                    "steps_per_second": statistics.median(measured),
-                    "ratio_to_physics": statistics.median(ratios),
-                }
-            )
-    report("Sampling", rows, args.json)
+    names = list(registered()) if args.envs == "all" else args.envs.split(",")
+    report("Sampling", [row for env_id in names for row in measure(env_id, args)], args.json)
 
 
 if __name__ == "__main__":

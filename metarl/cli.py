@@ -30,7 +30,7 @@ from metarl.experiment.training import Trainer
 from metarl.learners import LEARNERS, OUTERS
 from metarl.report.plot import plot_runs
 from metarl.report.video import film_adaptation, log_film, write_film
-from metarl.rl.make import registered, summary
+from metarl.rl.make import catalogue, registered
 
 HELP = """usage: metarl COMMAND ...
 
@@ -250,10 +250,11 @@ def _presets(args: list[str]) -> int:
 
 def _envs(args: list[str]) -> int:
     _no_more(args, "envs")
-    table = Table("environment", "horizon", "what it is")
-    for env_id, spec in registered().items():
-        table.add_row(env_id, str(spec.max_episode_steps), summary(spec))
-    Console().print(table)
+    table = Table("environment", "task", "task space", "reward", "observation", "action", "horizon", "ends where")
+    for e in catalogue():
+        table.add_row(e.env_id, e.task, e.task_space, e.reward, e.observation, e.action, str(e.horizon), e.ends)
+    console = Console()
+    Console(width=None if console.is_terminal else 220).print(table)
     return 0
 
 

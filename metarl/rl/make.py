@@ -81,10 +81,12 @@ def registered() -> dict[str, EnvSpec]:
     return {env_id: spec for env_id, spec in gymnasium.registry.items() if env_id.startswith("metarl/")}
 
 
-def summary(spec: EnvSpec) -> str:
-    """Return the first line of what the family behind an id says of itself."""
-    family = load_env_creator(str(spec.entry_point)).family_type  # type: ignore[attr-defined]
-    return (family.__doc__ or "").strip().splitlines()[0]
+def catalogue() -> list[Any]:
+    """Return what there is to say of each of our families, as in envs/README.md (`metarl_envs.catalogue.Entry`)."""
+    from metarl_envs import HORIZONS
+    from metarl_envs.catalogue import catalogue
+
+    return catalogue(HORIZONS)
 
 
 def _call(name: str, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
