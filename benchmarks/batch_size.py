@@ -76,9 +76,8 @@ def main() -> None:
         axis = figure.subplots()
         for k in args.threads:
             axis.plot(args.sizes, [statistics.median(speeds[n, k]) for n in args.sizes], "o-", label=f"{k} threads")
-        axis.set(
-            xscale="log", xlabel="simulations", ylabel="environment steps a second", title=args.env, ylim=(0, None)
-        )
+        axis.set(xscale="log", ylim=(0, None), title=args.env)
+        axis.set(xlabel="simulations", ylabel="environment steps a second")
         axis.legend(frameon=False)
         figure.savefig(args.picture, dpi=120)
 

@@ -84,22 +84,21 @@ def ours(env_id: str, n_tasks: int, episodes: int, horizon: int) -> System:
 
 
 def physics(env_id: str, n: int, horizon: int) -> System:
-    """Nothing but `Batch.step`, or the whole step of a NumPy family, with actions drawn beforehand."""
+    """Nothing but `Batch.step`, or the bare step of a NumPy family, with actions drawn beforehand."""
     env = make(env_id, n, horizon)
-    actions = draw(env.single_action_space, horizon, n)
     batch = getattr(env.unwrapped, "batch", None)
+    if batch is None:
+        env = gymnasium.make_vec(env_id, n, autoreset_mode="SameStep")
+        return stepped(env, list(draw(env.single_action_space, 100, n)), n)
+    actions = draw(env.single_action_space, horizon, n)
+    ctrl, skip = batch.bind("ctrl"), env.unwrapped.family.frame_skip
 
     def run() -> tuple[int, float]:
         env.reset(seed=0)
         started = time.perf_counter()
-        if batch is None:
-            for action in actions:
-                env.step(action)
-        else:
-            ctrl, skip = batch.bind("ctrl"), env.unwrapped.family.frame_skip
-            for action in actions:
-                ctrl[:] = action
-                batch.step(nstep=skip)
+        for action in actions:
+            ctrl[:] = action
+            batch.step(nstep=skip)
         return n * horizon, time.perf_counter() - started
 
     return run
@@ -180,10 +179,9 @@ def measure(env_id: str, args: Args) -> list[dict[str, Any]]:
     rows = []
     for name, measured in speeds.items():
         ratios = [a / b for a, b in zip(measured, speeds["physics"], strict=True)]
+        speed, ratio = statistics.median(measured), statistics.median(ratios)
         row = {"env": env_id, "system": name, "num_envs": systems[name][1]}
-        rows.append(
-            row | {"steps_per_second": statistics.median(measured), "ratio_to_physics": statistics.median(ratios)}
-        )
+        rows.append(row | {"steps_per_second": speed, "ratio_to_physics": ratio})
     return rows
 
 
