@@ -28,6 +28,7 @@ from metarl.experiment.presets import PRESETS, find_preset
 from metarl.experiment.run import Interrupted, RunDirectory, resume, train
 from metarl.experiment.training import Trainer
 from metarl.learners import LEARNERS, OUTERS
+from metarl.report.plot import plot_runs
 from metarl.rl.make import registered, summary
 
 HELP = """usage: metarl COMMAND ...
@@ -35,6 +36,7 @@ HELP = """usage: metarl COMMAND ...
   metarl train PRESET [--method NAME] [--iterations N] [--seed S] [--log-dir D] [--resume] ...
                                                                                 meta-train a policy
   metarl eval RUN [--steps 3] [--tasks 40] [--episodes 20] [--json FILE] ...     adaptation curve on held-out tasks
+  metarl plot RUN... [--out runs.png]                                           learning and adaptation curves
   metarl presets                                                                what can be trained
   metarl envs                                                                   the task distributions
 
@@ -72,6 +74,16 @@ class Eval:
     """Where to write the curve as JSON."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """Draw learning and adaptation curves of runs of one environment."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run directories."""
+    out: Path = Path("runs.png")
+    """Where to write the picture; the ending says which format."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 for the user's errors, 128 + n after signal n."""
     args = list(sys.argv[1:] if argv is None else argv)
@@ -89,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(args: list[str]) -> int:
-    commands = {"train": _train, "eval": _eval, "presets": _presets, "envs": _envs}
+    commands = {"train": _train, "eval": _eval, "plot": _plot, "presets": _presets, "envs": _envs}
     if not args or args[0] in ("-h", "--help"):
         print(HELP)
         return 0
@@ -175,6 +187,19 @@ def _eval(args: list[str]) -> int:
     _show(Console(highlight=False), curve, model.config.later_lr)
     if command.json is not None:
         write_atomically(command.json, json.dumps(curve.as_dict(), indent=2).encode())
+    return 0
+
+
+def _plot(args: list[str]) -> int:
+    command: Plot = _parse(Plot, args, "metarl plot")
+    if not command.runs:
+        raise UserError("plot needs a run directory or several")
+    figure = plot_runs(command.runs)
+    try:
+        figure.savefig(command.out, dpi=150)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write {str(command.out)!r}: {error}") from error
+    print(f"wrote {command.out}")
     return 0
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -26,6 +26,8 @@ class AdaptationCurve:
     """Environment steps the evaluation took."""
     unit: str = "gradient steps"
     """What the steps are: gradient steps, or episodes seen."""
+    change: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+    """What one gradient step adds to each param in each task, `[tasks, ...]`."""
 
     @property
     def steps(self) -> list[int]:
@@ -45,6 +47,13 @@ class AdaptationCurve:
             return self.mean, self.mean
         half = stats.t.ppf(0.975, n - 1) * stats.sem(self.per_task, axis=0)
         return self.mean - half, self.mean + half
+
+    def draw(self, axis: Any, colour: str, label: str) -> None:
+        """Draw the curve and its interval on a matplotlib axis."""
+        low, high = self.interval
+        axis.plot(self.steps, self.mean, color=colour, marker="o", ms=4, label=label)
+        axis.fill_between(self.steps, low, high, color=colour, alpha=0.18, lw=0)
+        axis.set_xticks(self.steps)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the curve as JSON takes it."""
@@ -79,8 +88,11 @@ def evaluate(player: Player, params: Params, *, env: str, steps: int, seed: int,
     tasks = player.sampler.env.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
     seeds = task_seeds(seed, HELD_OUT, 0, range(k))
     played = player.play(params, tasks, seeds, lambda step: 1.0 if step == 0 else later_lr)
-    per_step, env_steps = [], 0
-    for _, episodes in islice(played, steps + 1):
+    per_step, env_steps, change = [], 0, {}
+    for step, (adapted, episodes) in enumerate(islice(played, steps + 1)):
         per_step.append(episodes.returns.double().mean(1).cpu().numpy())
         env_steps += episodes.steps
-    return AdaptationCurve(env=env, per_task=np.stack(per_step, axis=1), env_steps=env_steps, unit=player.adapts_by)
+        if step == 1 and player.adapts_by == AdaptationCurve.unit:
+            change = {name: (adapted[name] - params[name]).detach().numpy() for name in params}
+    returns = np.stack(per_step, axis=1)
+    return AdaptationCurve(env=env, per_task=returns, env_steps=env_steps, unit=player.adapts_by, change=change)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 os.environ.setdefault("MUJOCO_GL", "egl")
+torch.set_num_threads(1)  # the networks of the tests are too small for more
 
 
 @pytest.fixture(autouse=True)

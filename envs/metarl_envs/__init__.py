@@ -6,16 +6,44 @@ once on arrays and exists twice, for `gymnasium.make` and for `gymnasium.make_ve
 
 from gymnasium.envs.registration import register
 
-from metarl_envs.family import Family, Signs
+from metarl_envs.family import Family
+from metarl_envs.keyword_tasks import AttributeTasks, KeywordTasks
+from metarl_envs.physics import FieldRange, RandomPhysics
 from metarl_envs.single import TaskEnv
+from metarl_envs.task_spaces import Signs
 from metarl_envs.vector import TaskVectorEnv
 
-__all__ = ["HORIZONS", "Family", "Signs", "TaskEnv", "TaskVectorEnv"]
+__all__ = [
+    "HORIZONS",
+    "AttributeTasks",
+    "Family",
+    "FieldRange",
+    "KeywordTasks",
+    "RandomPhysics",
+    "Signs",
+    "TaskEnv",
+    "TaskVectorEnv",
+]
 
 HORIZONS = {
     "navigation:PointNavigation": 100,
+    "navigation:SparseNavigation": 20,
+    "navigation:CornerNavigation": 100,
+    "tabular:Bandit": 1,
+    "tabular:TabularMDP": 10,
     "half_cheetah:HalfCheetahVel": 200,
     "half_cheetah:HalfCheetahDir": 200,
+    "half_cheetah:HalfCheetahCrippled": 1000,
+    "ant:AntVel": 200,
+    "ant:AntDir": 200,
+    "ant:AntGoal": 200,
+    "ant:AntCrippled": 1000,
+    "walkers:Walker2dVel": 200,
+    "walkers:Walker2dDir": 200,
+    "walkers:HopperRandParams": 200,
+    "walkers:Walker2dRandParams": 200,
+    "swimmer:SwimmerVel": 200,
+    "humanoid:HumanoidDir": 200,
 }
 """Every family, by module and class, and the steps of its episodes."""
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from gymnasium import Space, spaces
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+EnvType = TypeVar("EnvType")
 
 
 class Family(ABC):
@@ -30,6 +33,11 @@ class Family(ABC):
     action_space: Space
     task_space: spaces.Box
     fixed_start: bool = False
+
+    @property
+    def name(self) -> str:
+        """Name of the family in messages."""
+        return type(self).__name__
 
     @abstractmethod
     def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
@@ -61,7 +69,7 @@ class Family(ABC):
         Raises:
             ValueError: If the shape is wrong or a task lies outside `task_space`.
         """
-        name = type(self).__name__
+        name = self.name
         tasks = np.asarray(tasks, dtype=np.float64)
         if tasks.shape != shape:
             raise ValueError(f"{name}: tasks of shape {tasks.shape}; expected {shape}, tasks of {self.task_space}")
@@ -72,20 +80,9 @@ class Family(ABC):
         return tasks.copy()
 
 
-class Signs(spaces.Box):
-    """The vectors of -1 and +1 of the given length: directions along an axis."""
-
-    def __init__(self, size: int = 1, seed: int | np.random.Generator | None = None) -> None:
-        super().__init__(-1.0, 1.0, (size,), np.float64, seed)
-
-    def contains(self, x: object) -> bool:
-        """Return whether x is a vector of -1 and +1."""
-        return super().contains(x) and bool(np.all(np.abs(np.asarray(x)) == 1.0))
-
-    def sample(self, mask: None = None, probability: None = None) -> Array:
-        """Draw each sign with probability one half."""
-        return self.np_random.choice([-1.0, 1.0], size=self.shape)
-
-    def __repr__(self) -> str:
-        """Show the set, which Box's bounds would hide."""
-        return f"Signs({{-1, +1}}^{self.shape[0]})"
+def env_class(base: type[EnvType], family: type[Family], suffix: str) -> type[EnvType]:
+    """Return the subclass of `base` that runs a family; it belongs to the family's module, so it can be pickled."""
+    name = f"{family.__name__}{suffix}"
+    about = f"`metarl/{family.__name__}-v0`, {'N simulations' if suffix == 'VectorEnv' else 'one simulation'}."
+    body: dict[str, Any] = {"family_type": family, "__module__": family.__module__, "__doc__": about}
+    return cast(type[EnvType], type(name, (base,), body))

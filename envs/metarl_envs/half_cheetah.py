@@ -1,12 +1,19 @@
-"""Half-cheetah task distributions: run at a goal velocity, run forward or backward."""
+"""Half-cheetah task distributions: a goal velocity, a direction, a broken actuator."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 
-from metarl_envs.family import Array, Signs
-from metarl_envs.mujoco_envs import MujocoFamily, MujocoTaskEnv, MujocoTaskVectorEnv, load_model
+from metarl_envs.crippled import actuators_without, check_drawn, geoms_moved_by
+from metarl_envs.family import Array
+from metarl_envs.markers import arrow
+from metarl_envs.mujoco_envs import make_envs
+from metarl_envs.mujoco_family import Derived, MujocoFamily, load_model
+from metarl_envs.task_spaces import Index, Signs, interval
 
 
 class HalfCheetah(MujocoFamily):
@@ -14,58 +21,45 @@ class HalfCheetah(MujocoFamily):
 
     Args:
         ctrl_cost_weight: Weight of the squared norm of the action, clipped to the action space.
+        torso_position: Whether the observation also holds the centre of mass, as in MAML and PEARL, which makes it
+            20-d.
         reset_noise_scale: Range of the uniform noise on `qpos` and scale of the Gaussian noise on `qvel`.
     """
 
-    def __init__(self, ctrl_cost_weight: float = 0.05, reset_noise_scale: float = 0.1) -> None:
-        super().__init__(load_model("half_cheetah.xml"), frame_skip=5)
-        self.ctrl_cost_weight = ctrl_cost_weight
-        self.reset_noise_scale = reset_noise_scale
+    camera = {"distance": 3.0, "elevation": -25.0}  # noqa: RUF012
 
-    def initial_state(self, rng: np.random.Generator) -> Array:
-        """Draw noise around the model's default pose, in the order in which Gymnasium draws it."""
-        scale = self.reset_noise_scale
-        position = rng.uniform(-scale, scale, size=self.model.nq)
-        velocity = scale * rng.standard_normal(self.model.nv)
-        return self.default_state + np.concatenate([position, velocity])
+    def __init__(
+        self, ctrl_cost_weight: float = 0.05, torso_position: bool = False, reset_noise_scale: float = 0.1
+    ) -> None:
+        # the sources' torso position is the centre of mass of the torso and all that hangs on it
+        derived: list[Derived] = [("subtree_com", slice(1, 2))] if torso_position else []
+        super().__init__(load_model("half_cheetah.xml"), 5, reset_noise_scale, derived=derived)
+        self.ctrl_cost_weight = ctrl_cost_weight
 
     def observe(self, state: Array) -> Array:
-        """Return all of the state but the x position, `[N, 17]`."""
+        """Return all of the state but the x position, `[N, 17]` or `[N, 20]`."""
         return state[:, 1:].copy()
-
-    def velocity(self, state: Array, next_state: Array) -> Array:
-        """Return the mean forward velocity of the torso over the step, in m/s, `[N]`."""
-        return (next_state[:, 0] - state[:, 0]) / self.dt
-
-    def control_cost(self, action: Array) -> Array:
-        """Return the cost of the actions, clipped to the action space, `[N]`."""
-        return self.ctrl_cost_weight * np.sum(np.square(np.clip(action, -1.0, 1.0)), axis=-1)
 
 
 class HalfCheetahVel(HalfCheetah):
     """Run at a goal velocity; reward -abs(v - v*) - control cost.
 
-    Source: Finn et al. 2017, cbfinn/maml_rl `half_cheetah_env_rand.py`; v* uniform in [0, 2] m/s there,
-    in [0, 3] in ProMP and PEARL.
+    v* is uniform in [0, 2] m/s, as in MAML; ProMP and PEARL have [0, 3].
+
+    Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `half_cheetah_env_rand.py`.
+
+    Differs: Gymnasium's body has a control step of 0.05 s (the source 0.01 s) and by default a 17-d
+    observation without the torso's position (the source 20-d, `torso_position=True`).
 
     Args:
         low: Lowest goal velocity, m/s.
         high: Highest goal velocity, m/s.
-        ctrl_cost_weight: See `HalfCheetah`.
-        reset_noise_scale: See `HalfCheetah`.
+        **options: See `HalfCheetah`.
     """
 
-    def __init__(
-        self,
-        low: float = 0.0,
-        high: float = 2.0,
-        ctrl_cost_weight: float = 0.05,
-        reset_noise_scale: float = 0.1,
-    ) -> None:
-        super().__init__(ctrl_cost_weight, reset_noise_scale)
-        if not low < high:
-            raise ValueError(f"HalfCheetahVel: low must be less than high, got low={low}, high={high}")
-        self.task_space = spaces.Box(low, high, (1,), np.float64)
+    def __init__(self, low: float = 0.0, high: float = 2.0, **options: Any) -> None:
+        super().__init__(**options)
+        self.task_space = interval(low, high, "HalfCheetahVel")
 
     def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
         """Draw n goal velocities, `[n, 1]`, in m/s."""
@@ -74,17 +68,26 @@ class HalfCheetahVel(HalfCheetah):
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the distance from the goal velocity and the control cost, each negative."""
         velocity = self.velocity(state, next_state)
-        return {"reward_velocity": -np.abs(velocity - task[:, 0]), "reward_ctrl": -self.control_cost(action)}
+        return {
+            "reward_velocity": -np.abs(velocity - task[:, 0]),
+            "reward_ctrl": -self.control_cost(action, self.ctrl_cost_weight),
+        }
+
+    def markers(self, state: Array, task: Array) -> list[dict[str, Any]]:
+        """Show an arrow as long as the way of one second at the goal velocity."""
+        return [arrow([state[0], 0.0, 0.7 + state[1]], task[0])]
 
 
 class HalfCheetahDir(HalfCheetah):
     """Run forward (+1) or backward (-1); reward ±v - control cost.
 
-    Source: Finn et al. 2017, cbfinn/maml_rl `half_cheetah_env_rand_direc.py`.
+    Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `half_cheetah_env_rand_direc.py`.
+
+    Differs: Gymnasium's body has a control step of 0.05 s (the source 0.01 s) and by default a 17-d
+    observation without the torso's position (the source 20-d, `torso_position=True`).
 
     Args:
-        ctrl_cost_weight: See `HalfCheetah`.
-        reset_noise_scale: See `HalfCheetah`.
+        **options: See `HalfCheetah`.
     """
 
     task_space = Signs(1)
@@ -96,28 +99,53 @@ class HalfCheetahDir(HalfCheetah):
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the velocity along the direction and the control cost."""
         velocity = self.velocity(state, next_state)
-        return {"reward_velocity": task[:, 0] * velocity, "reward_ctrl": -self.control_cost(action)}
+        return {
+            "reward_velocity": task[:, 0] * velocity,
+            "reward_ctrl": -self.control_cost(action, self.ctrl_cost_weight),
+        }
+
+    def markers(self, state: Array, task: Array) -> list[dict[str, Any]]:
+        """Show an arrow in the direction."""
+        return [arrow([state[0], 0.0, 0.7 + state[1]], task[0])]
 
 
-class HalfCheetahVelEnv(MujocoTaskEnv):
-    """`metarl/HalfCheetahVel-v0`, one simulation."""
+class HalfCheetahCrippled(HalfCheetah):
+    """Run forward while one actuator, which the task names, is dead; reward v - cost of the live controls.
 
-    family_type = HalfCheetahVel
+    Source: Nagabandi et al. 2019 (GrBAL), iclavera/learning_to_adapt `half_cheetah_env.py`.
+
+    Differs: the source trains on actuators 1 to 5 and tests on 0 (`drawn`); Gymnasium's body has a control step of
+    0.05 s (the source 0.01 s).
+
+    Args:
+        drawn: Actuators among which `sample_tasks` draws.
+        **options: See `HalfCheetah`.
+    """
+
+    task_space: spaces.Box = Index(6)
+
+    def __init__(self, drawn: Sequence[int] = (0, 1, 2, 3, 4, 5), **options: Any) -> None:
+        super().__init__(**options)
+        self.drawn = check_drawn(drawn, 6, "HalfCheetahCrippled")
+
+    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw n actuators, `[n, 1]`."""
+        return rng.choice(self.drawn, size=(n, 1))
+
+    def control(self, action: Array, task: Array) -> Array:
+        """Return the actions with the dead actuator's at zero."""
+        return actuators_without(action, task[:, :1])
+
+    def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
+        """Return the forward velocity and the control cost."""
+        cost = self.control_cost(self.control(action, task), self.ctrl_cost_weight)
+        return {"reward_velocity": self.velocity(state, next_state), "reward_ctrl": -cost}
+
+    def painted(self, task: Array) -> list[int]:
+        """Paint what the dead actuator would move."""
+        return geoms_moved_by(self.model, [int(task[0])])
 
 
-class HalfCheetahVelVectorEnv(MujocoTaskVectorEnv):
-    """`metarl/HalfCheetahVel-v0`, N simulations."""
-
-    family_type = HalfCheetahVel
-
-
-class HalfCheetahDirEnv(MujocoTaskEnv):
-    """`metarl/HalfCheetahDir-v0`, one simulation."""
-
-    family_type = HalfCheetahDir
-
-
-class HalfCheetahDirVectorEnv(MujocoTaskVectorEnv):
-    """`metarl/HalfCheetahDir-v0`, N simulations."""
-
-    family_type = HalfCheetahDir
+HalfCheetahVelEnv, HalfCheetahVelVectorEnv = make_envs(HalfCheetahVel)
+HalfCheetahDirEnv, HalfCheetahDirVectorEnv = make_envs(HalfCheetahDir)
+HalfCheetahCrippledEnv, HalfCheetahCrippledVectorEnv = make_envs(HalfCheetahCrippled)

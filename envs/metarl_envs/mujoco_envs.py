@@ -1,154 +1,173 @@
-"""MuJoCo families: a single environment on `mj_step`, and N simulations on `mujoco.batch.Batch`."""
+"""MuJoCo families as environments: one simulation on `mj_step`, N simulations on `mujoco.batch.Batch`."""
+
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo's compiled modules have no type stubs)
 
 # the compiled mujoco module has no stubs:
 # pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
+import copy
 import os
-from abc import abstractmethod
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import gymnasium.envs.mujoco
 import mujoco
 import numpy as np
-from gymnasium import spaces
 from mujoco.batch import Batch
 from numpy.typing import NDArray
 
-from metarl_envs.family import Array, Family
+from metarl_envs.family import Array, env_class
+from metarl_envs.mujoco_family import MujocoFamily, quiet, write_fields
+from metarl_envs.physics import RandomPhysics
+from metarl_envs.rendering import Camera, Frame
 from metarl_envs.single import TaskEnv
 from metarl_envs.vector import TaskVectorEnv
-
-ASSETS = Path(gymnasium.envs.mujoco.__file__).parent / "assets"
-"""Gymnasium's MuJoCo models."""
 
 DIVERGED = [int(kind) for kind in (mujoco.mjtWarning.mjWARN_BADQPOS, mujoco.mjtWarning.mjWARN_BADQVEL)]
 DIVERGED += [int(mujoco.mjtWarning.mjWARN_BADQACC)]
 """Warnings after which MuJoCo has silently reset a simulation in the middle of an episode."""
 
 
-class MujocoFamily(Family):
-    """A family on a MuJoCo model; a state is `qpos` and `qvel` side by side, `[N, nq + nv]`.
+class MujocoTaskEnv(TaskEnv):
+    """One simulation of a MuJoCo family.
 
-    Args:
-        model: The compiled model.
-        frame_skip: Physics steps a control step.
+    Every MuJoCo family takes the option `physics`, a sequence of `FieldRange`: the task then also
+    holds the physics, after the family's own numbers (see `RandomPhysics`).
     """
 
-    def __init__(self, model: mujoco.MjModel, frame_skip: int) -> None:
-        self.model = model
-        self.frame_skip = frame_skip
-        self.dt = float(model.opt.timestep) * frame_skip
-        data = mujoco.MjData(model)
-        self.default_state = np.concatenate([data.qpos, data.qvel])
-        low, high = model.actuator_ctrlrange.astype(np.float32).T
-        self.action_space = spaces.Box(low, high, dtype=np.float32)
-        observation = self.observe(self.default_state[None])[0]
-        self.observation_space = spaces.Box(-np.inf, np.inf, observation.shape, np.float64)
-
-    @abstractmethod
-    def initial_state(self, rng: np.random.Generator) -> Array:
-        """Draw `qpos` and `qvel` of the start, `[nq + nv]`."""
-
-
-class MujocoTaskEnv(TaskEnv):
-    """One simulation of a MuJoCo family."""
-
     family: MujocoFamily
-
-    def __init__(self, task: Array | None = None, render_mode: str | None = None, **options: Any) -> None:
-        super().__init__(task, render_mode, **options)
-        self.model = self.family.model
-        self.data = mujoco.MjData(self.model)
 
     @property
     def dt(self) -> float:
         """Seconds a control step."""
         return self.family.dt
 
-    def _place(self) -> None:
+    def _make_family(self, options: dict[str, Any]) -> MujocoFamily:
+        return _make_family(type(self), options)
+
+    def _build(self) -> None:
+        self.model = copy.copy(self.family.model)  # its own: the task may change it
+        self.data = mujoco.MjData(self.model)
+        self._camera: Camera | None = None
+        self.metadata = {**self.metadata, "render_fps": round(1.0 / self.dt)}
+
+    def _apply(self) -> None:
+        if fields := self.family.fields(self.task[None]):
+            write_fields(self.model, {name: value[0] for name, value in fields.items()})
+
+    def _place(self, start: Array) -> Array:
         mujoco.mj_resetData(self.model, self.data)
-        self.data.qpos[:] = self._state[: self.model.nq]
-        self.data.qvel[:] = self._state[self.model.nq :]
+        self.data.qpos[:] = start[: self.model.nq]
+        self.data.qvel[:] = start[self.model.nq :]
         mujoco.mj_forward(self.model, self.data)
+        return self.family.read(self.data)
 
     def _move(self, action: Array) -> tuple[Array, bool]:
-        self.data.ctrl[:] = action
+        self.data.ctrl[:] = self.family.control(action[None], self.task[None])[0]
         with quiet():
             mujoco.mj_step(self.model, self.data, nstep=self.family.frame_skip)
         if any(self.data.warning[kind].number for kind in DIVERGED):
             return self._state, True
-        return np.concatenate([self.data.qpos, self.data.qvel]), False
+        return self.family.read(self.data), False
+
+    def _frame(self) -> Frame:
+        if self._camera is None:
+            self._camera = Camera(self.model, self.data, self.family.camera, self.render_size)
+        return self._camera.frame(self.family.markers(self._state, self.task), self.family.painted(self.task))
+
+    def close(self) -> None:
+        """Free the camera."""
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
 
 
 class MujocoTaskVectorEnv(TaskVectorEnv):
-    """N simulations of a MuJoCo family on one C++ thread pool, as many threads as this process may use."""
+    """N simulations of a MuJoCo family on one C++ thread pool, as many threads as this process may use.
+
+    Takes the options of `MujocoTaskEnv`, and `nthread`, the number of threads.
+    """
 
     family: MujocoFamily
 
     def __init__(self, num_envs: int = 1, *args: Any, nthread: int | None = None, **options: Any) -> None:
+        self._nthread = nthread or available_cpus()
         super().__init__(num_envs, *args, **options)
-        self.batch = Batch(self.family.model, num_envs, nthread or available_cpus())
-        # the state rows hold time, qpos, qvel, ...: both parts in one live view
+
+    def _make_family(self, options: dict[str, Any]) -> MujocoFamily:
+        return _make_family(type(self), options)
+
+    def _build(self) -> None:
         model = self.family.model
+        self.batch = Batch(model, self.num_envs, self._nthread)
+        # the state rows hold time, qpos, qvel, ...: both parts in one live view
         self._live = self.batch.state[:, 1 : 1 + model.nq + model.nv]
         self._ctrl = self.batch.bind("ctrl")
+        self._camera: Camera | None = None
+        self.metadata = {**self.metadata, "render_fps": round(1.0 / self.family.dt)}
+        self._derived = [self.batch.bind(name)[:, rows] for name, rows in self.family.derived]
 
-    def _place(self, rows: NDArray[np.int64]) -> None:
+    def _apply(self) -> None:
+        if fields := self.family.fields(self.tasks):
+            for name, values in fields.items():
+                field = self.batch.expand(name)
+                field[...] = values.reshape(field.shape)
+            self.batch.set_const()
+
+    def _read(self) -> Array:
+        """Return the states of all rows `[N, s]`, as a new array."""
+        if not self._derived:
+            return self._live.copy()
+        derived = [field.reshape(self.num_envs, -1) for field in self._derived]
+        return np.concatenate([self._live, *derived], axis=1)
+
+    def _place(self, rows: NDArray[np.int64], starts: Array) -> Array:
         self.batch.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
-        self._live[rows] = self._state[rows]
+        self._live[rows] = starts
         self.batch.forward(rows)
+        return self._read()[rows]
 
     def _move(self, rows: NDArray[np.int64] | None, actions: Array) -> tuple[Array, NDArray[np.bool_] | None]:
-        self._ctrl[:] = actions
+        self._ctrl[:] = self.family.control(actions, self.tasks)
         with quiet():
             self.batch.step(rows, nstep=self.family.frame_skip)
         unstable = self.batch.warning[:, DIVERGED, 1].any(axis=1)
         if rows is not None:
             unstable &= np.isin(np.arange(self.num_envs), rows)
         if not unstable.any():
-            return self._live.copy(), None
-        return np.where(unstable[:, None], self._state, self._live), unstable
+            return self._read(), None
+        return np.where(unstable[:, None], self._state, self._read()), unstable
+
+    def _frame(self, row: int) -> Frame:
+        if self._camera is None:
+            model = copy.copy(self.family.model)
+            self._camera = Camera(model, mujoco.MjData(model), self.family.camera, self.render_size)
+        model, data = self._camera.model, self._camera.data
+        self.batch.get_model(row, model)
+        self.batch.get_data(row, data)
+        mujoco.mj_forward(model, data)
+        task = self.tasks[row]
+        return self._camera.frame(self.family.markers(self._state[row], task), self.family.painted(task))
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """Free the camera."""
+        if self._camera is not None:
+            self._camera.close()
+            self._camera = None
 
 
-def load_model(xml: str | Path) -> mujoco.MjModel:
-    """Compile a model from Gymnasium's assets (by file name) or from a path, without a word to the user.
+def make_envs(family: type[MujocoFamily]) -> tuple[type[MujocoTaskEnv], type[MujocoTaskVectorEnv]]:
+    """Return the two environment classes of a family, `<Family>Env` and `<Family>VectorEnv`."""
+    return env_class(MujocoTaskEnv, family, "Env"), env_class(MujocoTaskVectorEnv, family, "VectorEnv")
 
-    `settotalmass`, which MuJoCo 4 deprecates with a warning at every load, is applied after compiling.
 
-    Raises:
-        ValueError: If the file does not exist or does not compile.
-    """
-    path = Path(xml) if os.path.sep in str(xml) else ASSETS / xml
-    if not path.exists():
-        raise ValueError(f"model file {str(path)!r} does not exist")
-    spec = mujoco.MjSpec.from_file(str(path))
-    total_mass, spec.compiler.settotalmass = spec.compiler.settotalmass, -1
-    model = spec.compile()
-    if total_mass > 0:
-        mujoco.mj_setTotalmass(model, total_mass)
-        mujoco.mj_setConst(model, mujoco.MjData(model))
-    return model
+def _make_family(env_type: Any, options: dict[str, Any]) -> MujocoFamily:
+    options = dict(options)
+    physics = options.pop("physics", ())
+    family = env_type.family_type(**options)
+    return RandomPhysics(family, physics) if physics else family
 
 
 def available_cpus() -> int:
     """Return how many CPUs this process may use, which in a container is fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep MuJoCo's warnings off the terminal and out of MUJOCO_LOG.TXT; the counters tell us of divergence."""
-    if not hasattr(mujoco, "MjLogConfig"):  # before MuJoCo 4
-        yield
-        return
-    before, silent = mujoco.MjLogConfig.get(), mujoco.MjLogConfig.get()
-    silent.logto_console = silent.logto_file = False
-    silent.set()
-    try:
-        yield
-    finally:
-        before.set()

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.seeding import np_random
@@ -14,7 +15,9 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from metarl_envs.family import Array, Family
+from metarl_envs.rendering import Frame, check_render_mode
 from metarl_envs.single import check_actions
+from metarl_envs.vector_infos import move_to_final, reset_mask, term_infos
 
 
 class TaskVectorEnv(VectorEnv):
@@ -28,12 +31,14 @@ class TaskVectorEnv(VectorEnv):
         num_envs: Number of simulations N.
         max_episode_steps: Steps after which an episode is truncated; None for never.
         autoreset_mode: Gymnasium's NEXT_STEP (default), SAME_STEP or DISABLED.
-        render_mode: One of `metadata["render_modes"]`, or None.
+        render_mode: "rgb_array", or None.
+        render_index: Simulation that `render` shows; None for all.
+        render_size: Side of a picture in pixels.
         **options: Keyword arguments of the family.
     """
 
     family_type: ClassVar[type[Family]]
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - Gymnasium's own form
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own form
 
     def __init__(
         self,
@@ -41,18 +46,25 @@ class TaskVectorEnv(VectorEnv):
         max_episode_steps: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         render_mode: str | None = None,
+        render_index: int | None = 0,
+        render_size: int = 320,
         **options: Any,
     ) -> None:
         if num_envs < 1:
             raise ValueError(f"num_envs must be at least 1, got {num_envs}")
         if max_episode_steps is not None and max_episode_steps < 1:
             raise ValueError(f"max_episode_steps must be at least 1, got {max_episode_steps}")
-        self.family = self.family_type(**options)
+        self.family = self._make_family(options)
         self.num_envs = num_envs
         self.max_episode_steps = max_episode_steps
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
-        self.render_mode = render_mode
+        name = self.family.name
+        self.render_mode = check_render_mode(render_mode, self.metadata["render_modes"], name)
+        if render_index is not None and not 0 <= render_index < num_envs:
+            raise ValueError(f"{name}: render_index={render_index}; expected None or one of 0..{num_envs - 1}")
+        self.render_index = render_index
+        self.render_size = render_size
         self.single_observation_space = self.family.observation_space
         self.single_action_space = self.family.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -65,6 +77,7 @@ class TaskVectorEnv(VectorEnv):
         self._terminated = np.zeros(num_envs, dtype=np.bool_)
         self._truncated = np.zeros(num_envs, dtype=np.bool_)
         self._state: Array = np.zeros((num_envs, 0))
+        self._build()
         first = self.sample_tasks(1, np.random.default_rng(0))
         self.set_tasks(np.repeat(first, num_envs, axis=0))
 
@@ -81,6 +94,7 @@ class TaskVectorEnv(VectorEnv):
             ValueError: If the shape is wrong or a task lies outside `task_space`.
         """
         self.tasks = self.family.check_tasks(tasks, (self.num_envs, *self.task_space.shape))
+        self._apply()
 
     # -- Gymnasium -------------------------------------------------------------------------------
 
@@ -97,17 +111,19 @@ class TaskVectorEnv(VectorEnv):
         Returns:
             Observations `[num_envs, o]` of all rows and an empty info.
         """
-        mask = _reset_mask(options, self.num_envs)
+        mask = reset_mask(options, self.num_envs)
         seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
         if seeds is not None and len(seeds) != self.num_envs:
             raise ValueError(f"expected {self.num_envs} seeds, one for each simulation; got {len(seeds)}")
         rows = np.arange(self.num_envs) if mask is None else np.flatnonzero(mask)
         if seeds is not None:
             for i in rows.tolist():
-                if seeds[i] is not None:
-                    self._seeds[i], self._rngs[i] = seeds[i], None
-        if not self._state.shape[1]:  # the first reset tells how long a state is
-            self._state = np.tile(self.family.initial_state(np.random.default_rng(0)), (self.num_envs, 1))
+                if (own := seeds[i]) is not None:
+                    self._seeds[i], self._rngs[i] = int(own), None
+                    self._forget(i)
+        if not self._state.shape[1]:  # the first reset tells how long a state is; rows not in the mask start too
+            start = self.family.initial_state(np.random.default_rng(0))
+            self._state = self._place(np.arange(self.num_envs), np.tile(start, (self.num_envs, 1)))
         self._start(rows)
         return self.family.observe(self._state), {}
 
@@ -126,9 +142,9 @@ class TaskVectorEnv(VectorEnv):
             ValueError: If the actions have the wrong shape or are not finite.
         """
         if not self._state.shape[1]:
-            raise ResetNeeded(f"{type(self.family).__name__}: call reset() before step()")
+            raise ResetNeeded(f"{self.family.name}: call reset() before step()")
         shape = self.action_space.shape or ()
-        actions = check_actions(actions, self.single_action_space, shape, type(self.family).__name__)
+        actions = check_actions(actions, self.single_action_space, shape, self.family.name)
         done = self._terminated | self._truncated
         idle = done if done.any() else None
         rows = None if idle is None else np.flatnonzero(~idle)
@@ -150,7 +166,7 @@ class TaskVectorEnv(VectorEnv):
             truncated = np.where(idle, self._truncated, truncated)
         reward = self.family.reward(terms)
         self._terminated, self._truncated = terminated, truncated
-        infos = _infos(terms, ~idle if idle is not None else np.ones(self.num_envs, np.bool_))
+        infos = term_infos(terms, ~idle if idle is not None else np.ones(self.num_envs, np.bool_))
         if unstable is not None:
             infos |= {"unstable": unstable, "_unstable": unstable.copy()}
 
@@ -158,7 +174,7 @@ class TaskVectorEnv(VectorEnv):
             self._start(np.flatnonzero(idle))
         elif self.autoreset_mode is AutoresetMode.SAME_STEP and (terminated | truncated).any():
             ended = terminated | truncated
-            infos = self._final(ended, infos)
+            infos = move_to_final(infos, self.family.observe(self._state), ended)
             self._start(np.flatnonzero(ended))
             return self.family.observe(self._state), reward, terminated, truncated, infos
         return (
@@ -168,6 +184,16 @@ class TaskVectorEnv(VectorEnv):
             self._truncated.copy(),
             infos,
         )
+
+    def render(self) -> tuple[Frame, ...] | None:
+        """Return a picture `[size, size, 3]` of each shown simulation and its task, or None without a render mode."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() was called without a render mode; make the environment with one")
+            return None
+        if not self._state.shape[1]:
+            raise ResetNeeded(f"{self.family.name}: call reset() before render()")
+        shown = range(self.num_envs) if self.render_index is None else [self.render_index]
+        return tuple(self._frame(i) for i in shown)
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -180,36 +206,37 @@ class TaskVectorEnv(VectorEnv):
 
     def _start(self, rows: NDArray[np.int64]) -> None:
         """Begin an episode in these rows."""
-        self._state = self._state.copy()
         if self.family.fixed_start:
-            self._state[rows] = self.family.initial_state(np.random.default_rng(0))
+            starts = np.tile(self.family.initial_state(np.random.default_rng(0)), (len(rows), 1))
         else:
-            self._state[rows] = np.stack([self.family.initial_state(self._rng(int(i))) for i in rows])
+            starts = np.stack([self.family.initial_state(self._rng(int(i))) for i in rows])
+        self._state = self._state.copy()
+        self._state[rows] = self._place(rows, starts)
         self._elapsed[rows] = 0
         self._terminated = self._terminated.copy()
         self._truncated = self._truncated.copy()
         self._terminated[rows] = False
         self._truncated[rows] = False
-        self._place(rows)
 
-    def _final(self, ended: NDArray[np.bool_], infos: dict[str, Any]) -> dict[str, Any]:
-        """Return the infos of a SAME_STEP reset: what belonged to the ended episodes moves under `final_*`."""
-        final_obs = np.full(self.num_envs, None, dtype=object)
-        observations = self.family.observe(self._state)
-        for i in np.flatnonzero(ended):
-            final_obs[i] = observations[i]
-        final_info = {key: np.where(ended, value, np.zeros_like(value)) for key, value in infos.items()}
-        return {
-            **{key: np.where(ended, np.zeros_like(value), value) for key, value in infos.items()},
-            "final_obs": final_obs,
-            "_final_obs": ended.copy(),
-            "final_info": final_info,
-            "_final_info": ended.copy(),
-        }
+    def _make_family(self, options: dict[str, Any]) -> Family:
+        return self.family_type(**options)
+
+    def _build(self) -> None:
+        """Make what simulates the family, before the first tasks are set."""
+
+    def _apply(self) -> None:
+        """Give the simulations what they must know of `self.tasks`."""
+
+    def _forget(self, row: int) -> None:
+        """Drop what was drawn ahead from the generator of a row, which was seeded anew."""
+
+    def _place(self, rows: NDArray[np.int64], starts: Array) -> Array:
+        """Put the simulations `rows` into these starts; returns their state rows."""
+        return starts
 
     @abstractmethod
-    def _place(self, rows: NDArray[np.int64]) -> None:
-        """Put the simulations `rows` into their `self._state`."""
+    def _frame(self, row: int) -> Frame:
+        """Draw one simulation and its task."""
 
     @abstractmethod
     def _move(self, rows: NDArray[np.int64] | None, actions: Array) -> tuple[Array, NDArray[np.bool_] | None]:
@@ -219,21 +246,3 @@ class TaskVectorEnv(VectorEnv):
             The states of all rows `[N, s]` as a new array (unmoved where not stepped; the state
             before the step where the simulation diverged) and which diverged, or None for none.
         """
-
-
-def _reset_mask(options: dict[str, Any] | None, num_envs: int) -> NDArray[np.bool_] | None:
-    mask = (options or {}).get("reset_mask")
-    if mask is None:
-        return None
-    if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
-        raise ValueError(f"options['reset_mask'] must be a bool array of shape ({num_envs},) with a True; got {mask!r}")
-    return mask
-
-
-def _infos(terms: dict[str, Array], active: NDArray[np.bool_]) -> dict[str, Any]:
-    """Gymnasium's vector form: an array for each key, and under `_key` the rows in which it is set."""
-    infos: dict[str, Any] = {}
-    for name, term in terms.items():
-        infos[name] = term
-        infos[f"_{name}"] = active.copy()
-    return infos

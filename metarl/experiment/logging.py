@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import csv
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib.figure
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from stable_baselines3.common.logger import CSVOutputFormat, KVWriter, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.logger import (
+    CSVOutputFormat,
+    Figure,
+    HParam,
+    KVWriter,
+    Logger,
+    TensorBoardOutputFormat,
+)
 from torch.utils.tensorboard import SummaryWriter
+
+from metarl.evaluation import AdaptationCurve
+
+TENSORBOARD_ONLY = ("stdout", "csv", "json", "log")
+"""Outputs that a picture or a histogram is kept from."""
 
 
 class Terminal(KVWriter):
@@ -79,6 +93,40 @@ def make_logger(directory: Path | None, step: int, terminal: Terminal | None) ->
             tensorboard.writer = SummaryWriter(str(directory), purge_step=step + 1)
         outputs.append(tensorboard)
     return Logger(None if directory is None else str(directory), outputs)
+
+
+def curve_figure(curve: AdaptationCurve) -> Figure:
+    """Draw an adaptation curve for TensorBoard."""
+    figure = matplotlib.figure.Figure(figsize=(5, 3.8), layout="constrained")
+    axis = figure.subplots()
+    curve.draw(axis, "#4269d0", "")
+    axis.set(xlabel=curve.unit, ylabel="return", title=f"{curve.env}, {len(curve.per_task)} held-out tasks")
+    return Figure(figure, close=False)
+
+
+def log_settings(logger: Logger, settings: dict[str, Any], inner_steps: int, eval_steps: int) -> None:
+    """Fill TensorBoard's HParams tab, and group the scalars that belong together in its custom layouts."""
+    flat = {name: value for name, value in _leaves(settings) if isinstance(value, int | float | str | bool)}
+    tracked = [f"meta/return_step{inner_steps}", *(f"eval/return_step{k}" for k in range(eval_steps + 1))]
+    logger.record("hparams", HParam(flat, dict.fromkeys(tracked, 0.0)), TENSORBOARD_ONLY)
+    layout = {
+        "returns": {
+            "training tasks": ["Multiline", [f"meta/return_step{k}" for k in range(inner_steps + 1)]],
+            "held-out tasks": ["Multiline", [f"eval/return_step{k}" for k in range(eval_steps + 1)]],
+        },
+        "seconds": {"iteration": ["Multiline", ["time/sampling_seconds", "time/meta_update_seconds"]]},
+    }
+    for output in logger.output_formats:
+        if isinstance(output, TensorBoardOutputFormat):
+            output.writer.add_custom_scalars(layout)
+
+
+def _leaves(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def _csv(path: Path, step: int) -> CSVOutputFormat:

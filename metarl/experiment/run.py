@@ -15,6 +15,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
 from stable_baselines3.common.logger import Logger
 
 from metarl.errors import UserError
@@ -22,7 +23,7 @@ from metarl.evaluation import AdaptationCurve
 from metarl.experiment import checkpoint
 from metarl.experiment.checkpoint import Checkpoint, DamagedCheckpoint
 from metarl.experiment.config import Config, differences
-from metarl.experiment.logging import Terminal, make_logger
+from metarl.experiment.logging import TENSORBOARD_ONLY, Terminal, curve_figure, log_settings, make_logger
 from metarl.experiment.training import Trainer
 
 PACKAGES = ("metarl-toolkit", "torch", "gymnasium", "mujoco", "stable-baselines3", "numpy")
@@ -37,11 +38,16 @@ class Interrupted(Exception):
 
 
 class RunDirectory:
-    """The files of one run: `config.json`, `progress.csv`, TensorBoard's events, `checkpoints/`, `best.safetensors`."""
+    """The files of one run.
+
+    `config.json`, `progress.csv`, TensorBoard's events, `curve.json` (the last evaluation), `checkpoints/`
+    and `best.safetensors`.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.config_file = self.path / "config.json"
+        self.curve_file = self.path / "curve.json"
         self.best = self.path / "best.safetensors"
 
     @property
@@ -172,6 +178,8 @@ def train(
     c = trainer.config
     curve: AdaptationCurve | None = None
     logger = make_logger(directory and directory.path, trainer.env_steps, terminal)
+    if directory is not None and not trainer.iteration:
+        log_settings(logger, c.as_dict(), c.learner.inner_steps + c.learner.plays_query - 1, c.eval_steps)
     saved_at = trainer.iteration if trainer.iteration else -1
     try:
         with _signals() as caught:
@@ -181,7 +189,7 @@ def train(
                 last = trainer.iteration == iterations or bool(caught)
                 if trainer.iteration % c.eval_every == 0 or trainer.iteration == iterations:
                     curve = trainer.evaluate()
-                    _log_curve(logger, curve)
+                    _log_evaluation(logger, trainer, curve, directory)
                     _keep_best(trainer, curve, directory)
                 logger.dump(trainer.env_steps)
                 if directory is not None and (trainer.iteration % c.checkpoint_every == 0 or last):
@@ -196,9 +204,19 @@ def train(
     return curve
 
 
-def _log_curve(logger: Logger, curve: AdaptationCurve) -> None:
+def _log_evaluation(logger: Logger, trainer: Trainer, curve: AdaptationCurve, directory: RunDirectory | None) -> None:
+    """Log an evaluation: scalars everywhere, picture and histograms in TensorBoard, the curve in `curve.json`."""
     for step, value in zip(curve.steps, curve.mean, strict=True):
         logger.record(f"eval/return_step{step}", float(value))
+    if directory is None:
+        return
+    logger.record("eval/adaptation_curve", curve_figure(curve), TENSORBOARD_ONLY)
+    for name, value in trainer.params.items():
+        logger.record(f"params/{name}", value.detach(), TENSORBOARD_ONLY)
+    for name, change in curve.change.items():
+        logger.record(f"adaptation/{name}", torch.from_numpy(change), TENSORBOARD_ONLY)
+    record = {"iteration": trainer.iteration, **curve.as_dict()}
+    checkpoint.write_atomically(directory.curve_file, json.dumps(record).encode())
 
 
 def _keep_best(trainer: Trainer, curve: AdaptationCurve, directory: RunDirectory | None) -> None:

@@ -1,0 +1,129 @@
+"""Figures of runs: learning curves, adaptation curves, paths in 2-D navigation."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from metarl.core.params import Params
+from metarl.errors import UserError
+from metarl.evaluation import AdaptationCurve
+from metarl.experiment.run import RunDirectory
+from metarl.players import HELD_OUT, Player, task_seeds
+
+LINES = ["#4269d0", "#ff725c", "#3ca951", "#a463f2", "#9c6b4e", "#ff8ab7", "#6cc5b0", "#efb118"]
+"""Colours of the runs, in the order in which they are named."""
+
+
+def plot_runs(paths: Sequence[Path]) -> Figure:
+    """Draw runs of one environment: returns against environment steps and seconds, and adaptation curves.
+
+    Args:
+        paths: Run directories.
+
+    Raises:
+        UserError: If a directory holds no run, a table of it is damaged, or environments differ.
+    """
+    runs = {path: RunDirectory(path).config() for path in paths}
+    envs = sorted({config.env for config in runs.values()})
+    if len(envs) > 1:
+        raise UserError(f"one figure shows runs of one environment, these are of {', '.join(envs)}")
+    figure = Figure(figsize=(13, 3.8), layout="constrained")
+    by_steps, by_time, adaptation = figure.subplots(1, 3)
+    units: set[str] = set()
+    for path, colour in zip(paths, LINES * len(paths), strict=False):
+        name = path.name
+        table = read_progress(path)
+        last = max(key for key in table if key.startswith("meta/return_step"))
+        seconds = np.cumsum(table["time/sampling_seconds"] + table["time/meta_update_seconds"])
+        for axis, x in ((by_steps, table["time/total_timesteps"]), (by_time, seconds / 60)):
+            axis.plot(x, table[last], color=colour, lw=1.2, label=f"{name}, adapted")
+            axis.plot(x, table["meta/return_step0"], color=colour, lw=1, alpha=0.45, ls="--", label="before")
+        curve = read_curve(path)
+        if curve is not None:
+            curve.draw(adaptation, colour, name)
+            units.add(curve.unit)
+    by_steps.set(xlabel="environment steps", ylabel="return", title=envs[0])
+    by_time.set(xlabel="minutes", title="training tasks")
+    adaptation.set(xlabel=" or ".join(sorted(units)), title="held-out tasks, 95 % interval")
+    by_steps.legend(fontsize=8, frameon=False)
+    if adaptation.has_data():
+        adaptation.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def plot_curves(curves: dict[str, AdaptationCurve]) -> Figure:
+    """Draw adaptation curves, by name, with their 95 % intervals."""
+    figure = Figure(figsize=(5, 3.8), layout="constrained")
+    axis = figure.subplots()
+    for (name, curve), colour in zip(curves.items(), LINES * len(curves), strict=False):
+        curve.draw(axis, colour, name)
+    units = sorted({curve.unit for curve in curves.values()})
+    axis.set(xlabel=" or ".join(units), ylabel="return", title=next(iter(curves.values())).env)
+    axis.legend(fontsize=8, frameon=False)
+    return figure
+
+
+def plot_paths(player: Player, params: Params, seed: int, steps: int = 2, episodes: int = 3) -> Figure:
+    """Draw paths in 2-D navigation, a row a task, a column a number of gradient steps.
+
+    Args:
+        player: Plays a few tasks whose observations are positions.
+        params: Meta-params.
+        seed: Chooses the tasks and episodes.
+        steps: Gradient steps.
+        episodes: Paths a picture.
+    """
+    k = player.sampler.tasks
+    tasks = player.sampler.env.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
+    played = player.play(params, tasks, task_seeds(seed, HELD_OUT, 0, range(k)))
+    figure = Figure(figsize=(2.4 * (steps + 1), 2.4 * k), layout="constrained")
+    axes = np.atleast_2d(figure.subplots(k, steps + 1, sharex=True, sharey=True, squeeze=False))
+    for step, (_, phase) in enumerate(islice(played, steps + 1)):
+        for i in range(k):
+            axis = axes[i, step]
+            for e in range(min(episodes, phase.obs.shape[1])):
+                path = phase.obs[i, e, : int(phase.lengths[i, e])].cpu().numpy()
+                axis.plot(path[:, 0], path[:, 1], color=LINES[e], lw=1)
+            axis.plot(*tasks[i], marker="*", ms=12, color=LINES[1], mec="white")
+            axis.set_title(f"{step} steps: {float(phase.returns[i].mean()):.1f}", fontsize=9)
+            axis.set_aspect("equal")
+    return figure
+
+
+def read_progress(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Read a run's `progress.csv`, column by column; values that are missing are NaN.
+
+    Raises:
+        UserError: If there is none or it is damaged.
+    """
+    file = path / "progress.csv"
+    try:
+        with open(file, newline="") as opened:
+            rows = [row for row in csv.DictReader(opened) if row.get("time/iterations")]
+        names = list(rows[0])
+        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
+    except FileNotFoundError as error:
+        raise UserError(f"{str(path)!r} holds no progress.csv") from error
+    except (IndexError, ValueError, TypeError) as error:
+        raise UserError(f"{str(file)!r} is empty or damaged ({error})") from error
+
+
+def read_curve(path: Path) -> AdaptationCurve | None:
+    """Read the adaptation curve of a run's last evaluation, if it has been evaluated."""
+    file = path / "curve.json"
+    if not file.exists():
+        return None
+    try:
+        found = json.loads(file.read_text())
+        returns = np.array(found["per_task"], dtype=np.float64)
+        return AdaptationCurve(found["env"], returns, int(found["env_steps"]), found["unit"])
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{str(file)!r} is damaged ({error})") from error
