@@ -29,6 +29,7 @@ from metarl.experiment.run import Interrupted, RunDirectory, resume, train
 from metarl.experiment.training import Trainer
 from metarl.learners import LEARNERS, OUTERS
 from metarl.report.plot import plot_runs
+from metarl.report.video import film_adaptation, log_film, write_film
 from metarl.rl.make import registered, summary
 
 HELP = """usage: metarl COMMAND ...
@@ -37,6 +38,7 @@ HELP = """usage: metarl COMMAND ...
                                                                                 meta-train a policy
   metarl eval RUN [--steps 3] [--tasks 40] [--episodes 20] [--json FILE] ...     adaptation curve on held-out tasks
   metarl plot RUN... [--out runs.png]                                           learning and adaptation curves
+  metarl video RUN [--task T ...] [--out film.gif]                              a task before and after adaptation
   metarl presets                                                                what can be trained
   metarl envs                                                                   the task distributions
 
@@ -84,6 +86,22 @@ class Plot:
     """Where to write the picture; the ending says which format."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Video:
+    """Film a task before and after adaptation, side by side."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory, or a file that `save` wrote."""
+    task: tuple[float, ...] = ()
+    """The task; by default a held-out one."""
+    steps: int = 1
+    """Gradient steps between the two."""
+    seed: int = 0
+    """Chooses the task and the episodes."""
+    out: Path | None = None
+    """Where to write, .gif or .mp4; by default adaptation.gif in the run directory."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 for the user's errors, 128 + n after signal n."""
     args = list(sys.argv[1:] if argv is None else argv)
@@ -101,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(args: list[str]) -> int:
-    commands = {"train": _train, "eval": _eval, "plot": _plot, "presets": _presets, "envs": _envs}
+    commands = {"train": _train, "eval": _eval, "plot": _plot, "video": _video, "presets": _presets, "envs": _envs}
     if not args or args[0] in ("-h", "--help"):
         print(HELP)
         return 0
@@ -200,6 +218,22 @@ def _plot(args: list[str]) -> int:
     except (OSError, ValueError) as error:
         raise UserError(f"cannot write {str(command.out)!r}: {error}") from error
     print(f"wrote {command.out}")
+    return 0
+
+
+def _video(args: list[str]) -> int:
+    command: Video = _parse(Video, args, "metarl video")
+    model = metarl.load(command.run)
+    try:
+        frames, fps = film_adaptation(model, command.task or None, command.steps, command.seed)
+    finally:
+        model.close()
+    out = command.out or (command.run / "adaptation.gif" if command.run.is_dir() else Path("adaptation.gif"))
+    write_film(frames, fps, out)
+    print(f"wrote {out}")
+    if command.run.is_dir():
+        log_film(frames, fps, command.run, model.trainer.env_steps)
+        print(f"and into TensorBoard: tensorboard --logdir {command.run} (Images, adaptation/film)")
     return 0
 
 

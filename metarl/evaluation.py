@@ -24,10 +24,10 @@ class AdaptationCurve:
     """Mean undiscounted return of each task after each number of steps, `[tasks, steps + 1]`."""
     env_steps: int
     """Environment steps the evaluation took."""
-    unit: str = "gradient steps"
-    """What the steps are: gradient steps, or episodes seen."""
     change: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """What one gradient step adds to each param in each task, `[tasks, ...]`."""
+    unit: str = "gradient steps"
+    """What the steps are: gradient steps, or episodes seen."""
 
     @property
     def steps(self) -> list[int]:
@@ -92,7 +92,7 @@ def evaluate(player: Player, params: Params, *, env: str, steps: int, seed: int,
     for step, (adapted, episodes) in enumerate(islice(played, steps + 1)):
         per_step.append(episodes.returns.double().mean(1).cpu().numpy())
         env_steps += episodes.steps
-        if step == 1 and player.adapts_by == AdaptationCurve.unit:
+        if step == 1 and adapted is not params:  # a recurrent policy adapts without
             change = {name: (adapted[name] - params[name]).detach().numpy() for name in params}
-    returns = np.stack(per_step, axis=1)
-    return AdaptationCurve(env=env, per_task=returns, env_steps=env_steps, unit=player.adapts_by, change=change)
+    per_task, unit = np.stack(per_step, axis=1), player.adapts_by
+    return AdaptationCurve(env=env, per_task=per_task, env_steps=env_steps, unit=unit, change=change)

@@ -124,6 +124,6 @@ def read_curve(path: Path) -> AdaptationCurve | None:
     try:
         found = json.loads(file.read_text())
         returns = np.array(found["per_task"], dtype=np.float64)
-        return AdaptationCurve(found["env"], returns, int(found["env_steps"]), found["unit"])
+        return AdaptationCurve(found["env"], returns, int(found["env_steps"]), unit=found["unit"])
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error})") from error

@@ -48,7 +48,7 @@ def make_vec(
         limit = {} if horizon is None else {"max_episode_steps": horizon}
         disabled = {"autoreset_mode": AutoresetMode.DISABLED}
         return _call(spec.id, gymnasium.make_vec, spec, num_envs=num_envs, **limit, **disabled, **options)
-    return _vectorise(lambda: TaskSlot(_make_single(source, horizon, options)), num_envs, vectorization)
+    return _vectorise(lambda: TaskSlot(make_single(source, horizon, options)), num_envs, vectorization)
 
 
 def find_spec(env_id: str) -> EnvSpec:
@@ -99,8 +99,14 @@ def _call(name: str, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any
         raise UserError(str(error)) from error
 
 
-def _make_single(source: EnvSource, horizon: int | None, options: dict[str, Any]) -> gymnasium.Env:
+def make_single(source: EnvSource, horizon: int | None, options: dict[str, Any]) -> gymnasium.Env:
+    """Make one environment with the task methods.
+
+    Raises:
+        UserError: As `make_vec`.
+    """
     if isinstance(source, str):
+        find_spec(source)
         limit = {} if horizon is None else {"max_episode_steps": horizon}
         env = _call(source, gymnasium.make, source, **limit, **options)
     else:

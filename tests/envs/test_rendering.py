@@ -1,9 +1,13 @@
 """Pictures of single and vector environments, without a screen."""
 
+import warnings
+
 import gymnasium
 import numpy as np
 import pytest
 from env_ids import IDS, MUJOCO_IDS
+from gymnasium.error import ResetNeeded
+from gymnasium.utils.env_checker import check_env
 from numpy.testing import assert_array_equal
 
 SIZE = 64
@@ -88,3 +92,20 @@ def test_bad_render_arguments():
                 make("metarl/Bandit-v0", render_mode="ascii", **options)
     with pytest.raises(ValueError, match=r"Bandit: render_index=2; expected None or one of 0..1"):
         gymnasium.make_vec("metarl/Bandit-v0", num_envs=2, render_index=2)
+
+
+@pytest.mark.parametrize("env_id", ["metarl/SparseNavigation-v0", "metarl/AntGoal-v0"])
+def test_gymnasium_check_of_render(env_id):
+    env = gymnasium.make(env_id).unwrapped
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*A Box observation space m.*imum value is -?infinity")
+        check_env(env)
+
+
+def test_render_without_a_mode_or_a_reset():
+    env = gymnasium.make_vec("metarl/Bandit-v0", num_envs=2)
+    with pytest.warns(UserWarning, match="without a render mode"):
+        assert env.render() is None
+    env = gymnasium.make_vec("metarl/Bandit-v0", num_envs=2, render_mode="rgb_array")
+    with pytest.raises(ResetNeeded, match="Bandit: call reset"):
+        env.render()

@@ -1,0 +1,129 @@
+"""Figures, films and TensorBoard, as a real `tensorboard` serves them."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import matplotlib.image
+import numpy as np
+import pytest
+from PIL import Image
+
+import metarl
+from metarl.cli import main
+from metarl.experiment.training import make_player
+from metarl.report.plot import plot_curves, plot_paths
+from metarl.report.video import film_adaptation
+
+SMALL = "--tasks 3 --episodes 3 --horizon 8 --eval-tasks 2 --eval-episodes 2 --iterations 4 --eval-every 2".split()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "navigation"
+    assert main(["train", "point-navigation", *SMALL, "--log-dir", str(directory)]) == 0
+    return directory
+
+
+def test_plot_draws_runs_of_one_environment(run, tmp_path, capsys):
+    assert main(["plot", str(run), str(run), "--out", str(tmp_path / "runs.png")]) == 0
+    picture = matplotlib.image.imread(tmp_path / "runs.png")
+    assert picture.shape[0] > 400 and picture.std() > 0.05
+
+
+def test_plot_refuses_what_it_cannot_draw(run, tmp_path, capsys):
+    other = tmp_path / "cheetah"
+    assert main(["train", "half-cheetah-dir", *SMALL, "--iterations", "1", "--log-dir", str(other)]) == 0
+    empty = tmp_path / "empty"
+    (empty).mkdir()
+    (empty / "config.json").write_text((run / "config.json").read_text())
+    (empty / "progress.csv").write_text("")
+    capsys.readouterr()
+    for arguments, message in [
+        ([], "needs a run directory"),
+        (["nowhere"], "'nowhere' holds no run"),
+        ([str(run), str(other)], "these are of metarl/HalfCheetahDir-v0, metarl/PointNavigation-v0"),
+        ([str(empty)], "is empty or damaged"),
+        ([str(run), "--out", "x.nonsense"], "cannot write 'x.nonsense'"),
+    ]:
+        assert main(["plot", *arguments]) == 2
+        said = capsys.readouterr().err
+        assert message in said and said.count("\n") == 1
+
+
+def test_figures_of_curves_and_paths(run):
+    model = metarl.load(run)
+    curve = metarl.adaptation_curve(model, steps=2, tasks=3, episodes=2)
+    axis = plot_curves({"a": curve, "b": curve}).axes[0]
+    assert np.allclose(axis.lines[0].get_ydata(), curve.mean)
+    player = make_player(model.config, model.trainer.source, 2, 2)
+    figure = plot_paths(player, model.trainer.params, seed=0, steps=1)
+    path = figure.axes[0].lines[0].get_xydata()
+    assert len(figure.axes) == 4
+    assert not path[0].any()  # from the origin
+    assert np.abs(np.diff(path, axis=0)).max() <= 0.1 + 1e-6
+
+
+def test_a_film_shows_the_task_before_and_after(run, capsys):
+    frames, fps = film_adaptation(metarl.load(run), task=[0.3, 0.2])
+    assert frames.dtype == np.uint8 and frames.shape[0] == 9 and frames.shape[2] == 2 * frames.shape[1] - 40
+    assert fps > 0
+    assert main(["video", str(run)]) == 0
+    with Image.open(run / "adaptation.gif") as film:
+        assert film.n_frames > 1
+    assert main(["video", str(run), "--task", "3", "3"]) == 2
+    assert main(["video", str(run), "--out", "film.avi"]) == 2
+    assert "outside its task space" in capsys.readouterr().err
+
+
+def test_tensorboard_serves_scalars_images_histograms_and_hparams(run):
+    """Start the real server on the run and ask as its page does."""
+    main(["video", str(run)])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(run), "--host", "127.0.0.1"]
+    log = open(run.parent / "tensorboard.log", "w")
+    server = subprocess.Popen([*command, "--port", str(port), "--load_fast", "false"], stdout=log, stderr=log)
+
+    def ask(path):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/data/{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    try:
+        tags = _until(lambda: ask("plugin/scalars/tags").get("."), server)
+        assert {"meta/return_step1", "eval/return_step3", "time/fps"} <= set(tags)
+        points = ask("plugin/scalars/scalars?tag=meta/return_step1&run=.")
+        assert len(points) == 4 and points[0][1] < points[-1][1]
+        images = _until(lambda: ask("plugin/images/tags").get("."), server)
+        assert {"eval/adaptation_curve", "adaptation/film"} <= set(images)
+        assert any(tag.startswith("adaptation/") for tag in ask("plugin/histograms/tags")["."])
+        layout = ask("plugin/custom_scalars/layout")
+        assert [category["title"] for category in layout["category"]] == ["returns", "seconds"]
+        url, kind = f"http://127.0.0.1:{port}/data/plugin/hparams/experiment", {"Content-Type": "application/json"}
+        request = urllib.request.Request(url, data=b"{}", method="POST", headers=kind)
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            names = {info["name"] for info in json.load(answer)["hparamInfos"]}
+        assert {"learner.inner_lr", "learner.method", "seed"} <= names
+    finally:
+        server.terminate()
+        server.wait()
+        log.close()
+
+
+def _until(ask, server, seconds=60):
+    """Ask until the server is up and has read the run."""
+    started = time.time()
+    while time.time() < started + seconds:
+        assert server.poll() is None, "tensorboard ended"
+        try:
+            if answer := ask():
+                return answer
+        except OSError:
+            pass
+        time.sleep(0.3)
+    raise TimeoutError(os.fspath("tensorboard"))
