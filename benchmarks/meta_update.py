@@ -17,6 +17,7 @@ from pathlib import Path
 import tyro
 from common import report
 
+from metarl.experiment.methods import with_method
 from metarl.experiment.presets import PRESETS, find_preset
 from metarl.experiment.training import Trainer
 from metarl.learners import LEARNERS
@@ -42,10 +43,8 @@ class Args:
 
 def measure(preset: str, method: str, horizon: int | None, iterations: int) -> list[dict[str, float]]:
     """Run some meta-iterations; returns what each took."""
-    config = find_preset(preset)
-    kept = {"inner_lr": config.learner.inner_lr, "outer": config.learner.outer}
-    learner = dataclasses.replace(LEARNERS[method], **kept)
-    trainer = Trainer(dataclasses.replace(config, learner=learner, horizon=horizon or config.horizon))
+    config = with_method(find_preset(preset), method, None)
+    trainer = Trainer(dataclasses.replace(config, horizon=horizon or config.horizon))
     trainer.iterate()
     results = []
     for _ in range(iterations):

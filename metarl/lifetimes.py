@@ -55,7 +55,7 @@ class LifetimePlayer(Player):
     def arrange(self, data: list[Episodes]) -> tuple[list[Episodes], Episodes]:
         """Return no support data, and as query data the lifetimes with their advantages."""
         lifetimes = join(self.sampler.policy, data)
-        return [], with_advantages(lifetimes, self.discount, self.gae_lambda).to(self.device)
+        return [], with_advantages(lifetimes, self.discount, self.gae_lambda, self.baseline).to(self.device)
 
     def _play(
         self,

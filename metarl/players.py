@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from metarl.core import params as P
 from metarl.core.params import Params
 from metarl.learners.learner import Learner, StepLearner
-from metarl.rl.advantages import with_advantages
+from metarl.rl.advantages import Baseline, with_advantages
 from metarl.rl.episodes import Episodes
 from metarl.rl.losses import PolicyGradient
 from metarl.rl.recurrent import Memory
@@ -33,6 +33,7 @@ class Player:
     discount: float
     gae_lambda: float
     device: str = "cpu"
+    baseline: Baseline = "linear"
 
     adapts_by: ClassVar[str] = "gradient steps"
 
@@ -72,7 +73,7 @@ class Player:
 
     def _episodes(self, adapted: Params, tasks: NDArray[np.float64], seeds: list[np.random.SeedSequence]) -> Episodes:
         episodes = self.sampler.sample(self.problem.own(adapted), tasks, seeds)
-        return with_advantages(episodes, self.discount, self.gae_lambda).to(self.device)
+        return with_advantages(episodes, self.discount, self.gae_lambda, self.baseline).to(self.device)
 
     def start(self, params: Params) -> Params | Memory:
         """Return what acts in one task before anything has been played: the policy's own params, `[1, ...]`."""

@@ -107,15 +107,16 @@ class Worker:
     def loss_and_gradient(self, params: Tensor) -> tuple[float, Tensor]:
         """Return the meta-objective and its gradient `[P]`; after `collect` first at the params that played."""
         vector = self._leaf(params)
-        loss = self._objective(self._outputs(vector, create_graph=True))
-        (gradient,) = P.grad(loss, [vector])
+        with self.problem.threads():
+            loss = self._objective(self._outputs(vector, create_graph=True))
+            (gradient,) = P.grad(loss, [vector])
         self._at, self._curvature = params, None
         return float(loss.detach()), gradient.cpu()
 
     def loss_and_kl(self, params: Tensor) -> tuple[float, float]:
         """Return the meta-objective and the KL divergence from the policies that played, at other params."""
         new = self._outputs(params, create_graph=False)  # the inner step needs gradients, the outcome does not
-        with torch.no_grad():
+        with torch.no_grad(), self.problem.threads():
             loss = self._objective(new)
             kl = self.problem.kl(self._old[QUERY], new(QUERY), self.query).sum() / self.tasks
         return float(loss), float(kl)

@@ -47,7 +47,7 @@ def adam(
         FloatingPointError: If the gradient is not finite.
     """
     if not torch.isfinite(gradient).all():
-        raise FloatingPointError("the meta-gradient is not finite")
+        raise FloatingPointError("the gradient is not finite")
     t = state["t"] + 1
     m = beta1 * state["m"] + (1 - beta1) * gradient
     v = beta2 * state["v"] + (1 - beta2) * gradient.square()

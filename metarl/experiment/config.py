@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from metarl.errors import UserError, did_you_mean
 from metarl.learners import LEARNERS, MAML, OUTERS, AnyLearner, method_of
+from metarl.rl.advantages import Baseline
 from metarl.rl.losses import InnerLoss
 
 
@@ -32,6 +33,8 @@ class Config:
     """Discount factor γ."""
     gae_lambda: float = 1.0
     """Decay λ of generalised advantage estimation."""
+    baseline: Baseline = "linear"
+    """What each task's returns are fitted by: linear in features of state and time, or a small value network."""
     inner_loss: InnerLoss = "likelihood-ratio"
     """Form of the inner policy-gradient loss."""
     hidden: tuple[int, ...] = (64, 64)

@@ -100,7 +100,7 @@ def curve_figure(curve: AdaptationCurve) -> Figure:
     figure = matplotlib.figure.Figure(figsize=(5, 3.8), layout="constrained")
     axis = figure.subplots()
     curve.draw(axis, "#4269d0", "")
-    axis.set(xlabel="gradient steps", ylabel="return", title=f"{curve.env}, {len(curve.per_task)} held-out tasks")
+    axis.set(xlabel=curve.unit, ylabel="return", title=f"{curve.env}, {len(curve.per_task)} held-out tasks")
     return Figure(figure, close=False)
 
 

@@ -179,7 +179,7 @@ def train(
     curve: AdaptationCurve | None = None
     logger = make_logger(directory and directory.path, trainer.env_steps, terminal)
     if directory is not None and not trainer.iteration:
-        log_settings(logger, c.as_dict(), c.learner.inner_steps, c.eval_steps)
+        log_settings(logger, c.as_dict(), c.learner.inner_steps + c.learner.plays_query - 1, c.eval_steps)
     saved_at = trainer.iteration if trainer.iteration else -1
     try:
         with _signals() as caught:

@@ -122,7 +122,7 @@ def make_player(config: Config, source: EnvSource, tasks: int, episodes: int) ->
         raise UserError(f"environment {config.env!r} has no time limit; give a horizon")
     rules = (config.init_std, config.action_scale)
     spaces = (env.single_observation_space, env.single_action_space)
-    rest = (config.learner, config.discount, config.gae_lambda, config.device)
+    rest = (config.learner, config.discount, config.gae_lambda, config.device, config.baseline)
     if isinstance(config.learner, RL2):
         if not config.hidden:
             raise UserError("rl2 needs a memory; give hidden at least one width")

@@ -37,6 +37,7 @@ def plot_runs(paths: Sequence[Path]) -> Figure:
         raise UserError(f"one figure shows runs of one environment, these are of {', '.join(envs)}")
     figure = Figure(figsize=(13, 3.8), layout="constrained")
     by_steps, by_time, adaptation = figure.subplots(1, 3)
+    units: set[str] = set()
     for path, colour in zip(paths, LINES * len(paths), strict=False):
         name = path.name
         table = read_progress(path)
@@ -48,9 +49,10 @@ def plot_runs(paths: Sequence[Path]) -> Figure:
         curve = read_curve(path)
         if curve is not None:
             curve.draw(adaptation, colour, name)
+            units.add(curve.unit)
     by_steps.set(xlabel="environment steps", ylabel="return", title=envs[0])
     by_time.set(xlabel="minutes", title="training tasks")
-    adaptation.set(xlabel="gradient steps", title="held-out tasks, 95 % interval")
+    adaptation.set(xlabel=" or ".join(sorted(units)), title="held-out tasks, 95 % interval")
     by_steps.legend(fontsize=8, frameon=False)
     if adaptation.has_data():
         adaptation.legend(fontsize=8, frameon=False)
@@ -63,7 +65,8 @@ def plot_curves(curves: dict[str, AdaptationCurve]) -> Figure:
     axis = figure.subplots()
     for (name, curve), colour in zip(curves.items(), LINES * len(curves), strict=False):
         curve.draw(axis, colour, name)
-    axis.set(xlabel="gradient steps", ylabel="return", title=next(iter(curves.values())).env)
+    units = sorted({curve.unit for curve in curves.values()})
+    axis.set(xlabel=" or ".join(units), ylabel="return", title=next(iter(curves.values())).env)
     axis.legend(fontsize=8, frameon=False)
     return figure
 
@@ -120,6 +123,7 @@ def read_curve(path: Path) -> AdaptationCurve | None:
         return None
     try:
         found = json.loads(file.read_text())
-        return AdaptationCurve(found["env"], np.array(found["per_task"], dtype=np.float64), int(found["env_steps"]))
+        returns = np.array(found["per_task"], dtype=np.float64)
+        return AdaptationCurve(found["env"], returns, int(found["env_steps"]), unit=found["unit"])
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error})") from error

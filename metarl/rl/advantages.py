@@ -1,20 +1,26 @@
-"""Advantages: a linear feature baseline, generalised advantage estimation, normalisation under masks."""
+"""Advantages: baselines fitted to each task, generalised advantage estimation, normalisation under masks."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Literal
 
 import torch
 from scipy.signal import lfilter
 from torch import Tensor
 
+from metarl.core.adam import adam, adam_state
 from metarl.rl.episodes import Episodes
 
+Baseline = Literal["linear", "network"]
 
-def with_advantages(episodes: Episodes, discount: float, gae_lambda: float) -> Episodes:
+
+def with_advantages(episodes: Episodes, discount: float, gae_lambda: float, baseline: Baseline = "linear") -> Episodes:
     """Return the episodes with each task's normalised advantages, from a baseline fitted to that task alone."""
     returns = discounted_sum(episodes.rew * episodes.mask, discount)
-    values = linear_baseline(episodes.obs, episodes.mask, returns)
+    fit = network_baseline if baseline == "network" else linear_baseline
+    values = fit(episodes.obs, episodes.mask, returns)
     adv = gae(episodes.rew, values, episodes.mask, discount, gae_lambda)
     return replace(episodes, adv=normalise(adv, episodes.mask))
 
@@ -75,6 +81,56 @@ def linear_baseline(obs: Tensor, mask: Tensor, returns: Tensor, ridge: float = 1
         factor, failed = torch.linalg.cholesky_ex(gram + ridge * eye)
     weights = torch.cholesky_solve(moment, factor)
     return (x @ weights).view_as(returns).to(returns.dtype)
+
+
+def network_baseline(
+    obs: Tensor, mask: Tensor, returns: Tensor, width: int = 32, steps: int = 50, lr: float = 0.05
+) -> Tensor:
+    """Fit each task's returns by a network with one tanh layer on the linear baseline's features.
+
+    All tasks start from the same weights, which no randomness but a constant seed chooses, and take
+    the same number of Adam steps on all their data; features and returns are standardised per task.
+
+    Args:
+        obs: Observations, `[K, E, T, o]`.
+        mask: 1 where a step was taken, `[K, E, T]`.
+        returns: Discounted returns to fit, `[K, E, T]`.
+        width: Width of the layer.
+        steps: Steps of Adam.
+        lr: Their size.
+
+    Returns:
+        Fitted values, `[K, E, T]`, in the dtype of `returns`.
+    """
+    weight = (mask / mask.sum((1, 2), keepdim=True)).flatten(1)[..., None]  # [K, N, 1]
+    x, _, _ = _standardise(baseline_features(obs), weight.double())
+    y, mean, std = _standardise(returns.flatten(1)[..., None].double(), weight.double())
+    x, y = x.to(returns.dtype), y.to(returns.dtype)
+    (tasks, _, size), generator = x.shape, torch.Generator().manual_seed(0)
+    sizes = [size * width, width, width, 1]
+    bound = math.sqrt(3 / size)
+    first = torch.empty(sizes[0], dtype=x.dtype).uniform_(-bound, bound, generator=generator)
+    params = torch.cat([first, torch.zeros(sum(sizes[1:]), dtype=x.dtype)]).repeat(tasks, 1)
+
+    def values(params: Tensor) -> Tensor:
+        w1, b1, w2, b2 = params.split(sizes, dim=1)
+        hidden = torch.tanh(torch.baddbmm(b1[:, None], x, w1.view(tasks, size, width)))
+        return torch.baddbmm(b2[:, None], hidden, w2[..., None])
+
+    state = adam_state(params)
+    for _ in range(steps):
+        params = params.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(((values(params) - y).square() * weight).sum(), params)
+        # the larger epsilon keeps Adam from taking the rounding of gradients that should be 0 for their sign
+        params, state = adam(params.detach(), gradient, state, lr, epsilon=1e-4)
+    return (values(params) * std + mean).view_as(returns).to(returns.dtype)
+
+
+def _standardise(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return x `[K, N, f]` with weighted mean 0 and standard deviation 1 in each task, and what they were."""
+    mean = (x * weight).sum(1, keepdim=True)
+    std = ((x - mean).square() * weight).sum(1, keepdim=True).sqrt()
+    return (x - mean) / (std + 1e-6), mean, std
 
 
 def baseline_features(obs: Tensor) -> Tensor:

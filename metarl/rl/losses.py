@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,10 @@ class PolicyGradient:
 
     policy: nn.Module
     inner_loss: InnerLoss = "likelihood-ratio"
+
+    def threads(self) -> AbstractContextManager[None]:
+        """Return the context in which torch differentiates: with all its threads."""
+        return nullcontext()
 
     def own(self, params: Params) -> Params:
         """Return the policy's own params, without what a method keeps beside them (step sizes, say)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from metarl.core.params import Params
 from metarl.rl.episodes import Episodes
 from metarl.rl.losses import PolicyGradient
 from metarl.rl.policies import CategoricalMLP, Distribution, make_policy
+from metarl.rl.sampler import one_thread
 
 
 class RecurrentPolicy(nn.Module):
@@ -157,6 +159,10 @@ class LifetimeGradient(PolicyGradient):
     """The policy-gradient objectives of a recurrent policy on whole lifetimes."""
 
     policy: RecurrentPolicy
+
+    def threads(self) -> AbstractContextManager[None]:
+        """Return the context of one thread: hundreds of small steps in turn only wait for the others."""
+        return one_thread()
 
     def outputs(self, params: Params, episodes: Episodes) -> Distribution:
         """Return the action distributions in every step, `[K, E L]`, under params that all tasks share."""
