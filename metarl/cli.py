@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-import io
 import json
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +23,8 @@ from metarl.experiment.presets import PRESETS, find_preset
 from metarl.experiment.run import Interrupted, RunDirectory, resume, train
 from metarl.experiment.training import Trainer
 from metarl.learners import LEARNERS, OUTERS
+from metarl.options import Benchmark, Eval, Plot, Train, Video, parse
+from metarl.report.benchmark import Protocol, benchmark
 from metarl.report.plot import plot_runs
 from metarl.report.video import film_adaptation, log_film, write_film
 from metarl.rl.make import catalogue, registered
@@ -39,67 +36,11 @@ HELP = """usage: metarl COMMAND ...
   metarl eval RUN [--steps 3] [--tasks 40] [--episodes 20] [--json FILE] ...     adaptation curve on held-out tasks
   metarl plot RUN... [--out runs.png]                                           learning and adaptation curves
   metarl video RUN [--task T ...] [--out film.gif]                              a task before and after adaptation
+  metarl benchmark PRESET [--methods M,M] [--seeds 3] [--budget STEPS]          methods and baselines compared
   metarl presets                                                                what can be trained
   metarl envs                                                                   the task distributions
 
 'metarl train PRESET --help' and 'metarl eval --help' list every option."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Train:
-    """Meta-train a policy; settings not given are the preset's."""
-
-    config: Config
-    log_dir: Path | None = None
-    """Run directory; by default runs/PRESET/<time>."""
-    resume: bool = False
-    """Go on with the run in the run directory."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Eval:
-    """Draw the adaptation curve of a run on held-out tasks."""
-
-    run: tyro.conf.Positional[Path]
-    """Run directory, or a file that `save` wrote."""
-    steps: int = 3
-    """Gradient steps."""
-    tasks: int = 40
-    """Held-out tasks."""
-    episodes: int = 20
-    """Episodes a task and step."""
-    seed: int = 1
-    """Chooses the tasks and episodes; training evaluates itself on those of the run's own seed."""
-    checkpoint: Literal["best", "last"] = "best"
-    """Which checkpoint of a run directory: the best on held-out tasks, or the newest."""
-    json: Path | None = None
-    """Where to write the curve as JSON."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Plot:
-    """Draw learning and adaptation curves of runs of one environment."""
-
-    runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run directories."""
-    out: Path = Path("runs.png")
-    """Where to write the picture; the ending says which format."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Video:
-    """Film a task before and after adaptation, side by side."""
-
-    run: tyro.conf.Positional[Path]
-    """Run directory, or a file that `save` wrote."""
-    task: tuple[float, ...] = ()
-    """The task; by default a held-out one."""
-    steps: int = 1
-    """Gradient steps between the two."""
-    seed: int = 0
-    """Chooses the task and the episodes."""
-    out: Path | None = None
-    """Where to write, .gif or .mp4; by default adaptation.gif in the run directory."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -119,7 +60,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(args: list[str]) -> int:
-    commands = {"train": _train, "eval": _eval, "plot": _plot, "video": _video, "presets": _presets, "envs": _envs}
+    commands = {
+        "train": _train,
+        "eval": _eval,
+        "plot": _plot,
+        "video": _video,
+        "benchmark": _benchmark,
+        "presets": _presets,
+        "envs": _envs,
+    }
     if not args or args[0] in ("-h", "--help"):
         print(HELP)
         return 0
@@ -138,7 +87,7 @@ def _train(args: list[str]) -> int:
     if name in ("-h", "--help"):
         name, rest = "point-navigation", ["--help"]
     config, rest = _with_method(find_preset(name), rest)
-    command: Train = _parse(Train, rest, f"metarl train {name}", default=Train(config))
+    command: Train = parse(Train, rest, f"metarl train {name}", default=Train(config))
     if command.resume and command.log_dir is None:
         raise UserError("--resume needs --log-dir, the run directory to go on with")
     if command.resume and command.log_dir is not None:  # options not given are the run's
@@ -146,7 +95,7 @@ def _train(args: list[str]) -> int:
         if old.env != config.env:
             raise UserError(f"{command.log_dir} holds a run of {old.env}, not of {config.env}")
         default = Train(_with_method(old, args[1:])[0], command.log_dir)
-        command = _parse(Train, rest, f"metarl train {name}", default=default)
+        command = parse(Train, rest, f"metarl train {name}", default=default)
     check_method(_take(args, "--method", LEARNERS)[0], command.config.learner)
     log_dir = command.log_dir or Path("runs") / name / time.strftime("%Y%m%d-%H%M%S")
     console = Console(highlight=False, soft_wrap=True)
@@ -191,7 +140,7 @@ def _take(args: list[str], option: str, known: Mapping[str, Any]) -> tuple[str |
 
 
 def _eval(args: list[str]) -> int:
-    command: Eval = _parse(Eval, args, "metarl eval")
+    command: Eval = parse(Eval, args, "metarl eval")
     if command.json is not None and not command.json.parent.is_dir():
         raise UserError(f"cannot write {command.json}: {command.json.parent} is no directory")
     path = command.run
@@ -209,7 +158,7 @@ def _eval(args: list[str]) -> int:
 
 
 def _plot(args: list[str]) -> int:
-    command: Plot = _parse(Plot, args, "metarl plot")
+    command: Plot = parse(Plot, args, "metarl plot")
     if not command.runs:
         raise UserError("plot needs a run directory or several")
     figure = plot_runs(command.runs)
@@ -222,7 +171,7 @@ def _plot(args: list[str]) -> int:
 
 
 def _video(args: list[str]) -> int:
-    command: Video = _parse(Video, args, "metarl video")
+    command: Video = parse(Video, args, "metarl video")
     model = metarl.load(command.run)
     try:
         frames, fps = film_adaptation(model, command.task or None, command.steps, command.seed)
@@ -234,6 +183,28 @@ def _video(args: list[str]) -> int:
     if command.run.is_dir():
         log_film(frames, fps, command.run, model.trainer.env_steps)
         print(f"and into TensorBoard: tensorboard --logdir {command.run} (Images, adaptation/film)")
+    return 0
+
+
+def _benchmark(args: list[str]) -> int:
+    if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
+        raise UserError(f"benchmark needs a preset first: {', '.join(PRESETS)}")
+    name, rest = ("point-navigation", ["--help"]) if args[0] in ("-h", "--help") else (args[0], args[1:])
+    command: Benchmark = parse(Benchmark, rest, f"metarl benchmark {name}")
+    if command.seeds < 1 or command.budget < 1:
+        raise UserError(f"seeds and budget must be at least 1, got {command.seeds} and {command.budget}")
+    console = Console(highlight=False, soft_wrap=True)
+    out = command.out or Path("runs") / f"benchmark-{name}"
+    protocol = Protocol(command.budget)
+    summary = benchmark(find_preset(name), command.methods.split(","), command.seeds, protocol, out, console.print)
+    table = Table("method", *(f"{k} steps" for k in range(protocol.steps + 1)), "gain", "env steps", "minutes")
+    for method, row in summary["methods"].items():
+        points = zip(row["iqm"], row["ci_low"], row["ci_high"], strict=True)
+        curve = [f"{value:.1f} ({low:.1f}, {high:.1f})" for value, low, high in points]
+        used = f"{row['env_steps'] / 1e6:.1f}M", f"{row['seconds'] / 60:.1f}"
+        table.add_row(method, *curve, f"{row['gain_step1']:.1f}", *used)
+    Console(width=None if console.is_terminal else 140, highlight=False).print(table)
+    console.print(f"interquartile means and 95 % intervals; curves.png, results.csv and results.json are in {out}")
     return 0
 
 
@@ -268,37 +239,6 @@ def _show(console: Console, curve: AdaptationCurve, later_lr: float) -> None:
     console.print(table)
     if len(curve.steps) > 2 and later_lr != 1 and curve.unit == AdaptationCurve.unit:
         console.print(f"(steps after the first use {later_lr:g} times the inner step size)")
-
-
-def _parse(kind: type[Any], args: list[str], prog: str, default: Any = tyro.MISSING) -> Any:
-    """Parse options into a dataclass; what tyro says in a box becomes one line."""
-    flat = Annotated[kind, tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff]
-    said = io.StringIO()
-    extra = {} if default is tyro.MISSING else {"default": default}
-    try:
-        with contextlib.redirect_stderr(said):
-            parsed, unknown = tyro.cli(flat, args=args, prog=prog, return_unknown_args=True, **extra)  # type: ignore
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        words = " ".join(re.sub(r"[│╭╮╰╯─]", " ", said.getvalue()).split())
-        padding = r"^(Parsing|Value) error (Error parsing )?|( Argument helptext:| For full helptext).*$"
-        said_of = re.sub(padding, "", words)
-        raise UserError(said_of or "bad arguments") from stop
-    if unknown:
-        flag = unknown[0]
-        known = [f"--{name.replace('_', '-')}" for name in _fields(default if extra else kind)]
-        raise UserError(f"unknown option {flag!r}{did_you_mean(flag.split('=')[0], known)}; '{prog} --help' lists all")
-    return parsed
-
-
-def _fields(value: Any) -> list[str]:
-    """Return the names of all settings, nested ones too."""
-    names: list[str] = []
-    for f in dataclasses.fields(value):
-        inner = None if isinstance(value, type) else getattr(value, f.name)
-        names += _fields(inner) if dataclasses.is_dataclass(inner) else [f.name]
-    return [*names, "method", "outer"]
 
 
 def _no_more(args: list[str], command: str) -> None:

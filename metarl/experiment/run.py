@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import signal
@@ -156,9 +157,13 @@ def resume(trainer: Trainer, directory: RunDirectory) -> list[str]:
 
 
 def train(
-    trainer: Trainer, iterations: int, directory: RunDirectory | None = None, terminal: Terminal | None = None
+    trainer: Trainer,
+    iterations: int,
+    directory: RunDirectory | None = None,
+    terminal: Terminal | None = None,
+    budget: float = math.inf,
 ) -> AdaptationCurve | None:
-    """Train until `iterations` meta-iterations are done.
+    """Train until `iterations` meta-iterations are done or `budget` environment steps taken.
 
     SIGINT and SIGTERM end the run after the iteration in progress, with a checkpoint saved; a second
     SIGINT ends it at once. An error keeps the meta-params of the last good iteration.
@@ -168,6 +173,7 @@ def train(
         iterations: Where to stop, counted from the run's very beginning.
         directory: Where to write; None writes nothing.
         terminal: What shows the progress, if anything.
+        budget: Environment steps after which to stop, counted from the run's very beginning.
 
     Returns:
         The last held-out adaptation curve, or None if nothing was left to do.
@@ -183,16 +189,17 @@ def train(
     saved_at = trainer.iteration if trainer.iteration else -1
     try:
         with _signals() as caught:
-            while trainer.iteration < iterations:
+            done = trainer.iteration >= iterations or trainer.env_steps >= budget
+            while not done:
                 for name, value in trainer.iterate().items():
                     logger.record(name, value)
-                last = trainer.iteration == iterations or bool(caught)
-                if trainer.iteration % c.eval_every == 0 or trainer.iteration == iterations:
+                done = trainer.iteration >= iterations or trainer.env_steps >= budget
+                if trainer.iteration % c.eval_every == 0 or done:
                     curve = trainer.evaluate()
                     _log_evaluation(logger, trainer, curve, directory)
                     _keep_best(trainer, curve, directory)
                 logger.dump(trainer.env_steps)
-                if directory is not None and (trainer.iteration % c.checkpoint_every == 0 or last):
+                if directory is not None and (trainer.iteration % c.checkpoint_every == 0 or done or caught):
                     directory.save(snapshot(trainer), c.keep_checkpoints)
                     saved_at = trainer.iteration
                 if caught:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -114,9 +114,8 @@ def make_player(config: Config, source: EnvSource, tasks: int, episodes: int) ->
         torch.empty(0, device=config.device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {config.device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    env = make_vec(
-        source, tasks * episodes, horizon=config.horizon, vectorization=config.vectorization, **config.env_options
-    )
+    options = cast(dict[str, Any], config.env_options)
+    env = make_vec(source, tasks * episodes, horizon=config.horizon, vectorization=config.vectorization, **options)
     horizon = getattr(env, "max_episode_steps", None)
     if horizon is None:
         raise UserError(f"environment {config.env!r} has no time limit; give a horizon")

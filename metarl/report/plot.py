@@ -41,7 +41,7 @@ def plot_runs(paths: Sequence[Path]) -> Figure:
     for path, colour in zip(paths, LINES * len(paths), strict=False):
         name = path.name
         table = read_progress(path)
-        last = max(key for key in table if key.startswith("meta/return_step"))
+        last = max((key for key in table if key.startswith("meta/return_step")), key=lambda key: int(key[16:]))
         seconds = np.cumsum(table["time/sampling_seconds"] + table["time/meta_update_seconds"])
         for axis, x in ((by_steps, table["time/total_timesteps"]), (by_time, seconds / 60)):
             axis.plot(x, table[last], color=colour, lw=1.2, label=f"{name}, adapted")

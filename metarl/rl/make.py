@@ -25,6 +25,7 @@ def make_vec(
     *,
     horizon: int | None = None,
     vectorization: Literal["sync", "async"] = "sync",
+    autoreset_mode: AutoresetMode = AutoresetMode.DISABLED,
     **options: Any,
 ) -> VectorEnv:
     """Make a vector environment with `task_space`, `sample_tasks`, `set_tasks` and `max_episode_steps`.
@@ -37,6 +38,8 @@ def make_vec(
         num_envs: Number of rows.
         horizon: Longest episode, in steps; by default the id's own.
         vectorization: For environments without a vector environment of their own: one process or many.
+        autoreset_mode: What becomes of a row whose episode ends (Sync- and AsyncVectorEnv take
+            NEXT_STEP for DISABLED).
         **options: Keyword arguments of the environment (only with an id).
 
     Raises:
@@ -45,10 +48,12 @@ def make_vec(
     """
     spec = find_spec(source) if isinstance(source, str) else None
     if spec is not None and _vectorised_with_tasks(spec):
-        limit = {} if horizon is None else {"max_episode_steps": horizon}
-        disabled = {"autoreset_mode": AutoresetMode.DISABLED}
-        return _call(spec.id, gymnasium.make_vec, spec, num_envs=num_envs, **limit, **disabled, **options)
-    return _vectorise(lambda: TaskSlot(make_single(source, horizon, options)), num_envs, vectorization)
+        options |= {"autoreset_mode": autoreset_mode} | ({} if horizon is None else {"max_episode_steps": horizon})
+        return _call(spec.id, gymnasium.make_vec, spec, num_envs=num_envs, **options)
+    # Sync- and AsyncVectorEnv refuse to step a batch in which an episode has ended
+    mode = AutoresetMode.NEXT_STEP if autoreset_mode is AutoresetMode.DISABLED else autoreset_mode
+    kind = AsyncVectorEnv if vectorization == "async" else SyncVectorEnv
+    return _vectorise(lambda: TaskSlot(make_single(source, horizon, options)), num_envs, kind, mode)
 
 
 def find_spec(env_id: str) -> EnvSpec:
@@ -123,13 +128,17 @@ def make_single(source: EnvSource, horizon: int | None, options: dict[str, Any])
     return env
 
 
-def _vectorise(make: Callable[[], gymnasium.Env], num_envs: int, vectorization: Literal["sync", "async"]) -> VectorEnv:
+def _vectorise(
+    make: Callable[[], gymnasium.Env],
+    num_envs: int,
+    kind: type[SyncVectorEnv] | type[AsyncVectorEnv],
+    mode: AutoresetMode,
+) -> VectorEnv:
     prototype = make()
     if not prototype.has_wrapper_attr("_max_episode_steps"):
         raise UserError(f"environment {prototype.unwrapped} has no time limit; give a horizon")
     limit = prototype.get_wrapper_attr("_max_episode_steps")
-    kind = AsyncVectorEnv if vectorization == "async" else SyncVectorEnv
-    vector = kind([make] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP)
+    vector = kind([make] * num_envs, autoreset_mode=mode)
     return _TaskVector(vector, prototype, int(limit))
 
 

@@ -22,6 +22,8 @@ class SB3VecEnv(VecEnv):
         resample: If given, draws a new task for a row whenever one of its episodes ends; else the
             tasks stay as they are.
         observe_task: Whether to append the task to the observation (the *oracle* of the MAML paper).
+        action_scale: The environment's actions are this times those of the algorithm, whose action
+            space is wider by its inverse.
 
     Raises:
         UserError: If the environment is in another autoreset mode, or `observe_task` finds
@@ -29,7 +31,12 @@ class SB3VecEnv(VecEnv):
     """
 
     def __init__(
-        self, env: VectorEnv, *, resample: np.random.Generator | None = None, observe_task: bool = False
+        self,
+        env: VectorEnv,
+        *,
+        resample: np.random.Generator | None = None,
+        observe_task: bool = False,
+        action_scale: float = 1.0,
     ) -> None:
         if env.metadata.get("autoreset_mode") is not AutoresetMode.SAME_STEP:
             raise UserError('stable-baselines3 needs autoreset_mode="SameStep"; make the environment with it')
@@ -43,8 +50,12 @@ class SB3VecEnv(VecEnv):
             low = np.concatenate([space.low, task_space.low.ravel()])
             high = np.concatenate([space.high, task_space.high.ravel()])
             space = spaces.Box(low, high, dtype=space.dtype.type)  # type: ignore[union-attr]
+        actions = env.single_action_space
+        if isinstance(actions, spaces.Box) and action_scale != 1:
+            actions = spaces.Box(actions.low / action_scale, actions.high / action_scale, dtype=np.float32)
         self._actions: NDArray[Any] = np.empty(0)
-        super().__init__(env.num_envs, space, env.single_action_space)
+        self._scale = action_scale if isinstance(actions, spaces.Box) else 1
+        super().__init__(env.num_envs, space, actions)
 
     def reset(self) -> VecEnvObs:
         """Start an episode in every row, with new tasks if tasks are resampled."""
@@ -59,7 +70,7 @@ class SB3VecEnv(VecEnv):
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Remember the actions."""
-        self._actions = actions
+        self._actions = actions * self._scale
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step; ended rows carry `terminal_observation` and `TimeLimit.truncated`, and show their new episode."""

@@ -1,0 +1,117 @@
+"""The options of each command, and how a wrong one becomes one clear line."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from metarl.errors import UserError, did_you_mean
+from metarl.experiment.config import Config
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Meta-train a policy; settings not given are the preset's."""
+
+    config: Config
+    log_dir: Path | None = None
+    """Run directory; by default runs/PRESET/<time>."""
+    resume: bool = False
+    """Go on with the run in the run directory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Eval:
+    """Draw the adaptation curve of a run on held-out tasks."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory, or a file that `save` wrote."""
+    steps: int = 3
+    """Gradient steps."""
+    tasks: int = 40
+    """Held-out tasks."""
+    episodes: int = 20
+    """Episodes a task and step."""
+    seed: int = 1
+    """Chooses the tasks and episodes; training evaluates itself on those of the run's own seed."""
+    checkpoint: Literal["best", "last"] = "best"
+    """Which checkpoint of a run directory: the best on held-out tasks, or the newest."""
+    json: Path | None = None
+    """Where to write the curve as JSON."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """Draw learning and adaptation curves of runs of one environment."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Run directories."""
+    out: Path = Path("runs.png")
+    """Where to write the picture; the ending says which format."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Video:
+    """Film a task before and after adaptation, side by side."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory, or a file that `save` wrote."""
+    task: tuple[float, ...] = ()
+    """The task; by default a held-out one."""
+    steps: int = 1
+    """Gradient steps between the two."""
+    seed: int = 0
+    """Chooses the task and the episodes."""
+    out: Path | None = None
+    """Where to write, .gif or .mp4; by default adaptation.gif in the run directory."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """Train methods and baselines under one budget and compare their adaptation curves."""
+
+    methods: str = "maml,fomaml,anil,reptile,pretrained,random,oracle"
+    """Methods and baselines, by comma."""
+    seeds: int = 3
+    """Number of seeds."""
+    budget: int = 2_000_000
+    """Environment steps each run may train."""
+    out: Path | None = None
+    """Where to write; what is there already is not done again. By default runs/benchmark-PRESET."""
+
+
+def parse(kind: type[Any], args: list[str], prog: str, default: Any = tyro.MISSING) -> Any:
+    """Parse options into a dataclass; what tyro says in a box becomes one line."""
+    flat = Annotated[kind, tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff]
+    said = io.StringIO()
+    extra = {} if default is tyro.MISSING else {"default": default}
+    try:
+        with contextlib.redirect_stderr(said):
+            parsed, unknown = tyro.cli(flat, args=args, prog=prog, return_unknown_args=True, **extra)  # type: ignore
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        words = " ".join(re.sub(r"[│╭╮╰╯─]", " ", said.getvalue()).split())
+        padding = r"^(Parsing|Value) error (Error parsing )?|( Argument helptext:| For full helptext).*$"
+        said_of = re.sub(padding, "", words)
+        raise UserError(said_of or "bad arguments") from stop
+    if unknown:
+        flag = unknown[0]
+        known = [f"--{name.replace('_', '-')}" for name in _fields(default if extra else kind)]
+        raise UserError(f"unknown option {flag!r}{did_you_mean(flag.split('=')[0], known)}; '{prog} --help' lists all")
+    return parsed
+
+
+def _fields(value: Any) -> list[str]:
+    """Return the names of all settings, nested ones too."""
+    names: list[str] = []
+    for f in dataclasses.fields(value):
+        inner = None if isinstance(value, type) else getattr(value, f.name)
+        names += _fields(inner) if dataclasses.is_dataclass(inner) else [f.name]
+    return [*names, "method", "outer"]

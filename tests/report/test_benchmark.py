@@ -1,0 +1,112 @@
+"""Methods and baselines compared: the statistics, the networks handed over, and whole runs."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch.testing import assert_close
+
+from metarl import UserError
+from metarl.cli import main
+from metarl.core import params as P
+from metarl.experiment.presets import PRESETS
+from metarl.experiment.training import make_player
+from metarl.report.baselines import as_params, oracle_curve, train_baseline
+from metarl.report.benchmark import Protocol, benchmark, interquartile_mean, stratified_bootstrap, summarise
+
+SMALL = dataclasses.replace(
+    PRESETS["point-navigation"], tasks=3, episodes=4, horizon=8, hidden=(8, 8), eval_tasks=2, eval_episodes=2
+)
+TINY = Protocol(budget=300, steps=1, tasks=3, episodes=2)
+
+
+def test_the_interquartile_mean_leaves_out_the_outer_halves():
+    scores = np.arange(8.0).reshape(2, 4, 1)
+    assert interquartile_mean(scores) == pytest.approx([3.5])
+    outlier = scores.copy()
+    outlier[1, 3] = 1e9
+    assert interquartile_mean(outlier) == pytest.approx([3.5])
+    assert interquartile_mean(scores) == pytest.approx(stats.trim_mean(scores.ravel(), 0.25))
+
+
+def test_the_bootstrap_draws_seeds_within_each_task():
+    rng = np.random.default_rng(0)
+    of_tasks = rng.normal(0, 100, size=(1, 20, 1))
+    scores = of_tasks + rng.normal(0, 1, size=(5, 20, 1))  # tasks differ much, seeds little
+    low, high = stratified_bootstrap(scores)
+    assert low < interquartile_mean(scores) < high
+    assert high - low < 4  # the differences between tasks do not widen it
+    one = stratified_bootstrap(scores[:1])
+    assert one[1] - one[0] > 20  # with one seed the tasks are drawn
+
+
+def test_the_gap_from_random_to_oracle():
+    def runs(*curve):
+        return [{"per_task": [list(curve)] * 3, "train_steps": 1, "seconds": 1.0}]
+
+    rows = summarise({"random": runs(-80.0, -60.0), "maml": runs(-40.0, -10.0), "oracle": runs(0.0, 0.0)})
+    assert rows["maml"]["gap_closed"] == pytest.approx([0.5, 0.875])
+    assert rows["maml"]["gain_step1"] == pytest.approx(30.0)
+
+
+def test_ppos_policy_network_becomes_ours():
+    model = train_baseline("pretrained", SMALL, 1)
+    player = make_player(SMALL, SMALL.env, 1, 1)
+    params = as_params(model, P.params_of(player.sampler.policy))
+    obs = torch.randn(5, 2)
+    ours = torch.func.functional_call(player.sampler.policy, params, (obs,))
+    theirs = model.policy.get_distribution(obs).distribution
+    assert_close(ours.mean, theirs.mean)
+    assert_close(ours.log_std.exp().expand_as(ours.mean), theirs.stddev)
+    with pytest.raises(UserError, match="has shape"):
+        as_params(
+            model, P.params_of(make_player(dataclasses.replace(SMALL, hidden=(9, 8)), SMALL.env, 1, 1).sampler.policy)
+        )
+
+
+def test_the_oracle_sees_its_task_and_its_curve_is_flat():
+    model = train_baseline("oracle", SMALL, 1)
+    assert model.observation_space.shape == (4,)
+    curve = oracle_curve(model, SMALL, steps=2, tasks=3, episodes=2, seed=0)
+    assert curve.per_task.shape == (3, 3)
+    assert np.array_equal(curve.per_task[:, 0], curve.per_task[:, 2])
+    assert np.array_equal(curve.per_task, oracle_curve(model, SMALL, steps=2, tasks=3, episodes=2, seed=0).per_task)
+
+
+def test_a_benchmark_runs_once_and_writes_all(tmp_path):
+    methods = ["maml", "reptile", "random", "oracle"]
+    said = []
+    summary = benchmark(SMALL, methods, 2, TINY, tmp_path, said.append)
+    assert len(said) == 8
+    assert list(summary["methods"]) == methods
+    assert summary["methods"]["maml"]["env_steps"] >= TINY.budget
+    assert summary["methods"]["random"]["env_steps"] == 0
+    assert {"results.json", "results.csv", "curves.png"} <= {path.name for path in tmp_path.iterdir()}
+    again = benchmark(SMALL, methods, 2, TINY, tmp_path, said.append)
+    assert len(said) == 8 and again == json.loads((tmp_path / "results.json").read_text())
+
+    (tmp_path / "maml-seed1" / "result.json").unlink()  # as if it had been interrupted before the evaluation
+    third = benchmark(SMALL, methods, 2, TINY, tmp_path, said.append)
+    assert said[8:] == ["maml, seed 1: 300 environment steps"]
+    assert third["methods"]["maml"]["iqm"] == summary["methods"]["maml"]["iqm"]
+    with pytest.raises(UserError, match="another protocol"):
+        benchmark(SMALL, methods, 2, dataclasses.replace(TINY, budget=400), tmp_path, said.append)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "needs a preset"),
+        (["point-nav"], "did you mean 'point-navigation'?"),
+        (["point-navigation", "--methods", "maml,mamml"], "unknown method 'mamml'; did you mean 'maml'?"),
+        (["point-navigation", "--budget", "0"], "budget must be at least 1"),
+        (["point-navigation", "--seed", "1"], "unknown option '--seed'; did you mean '--seeds'?"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments, message, capsys):
+    assert main(["benchmark", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
