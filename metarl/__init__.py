@@ -8,6 +8,7 @@ from metarl.core.trpo import TRPO
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
 from metarl.models import ANIL, EMAML, FOMAML, MAML, PPOMAML, RL2, MetaSGD, ProMP, Reptile, adaptation_curve, load
+from metarl.rl.sb3 import SB3VecEnv
 
 __all__ = [
     "ANIL",
@@ -23,6 +24,7 @@ __all__ = [
     "MetaSGD",
     "ProMP",
     "Reptile",
+    "SB3VecEnv",
     "UserError",
     "adaptation_curve",
     "load",

@@ -87,35 +87,56 @@ class Worker:
     def _adapted(self, params: Params, support: list[Episodes]) -> Params:
         return self.learner.adapt(self.problem.loss, params, support)
 
-    def _outputs(self, params: Tensor, create_graph: bool) -> Callable[[int], Any]:
+    def _stacked(self, params: Tensor) -> Params:
+        """Return a vector of meta-params on the device, the same for each task, `[K, ...]`."""
+        return P.stack(P.unflatten(params.to(self.player.device), self.like), len(self.query))
+
+    def _outputs(self, stacked: Params, create_graph: bool) -> Callable[[int], Any]:
         """Return, from the phase, the distributions on its data of the policy that these meta-params lead to."""
-        path = [P.stack(P.unflatten(params.to(self.player.device), self.like), len(self.query))]
+        path = [stacked]
         for support in self.support:
             path.append(self.learner.inner_step(self.problem.loss, path[-1], support, create_graph=create_graph))
         data = [*self.support, self.query]
         return cache(lambda phase: self.problem.outputs(path[phase], data[phase]))
 
     def _objective(self, new: Callable[[int], Any]) -> Tensor:
+        return self._losses(new).sum() / self.tasks
+
+    def _losses(self, new: Callable[[int], Any]) -> Tensor:
+        """Return the objective of each of its tasks, `[K]`."""
+
         def old(phase: int) -> Any:
             if phase not in self._old:  # asked for first at the params that played
                 self._old[phase] = _detached(new(phase))
             return self._old[phase]
 
         data = [*self.support, self.query]
-        return self.learner.objective(self.problem, new, old, data, self.numbers).sum() / self.tasks
+        return self.learner.objective(self.problem, new, old, data, self.numbers)
 
     def loss_and_gradient(self, params: Tensor) -> tuple[float, Tensor]:
         """Return the meta-objective and its gradient `[P]`; after `collect` first at the params that played."""
         vector = self._leaf(params)
         with self.problem.threads():
-            loss = self._objective(self._outputs(vector, create_graph=True))
+            loss = self._objective(self._outputs(self._stacked(vector), create_graph=True))
             (gradient,) = P.grad(loss, [vector])
+        if not torch.isfinite(gradient).all():
+            raise FloatingPointError(f"the meta-gradient is not finite in {self._not_finite(params)}")
         self._at, self._curvature = params, None
         return float(loss.detach()), gradient.cpu()
 
+    def _not_finite(self, params: Tensor) -> str:
+        """Name the first task whose own part of the meta-gradient is not finite."""
+        own = {name: value.clone().requires_grad_() for name, value in self._stacked(params).items()}
+        losses = self._losses(self._outputs(own, create_graph=True))
+        parts = P.grad(losses.sum(), list(own.values()))  # a copy of the params for each task keeps its part apart
+        bad = ~torch.isfinite(torch.cat([part.flatten(1) for part in parts], dim=1)).all(1)
+        return f"task {self.share[int(bad.nonzero()[0])]}" if bad.any() else "the sum over tasks"
+
     def loss_and_kl(self, params: Tensor) -> tuple[float, float]:
         """Return the meta-objective and the KL divergence from the policies that played, at other params."""
-        new = self._outputs(params, create_graph=False)  # the inner step needs gradients, the outcome does not
+        new = self._outputs(
+            self._stacked(params), create_graph=False
+        )  # the inner step needs gradients, the outcome does not
         with torch.no_grad(), self.problem.threads():
             loss = self._objective(new)
             kl = self.problem.kl(self._old[QUERY], new(QUERY), self.query).sum() / self.tasks
@@ -123,7 +144,7 @@ class Worker:
 
     def support_kl(self, params: Tensor) -> float:
         """Return the KL divergence from the policies that played the support data, mean over the inner steps."""
-        new = self._outputs(params, create_graph=False)
+        new = self._outputs(self._stacked(params), create_graph=False)
         with torch.no_grad():
             kls = [self.problem.kl(self._old[i], new(i), support) for i, support in enumerate(self.support)]
         return float(torch.stack(kls).mean(0).sum() / self.tasks)
@@ -161,7 +182,7 @@ class Worker:
 
     def _played(self) -> Params:
         """Return the adapted params that played the query episodes."""
-        adapted = P.stack(P.unflatten(self._at.to(self.player.device), self.like), len(self.query))
+        adapted = self._stacked(self._at)
         for support in self.support:
             adapted = self.learner.inner_step(self.problem.loss, adapted, support)
         return adapted

@@ -155,6 +155,15 @@ def test_a_failed_line_search_leaves_the_params_untouched():
     assert metrics["line_search_steps"] == 4
 
 
+def test_a_gradient_that_is_not_finite_is_named_with_its_task():
+    workers, params = tiny.workers(MAML(inner_lr=0.3))
+    (worker,) = workers.workers
+    workers.loss_and_gradient(params)
+    worker.query.adv[1, 0, 0] = float("nan")
+    with pytest.raises(FloatingPointError, match="the meta-gradient is not finite in task 1"):
+        workers.loss_and_gradient(params)
+
+
 def test_padding_changes_nothing():
     workers, params = tiny.workers(MAML(inner_lr=0.3))
     (worker,) = workers.workers
