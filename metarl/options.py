@@ -17,7 +17,11 @@ from metarl.experiment.config import Config
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Meta-train a policy; settings not given are the preset's."""
+    """Meta-train a policy; settings not given are the preset's.
+
+    --method NAME chooses the method (maml, fomaml, anil, meta-sgd, reptile, promp, ppo-maml, e-maml or rl2)
+    and --outer NAME its outer update (trpo, ppo, adam or interpolation); their own settings follow below.
+    """
 
     config: Config
     log_dir: Path | None = None

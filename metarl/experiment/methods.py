@@ -13,13 +13,14 @@ from metarl.learners import LEARNERS, OUTERS, AnyLearner, method_of
 def with_method(config: Config, method: str | None, outer: str | None) -> Config:
     """Return the configuration with another method and outer update, by name; None leaves them.
 
-    The inner step size stays, and so do the outer update's settings where it stays of its kind.
+    A configuration that has the method already keeps its settings; else the inner step size stays,
+    and so do the outer update's settings where it stays of its kind.
 
     Raises:
         UserError: If the method cannot have that outer update.
     """
     learner = config.learner
-    if method is not None:
+    if method not in (None, method_of(learner)):
         learner = LEARNERS[method]
         kept = {"inner_lr": getattr(config.learner, "inner_lr", None)}
         if type(learner.outer) is type(config.learner.outer):

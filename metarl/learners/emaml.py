@@ -20,7 +20,7 @@ class EMAML(MAML):
 
     Its gradient is that of the log-likelihood of the support actions, times the return after
     adaptation (Stadie et al. 2018, equation 4), which is normalised over the tasks of the
-    meta-iteration.
+    meta-iteration. A trust region bounds the adapted policies alone.
     """
 
     exploration: float = 1.0

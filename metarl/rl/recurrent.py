@@ -19,7 +19,7 @@ from metarl.core.params import Params
 from metarl.rl.episodes import Episodes
 from metarl.rl.losses import PolicyGradient
 from metarl.rl.policies import CategoricalMLP, Distribution, make_policy
-from metarl.rl.sampler import one_thread
+from metarl.threads import one_thread
 
 
 class RecurrentPolicy(nn.Module):

@@ -96,6 +96,15 @@ def test_dice_credits_earlier_actions_in_the_second_derivative():
     assert_close(hessian("dice"), hessian("likelihood-ratio") - cross - cross.T)
 
 
+@pytest.mark.parametrize("kind", [ANIL, MetaSGD, EMAML])
+def test_second_order_differs_from_first_order(kind):
+    gradients = []
+    for first_order in (False, True):
+        workers, params = prepared(kind(inner_lr=0.3, first_order=first_order))
+        gradients.append(workers.loss_and_gradient(params)[1])
+    assert (gradients[0] - gradients[1]).abs().max() > 1e-3
+
+
 def test_promp_penalty_is_the_inner_kl():
     learner = LEARNERS["promp"]
     workers, params = prepared(learner)

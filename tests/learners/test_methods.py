@@ -11,7 +11,7 @@ from metarl.cli import main
 from metarl.experiment.config import Config
 from metarl.experiment.run import RunDirectory, restore, resume, snapshot, train
 from metarl.experiment.training import Trainer
-from metarl.learners import LEARNERS, MAML, ProMP, Reptile, method_of
+from metarl.learners import LEARNERS, MAML, OUTERS, ProMP, Reptile, method_of
 
 SIZES = {"tasks": 3, "episodes": 3, "horizon": 8, "hidden": (8,)}
 SMALL = SIZES | {"eval_tasks": 2, "eval_episodes": 2, "eval_every": 9, "eval_steps": 1}
@@ -80,8 +80,9 @@ def test_the_command_line_trains_a_method_with_its_own_settings(tmp_path, capsys
     assert learner == ProMP(
         inner_lr=0.5, inner_kl=0.25, inner_kl_target=0.01, outer=dataclasses.replace(learner.outer, clip=0.2)
     )
-    again = ["train", "point-navigation", "--log-dir", str(tmp_path / "run"), "--resume", "--iterations", "2"]
-    assert main(again) == 0  # the method is the run's
+    again = ["train", "point-navigation", "--log-dir", str(tmp_path / "run"), "--resume", "--iterations"]
+    assert main([*again, "2"]) == 0  # the method is the run's
+    assert main([*again, "3", "--method", "promp"]) == 0  # and so are its settings
     capsys.readouterr()
 
 
@@ -118,6 +119,15 @@ def test_mistakes_are_one_clear_line_and_status_2(options, words, capsys, tmp_pa
     assert words in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_the_help_names_every_method_and_the_settings_of_the_one_chosen(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "point-navigation", "--method", "reptile", "--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in [*LEARNERS, *OUTERS, "--inner-optimizer", "--decay-iterations"])
+    assert "--max-kl" not in said
 
 
 def test_python_mistakes_are_clear_too():
