@@ -29,15 +29,15 @@ class Args:
 
     presets: str = ",".join(PRESETS)
     """Presets, by comma."""
-    methods: str = ",".join(LEARNERS)
-    """Methods, by comma."""
+    methods: str = "maml,fomaml,anil"
+    """Methods, by comma, or "all"."""
     json: Path | None = None
     """Where to write the rows."""
     horizon: int | None = None
     """Steps an episode, if not the preset's."""
     iterations: int = 3
     """Meta-iterations a measurement, after one that warms up."""
-    repeats: int = 2
+    repeats: int = 1
     """Turns each preset and method gets."""
 
 
@@ -64,7 +64,8 @@ def measure(preset: str, method: str, horizon: int | None, iterations: int) -> l
 
 def main() -> None:
     args = tyro.cli(Args)
-    pairs = [(preset, method) for preset in args.presets.split(",") for method in args.methods.split(",")]
+    methods = list(LEARNERS) if args.methods == "all" else args.methods.split(",")
+    pairs = [(preset, method) for preset in args.presets.split(",") for method in methods]
     results: dict[tuple[str, str], list[dict[str, float]]] = {pair: [] for pair in pairs}
     spawn = multiprocessing.get_context("spawn")
     for _ in range(args.repeats):

@@ -112,7 +112,7 @@ def _train(args: list[str]) -> int:
         total = trainer.config.iterations
         console.print(f"{name}: {trainer.config.env}, {total} meta-iterations, writing to {log_dir}")
         curve = train(trainer, total, directory, Terminal(total, name))
-        _show(console, curve or trainer.evaluate(), trainer.config.later_lr)
+        _show(console, curve or trainer.evaluate(), trainer.config)
     finally:
         trainer.close()
     console.print(f"\nLook further:\n  tensorboard --logdir {log_dir}\n  metarl eval {log_dir}")
@@ -151,7 +151,7 @@ def _eval(args: list[str]) -> int:
         curve = metarl.adaptation_curve(model, command.steps, command.tasks, command.episodes, command.seed)
     finally:
         model.close()
-    _show(Console(highlight=False), curve, model.config.later_lr)
+    _show(Console(highlight=False), curve, model.config)
     if command.json is not None:
         write_atomically(command.json, json.dumps(curve.as_dict(), indent=2).encode())
     return 0
@@ -229,7 +229,7 @@ def _envs(args: list[str]) -> int:
     return 0
 
 
-def _show(console: Console, curve: AdaptationCurve, later_lr: float) -> None:
+def _show(console: Console, curve: AdaptationCurve, config: Config) -> None:
     """Print an adaptation curve."""
     low, high = curve.interval
     title = f"{curve.env}\n{len(curve.per_task)} held-out tasks"
@@ -237,8 +237,9 @@ def _show(console: Console, curve: AdaptationCurve, later_lr: float) -> None:
     for step, mean, a, b in zip(curve.steps, curve.mean, low, high, strict=True):
         table.add_row(str(step), f"{mean:.1f}", f"{a:.1f} to {b:.1f}")
     console.print(table)
-    if len(curve.steps) > 2 and later_lr != 1 and curve.unit == AdaptationCurve.unit:
-        console.print(f"(steps after the first use {later_lr:g} times the inner step size)")
+    trained = config.learner.inner_steps
+    if curve.steps[-1] > trained and config.later_lr != 1 and curve.unit == AdaptationCurve.unit:
+        console.print(f"(steps beyond {trained} use {config.later_lr:g} times the inner step size)")
 
 
 def _no_more(args: list[str], command: str) -> None:

@@ -82,12 +82,14 @@ def evaluate(player: Player, params: Params, *, env: str, steps: int, seed: int,
         env: Name of the environment, for the record.
         steps: Gradient steps to take.
         seed: Chooses the tasks and episodes.
-        later_lr: Factor on the inner step size from the second step on (Finn et al. 2017 use one half).
+        later_lr: Factor on the inner step size beyond the steps trained with (Finn et al. 2017 train with one
+            and halve it from the second on).
     """
     k = player.sampler.tasks
     tasks = player.sampler.env.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
     seeds = task_seeds(seed, HELD_OUT, 0, range(k))
-    played = player.play(params, tasks, seeds, lambda step: 1.0 if step == 0 else later_lr)
+    trained = player.learner.inner_steps
+    played = player.play(params, tasks, seeds, lambda step: 1.0 if step < trained else later_lr)
     per_step, env_steps, change = [], 0, {}
     for step, (adapted, episodes) in enumerate(islice(played, steps + 1)):
         per_step.append(episodes.returns.double().mean(1).cpu().numpy())

@@ -203,7 +203,7 @@ def adaptation_curve(
         tasks: Held-out tasks.
         episodes: Episodes a task and step.
         seed: Chooses the tasks and episodes.
-        later_lr: Factor on the inner step size from the second step on; by default the model's.
+        later_lr: Factor on the inner step size beyond the steps trained with; by default the model's.
 
     Raises:
         UserError: If a number is out of range.

@@ -56,7 +56,7 @@ class Config:
     eval_steps: int = 3
     """Gradient steps of an evaluation."""
     later_lr: float = 0.5
-    """Factor on the inner step size from the second step on, in evaluations only."""
+    """Factor on the inner step size beyond the steps trained with, in evaluations only."""
     checkpoint_every: int = 10
     """Meta-iterations between checkpoints."""
     keep_checkpoints: int = 3
