@@ -1,4 +1,4 @@
-"""The command line: train, eval, presets, envs."""
+"""The command line: train, eval, plot, video, benchmark, presets, envs."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"metarl: {error}", file=sys.stderr)
         return 2
     except Interrupted as stop:
-        print(f"metarl: stopped by {stop}; saved, --resume goes on", file=sys.stderr)
+        print(f"metarl: stopped by {stop}; saved{', --resume goes on' * (args[0] == 'train')}", file=sys.stderr)
         return stop.exit_status
     except KeyboardInterrupt:
-        print("metarl: stopped at once; --resume goes on from the last checkpoint", file=sys.stderr)
+        print("metarl: stopped at once; what was saved stays", file=sys.stderr)
         return 130
 
 
@@ -92,8 +92,8 @@ def _train(args: list[str]) -> int:
         raise UserError("--resume needs --log-dir, the run directory to go on with")
     if command.resume and command.log_dir is not None:  # options not given are the run's
         old = RunDirectory(command.log_dir).config()
-        if old.env != config.env:
-            raise UserError(f"{command.log_dir} holds a run of {old.env}, not of {config.env}")
+        if old.env != command.config.env:
+            raise UserError(f"{command.log_dir} holds a run of {old.env}, not of {command.config.env}")
         default = Train(_with_method(old, args[1:])[0], command.log_dir)
         command = parse(Train, rest, f"metarl train {name}", default=default)
     check_method(_take(args, "--method", LEARNERS)[0], command.config.learner)
@@ -143,10 +143,7 @@ def _eval(args: list[str]) -> int:
     command: Eval = parse(Eval, args, "metarl eval")
     if command.json is not None and not command.json.parent.is_dir():
         raise UserError(f"cannot write {command.json}: {command.json.parent} is no directory")
-    path = command.run
-    if command.checkpoint == "last" and path.is_dir():
-        path = (RunDirectory(path).checkpoints() or [path])[-1]
-    model = metarl.load(path)
+    model = metarl.load(command.run, best=command.checkpoint == "best")
     try:
         curve = metarl.adaptation_curve(model, command.steps, command.tasks, command.episodes, command.seed)
     finally:

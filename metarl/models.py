@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -13,6 +15,7 @@ from metarl.experiment import checkpoint
 from metarl.experiment.config import Config
 from metarl.experiment.logging import Terminal
 from metarl.experiment.methods import configure
+from metarl.experiment.pretrained import PREFIX, find_pretrained
 from metarl.experiment.run import RunDirectory, restore, snapshot, train
 from metarl.experiment.training import Trainer, make_player
 from metarl.learners import method_of
@@ -41,7 +44,8 @@ class Model:
     def __init__(
         self, env: EnvSource, *, log_dir: str | Path | None = None, verbose: bool = False, **settings: Any
     ) -> None:
-        name = env if isinstance(env, str) else f"{env.__module__}:{env.__qualname__}"
+        maker = env if hasattr(env, "__qualname__") else type(env)
+        name = env if isinstance(env, str) else f"{maker.__module__}:{maker.__qualname__}"  # type: ignore[union-attr]
         self._begin(configure(name, self.method, settings), env, log_dir, verbose)
 
     def _begin(self, config: Config, source: EnvSource, log_dir: str | Path | None, verbose: bool) -> None:
@@ -59,7 +63,12 @@ class Model:
     @property
     def policy(self) -> AdaptedPolicy:
         """The policy before adaptation."""
-        return AdaptedPolicy(self.trainer.policy, self.trainer.player.start(self.trainer.params))
+        start = self.trainer.player.start(self.trainer.params)
+        return AdaptedPolicy(self.trainer.policy, start, self._observation_shape)
+
+    @property
+    def _observation_shape(self) -> tuple[int, ...]:
+        return self.trainer.player.sampler.env.single_observation_space.shape
 
     def learn(self, iterations: int) -> Self:
         """Train for this many further meta-iterations.
@@ -85,17 +94,20 @@ class Model:
             seed: Chooses the episodes.
         """
         steps = self.config.learner.inner_steps if steps is None else steps
-        player = make_player(self.config, self.trainer.source, 1, episodes or self.config.episodes)
+        episodes = self.config.episodes if episodes is None else episodes
+        check_counts(steps=(steps, 0), episodes=(episodes, 1), seed=(seed, 0))
+        player = make_player(self.config, self.trainer.source, 1, episodes)
         tasks = np.asarray(task, dtype=np.float64).reshape(1, -1)
         try:
-            player.sampler.env.set_tasks(np.repeat(tasks, player.sampler.episodes, axis=0))  # refuses what is no task
+            player.sampler.env.set_tasks(np.repeat(tasks, episodes, axis=0))  # refuses what is no task
+            adapted = player.adapted(self.trainer.params, tasks, task_seeds(seed, HELD_OUT, 1, [0]), steps)
+        except FloatingPointError:
+            raise
         except ValueError as error:
             raise UserError(str(error)) from error
-        try:
-            adapted = player.adapted(self.trainer.params, tasks, task_seeds(seed, HELD_OUT, 1, [0]), steps)
         finally:
             player.sampler.env.close()
-        return AdaptedPolicy(self.trainer.policy, adapted, seed)
+        return AdaptedPolicy(self.trainer.policy, adapted, self._observation_shape, seed)
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file that `metarl.load` reads."""
@@ -167,29 +179,43 @@ METHODS: dict[str, type[Model]] = {
 """Every model class by its method's name."""
 
 
-def load(path: str | Path, env: EnvSource | None = None) -> Model:
-    """Load a model from a file that `save` wrote, or from a run directory (its best checkpoint).
+def load(path: str | Path, env: EnvSource | None = None, *, best: bool = True, device: str = "cpu") -> Model:
+    """Load a model from a file that `save` wrote, a run directory, or the package.
 
     Args:
-        path: File or run directory.
+        path: File, run directory, or `pretrained:NAME`.
         env: What to make environments from, where the model was trained on a function instead of an id.
+        best: Which checkpoint of a run directory: the best on held-out tasks, or the newest. One that is
+            damaged is passed over with a warning.
+        device: Where adaptation runs.
 
     Raises:
         UserError: If the file is missing, damaged or not a checkpoint.
     """
-    path = Path(path)
+    path = find_pretrained(str(path)[len(PREFIX) :]) if str(path).startswith(PREFIX) else Path(path)
     if path.is_dir():
         directory = RunDirectory(path)
         directory.config()  # says so if there is no run
-        saved = checkpoint.load(directory.best) if directory.best.exists() else directory.newest()[0]
+        saved, problems = directory.load_best() if best else directory.newest()
+        for problem in problems:
+            warnings.warn(f"{problem}; going back to iteration {saved.state['iteration']}", stacklevel=2)
     else:
         saved = checkpoint.load(path if path.suffix else path.with_suffix(".safetensors"))
-    config = Config.from_dict(saved.config)
+    config = dataclasses.replace(Config.from_dict(saved.config), device=device)
+    if env is None and ":" in config.env and "/" not in config.env:
+        raise UserError(f"this model was trained on the function {config.env}; give it as load(path, env=...)")
     kind = METHODS[method_of(config.learner)]
     model = kind.__new__(kind)
     model._begin(config, config.env if env is None else env, None, False)
     restore(model.trainer, saved)
     return model
+
+
+def check_counts(**counts: tuple[int, int]) -> None:
+    """Refuse numbers under their least value, given as name=(value, least)."""
+    for name, (value, least) in counts.items():
+        if value < least:
+            raise UserError(f"{name} must be at least {least}, got {value}")
 
 
 def adaptation_curve(
@@ -208,9 +234,7 @@ def adaptation_curve(
     Raises:
         UserError: If a number is out of range.
     """
-    for name, value, least in (("steps", steps, 0), ("tasks", tasks, 1), ("episodes", episodes, 1), ("seed", seed, 0)):
-        if value < least:
-            raise UserError(f"{name} must be at least {least}, got {value}")
+    check_counts(steps=(steps, 0), tasks=(tasks, 1), episodes=(episodes, 1), seed=(seed, 0))
     c = model.config
     player = make_player(c, model.trainer.source, tasks, episodes)
     try:

@@ -35,7 +35,7 @@ class Eval:
     """Draw the adaptation curve of a run on held-out tasks."""
 
     run: tyro.conf.Positional[Path]
-    """Run directory, or a file that `save` wrote."""
+    """Run directory, a file that `save` wrote, or pretrained:NAME."""
     steps: int = 3
     """Gradient steps."""
     tasks: int = 40

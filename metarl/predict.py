@@ -19,12 +19,13 @@ class AdaptedPolicy:
     Args:
         policy: The network.
         adapted: Its params for this task, `[1, ...]`; or what it remembers of the task, which stays
-            as it is until `memory.see` adds to it.
+            as it is: a recurrent policy acts from what it has adapted by, not from the running episode.
+        shape: Shape of one observation.
         seed: Seed of the sampled actions.
     """
 
-    def __init__(self, policy: Any, adapted: Params | Memory, seed: int = 0) -> None:
-        self.policy = policy
+    def __init__(self, policy: Any, adapted: Params | Memory, shape: tuple[int, ...], seed: int = 0) -> None:
+        self.policy, self.shape = policy, shape
         self.memory = adapted if isinstance(adapted, Memory) else None
         self.params = adapted.params if isinstance(adapted, Memory) else {n: v[0] for n, v in adapted.items()}
         self.rng = np.random.default_rng(seed)
@@ -36,10 +37,10 @@ class AdaptedPolicy:
         episode_start: Any = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], None]:
-        """Return the environment's action for an observation `[o]`, or one for each of `[n, o]`, and None."""
+        """Return the environment's action for an observation, or one for each of `[n, ...]`, and None."""
         observation = np.asarray(observation, dtype=np.float32)
-        single = observation.ndim == 1
-        obs = torch.from_numpy(np.atleast_2d(observation))[None]
+        single = observation.shape == self.shape
+        obs = torch.from_numpy(observation.reshape(1 if single else len(observation), -1))[None]
         with torch.no_grad():
             if self.memory is None:
                 actions = distribution(self.policy, self.params, obs)

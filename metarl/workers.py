@@ -134,9 +134,8 @@ class Worker:
 
     def loss_and_kl(self, params: Tensor) -> tuple[float, float]:
         """Return the meta-objective and the KL divergence from the policies that played, at other params."""
-        new = self._outputs(
-            self._stacked(params), create_graph=False
-        )  # the inner step needs gradients, the outcome does not
+        # the inner step needs gradients, the outcome does not
+        new = self._outputs(self._stacked(params), create_graph=False)
         with torch.no_grad(), self.problem.threads():
             loss = self._objective(new)
             kl = self.problem.kl(self._old[QUERY], new(QUERY), self.query).sum() / self.tasks

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from metarl.errors import UserError, did_you_mean
 from metarl.learners import LEARNERS, MAML, OUTERS, AnyLearner, method_of
 from metarl.rl.advantages import Baseline
 from metarl.rl.losses import InnerLoss
+from metarl.rl.make import Vectorization
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Config:
     """Meta-iterations between checkpoints."""
     keep_checkpoints: int = 3
     """Checkpoints kept beside the best one."""
-    vectorization: Literal["sync", "async"] = "sync"
+    vectorization: Vectorization = "sync"
     """For environments without a vector environment of their own: one process or one each."""
     device: str = "cpu"
     """Where the meta-update runs; sampling stays on the CPU."""
@@ -79,8 +80,13 @@ class Config:
         for name in ("init_std", "action_scale", "later_lr"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
                 raise UserError(f"{name} must be positive and finite, got {getattr(self, name)}")
-        if self.inner_loss not in get_args(InnerLoss):
-            raise UserError(f"inner_loss must be one of {', '.join(get_args(InnerLoss))}, got {self.inner_loss!r}")
+        choices = {"inner_loss": InnerLoss, "baseline": Baseline, "vectorization": Vectorization}
+        for name, kind in choices.items():
+            if getattr(self, name) not in get_args(kind):
+                raise UserError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
+        for name, value in self.env_options.items():
+            if not isinstance(value, int | float | str):
+                raise UserError(f"env_options takes numbers and texts, got {name}={value!r}; give a function as env")
         for name in ("discount", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
@@ -124,7 +130,7 @@ def _build(kind: type[Any], values: dict[str, Any]) -> Any:
 
 
 FREE = {"iterations", "device", "checkpoint_every", "keep_checkpoints"}
-"""Settings that may change when a run is resumed: they do not change what the run computes."""
+"""Settings that may change when a run is resumed: the meta-params it computes stay the same."""
 
 
 def differences(old: Config, new: Config) -> list[str]:

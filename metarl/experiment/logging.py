@@ -87,8 +87,9 @@ def make_logger(directory: Path | None, step: int, terminal: Terminal | None) ->
     outputs: list[KVWriter] = [] if terminal is None else [terminal]
     if directory is not None:
         outputs.append(_csv(directory / "progress.csv", step))
+        resumed = any(directory.glob("events.out.tfevents.*"))
         tensorboard = TensorBoardOutputFormat(str(directory))
-        if step:  # tell TensorBoard to forget what a run that was cut off logged after its last checkpoint
+        if resumed:  # tell TensorBoard to forget what a run that was cut off logged after its last checkpoint
             tensorboard.writer.close()
             tensorboard.writer = SummaryWriter(str(directory), purge_step=step + 1)
         outputs.append(tensorboard)

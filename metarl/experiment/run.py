@@ -76,6 +76,11 @@ class RunDirectory:
         except OSError as error:
             raise UserError(f"log directory {str(self.path)!r} cannot be written: {error.strerror}") from error
 
+    def update(self, config: Config) -> None:
+        """Write down the settings that a resumed run has changed, such as more iterations."""
+        record = json.loads(self.config_file.read_text()) | {"config": config.as_dict()}
+        checkpoint.write_atomically(self.config_file, json.dumps(record, indent=2).encode())
+
     def config(self) -> Config:
         """Read the run's configuration.
 
@@ -92,6 +97,20 @@ class RunDirectory:
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints kept, oldest first."""
         return sorted((self.path / "checkpoints").glob("iteration-*.safetensors"))
+
+    def load_best(self) -> tuple[Checkpoint, list[str]]:
+        """Return the best checkpoint, or the newest if there is none or it is damaged, and what was wrong.
+
+        Raises:
+            UserError: If there is none at all.
+        """
+        if not self.best.exists():
+            return self.newest()
+        try:
+            return checkpoint.load(self.best), []
+        except DamagedCheckpoint as error:
+            saved, problems = self.newest()
+            return saved, [str(error), *problems]
 
     def save(self, state: Checkpoint, keep: int) -> None:
         """Save the newest checkpoint and remove those beyond the `keep` newest."""
@@ -153,6 +172,7 @@ def resume(trainer: Trainer, directory: RunDirectory) -> list[str]:
         raise UserError(f"cannot resume {directory.path}: its settings differ: {', '.join(changed)}")
     saved, problems = directory.newest()
     restore(trainer, saved)
+    directory.update(trainer.config)
     return [f"{problem}; going on from iteration {trainer.iteration}" for problem in problems]
 
 
@@ -186,7 +206,9 @@ def train(
     logger = make_logger(directory and directory.path, trainer.env_steps, terminal)
     if directory is not None and not trainer.iteration:
         log_settings(logger, c.as_dict(), c.learner.inner_steps + c.learner.plays_query - 1, c.eval_steps)
-    saved_at = trainer.iteration if trainer.iteration else -1
+    whole, saved_at = snapshot(trainer), trainer.iteration  # the last iteration done, evaluated and logged
+    if directory is not None and not directory.checkpoints():
+        directory.save(whole, c.keep_checkpoints)
     try:
         with _signals() as caught:
             done = trainer.iteration >= iterations or trainer.env_steps >= budget
@@ -199,14 +221,15 @@ def train(
                     _log_evaluation(logger, trainer, curve, directory)
                     _keep_best(trainer, curve, directory)
                 logger.dump(trainer.env_steps)
+                whole = snapshot(trainer)
                 if directory is not None and (trainer.iteration % c.checkpoint_every == 0 or done or caught):
-                    directory.save(snapshot(trainer), c.keep_checkpoints)
+                    directory.save(whole, c.keep_checkpoints)
                     saved_at = trainer.iteration
                 if caught:
                     raise Interrupted(caught[0])
     finally:
-        if directory is not None and trainer.iteration > max(saved_at, 0):
-            directory.save(snapshot(trainer), c.keep_checkpoints)
+        if directory is not None and whole.state["iteration"] > saved_at:
+            directory.save(whole, c.keep_checkpoints)
         logger.close()
     return curve
 

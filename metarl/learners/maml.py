@@ -38,6 +38,10 @@ class MAML:
             raise UserError(f"inner_lr must be positive and finite, got {self.inner_lr}")
         if self.inner_steps < 1:
             raise UserError(f"inner_steps must be at least 1, got {self.inner_steps}")
+        if not isinstance(self.outer, Outer):
+            raise UserError(
+                f"{type(self).__name__}'s outer update is TRPO, PPO or Adam, got {type(self.outer).__name__}"
+            )
 
     def initial(self, params: Params) -> Params:
         """Return the meta-params to begin with: the network's."""

@@ -71,6 +71,8 @@ class Reptile:
             raise UserError(f"inner_lr must be positive and finite, got {self.inner_lr}")
         if self.inner_steps < 1:
             raise UserError(f"inner_steps must be at least 1, got {self.inner_steps}")
+        if self.inner_optimizer not in ("sgd", "adam"):
+            raise UserError(f"inner_optimizer must be sgd or adam, got {self.inner_optimizer!r}")
         if not isinstance(self.outer, Interpolation | Adam):
             raise UserError(f"Reptile's outer update is Interpolation or Adam, got {type(self.outer).__name__}")
 

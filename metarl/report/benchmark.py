@@ -78,11 +78,11 @@ def benchmark(
     results: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
     for seed in range(seeds):  # seed by seed, so that an interrupted benchmark has something of every method
         for method in methods:
-            run = out / f"{method}-seed{seed}"
-            found = _finished(run / "result.json", protocol)
+            run, made_with = out / f"{method}-seed{seed}", dataclasses.replace(config, seed=seed)
+            found = _finished(run / "result.json", protocol, made_with)
             if found is None:
                 say(f"{method}, seed {seed}: {protocol.budget:,} environment steps")
-                found = _run(dataclasses.replace(config, seed=seed), method, protocol, run)
+                found = _run(made_with, method, protocol, run)
                 write_atomically(run / "result.json", json.dumps(found).encode())
             results[method].append(found)
     summary: dict[str, Any] = {"env": config.env, "protocol": dataclasses.asdict(protocol), "seeds": seeds}
@@ -182,7 +182,13 @@ def _run(config: Config, method: str, protocol: Protocol, run: Path) -> dict[str
         train_steps, seconds = trainer.env_steps, _seconds(run)
         curve = _curve(trainer.config, trainer.params, protocol)
         trainer.close()
-    return {**curve.as_dict(), "train_steps": train_steps, "seconds": seconds, "protocol": dataclasses.asdict(protocol)}
+    return {
+        **curve.as_dict(),
+        "train_steps": train_steps,
+        "seconds": seconds,
+        "protocol": dataclasses.asdict(protocol),
+        "config": config.as_dict(),
+    }
 
 
 def _curve(config: Config, params: P.Params, protocol: Protocol) -> AdaptationCurve:
@@ -201,7 +207,7 @@ def _seconds(run: Path) -> float:
     return sum(float(row["time/sampling_seconds"]) + float(row["time/meta_update_seconds"]) for row in rows)
 
 
-def _finished(file: Path, protocol: Protocol) -> dict[str, Any] | None:
+def _finished(file: Path, protocol: Protocol, config: Config) -> dict[str, Any] | None:
     """Return a result that is there already.
 
     Raises:
@@ -211,11 +217,13 @@ def _finished(file: Path, protocol: Protocol) -> dict[str, Any] | None:
         return None
     try:
         found = json.loads(file.read_text())
-        before = found["protocol"]
+        before, made_with = found["protocol"], found["config"]
     except (KeyError, ValueError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error!r}); remove it to run it again") from error
     if before != dataclasses.asdict(protocol):
         raise UserError(f"{str(file)!r} was made under another protocol {before}; choose another --out")
+    if made_with != json.loads(json.dumps(config.as_dict())):
+        raise UserError(f"{str(file)!r} was made with other settings or another preset; choose another --out")
     return found
 
 

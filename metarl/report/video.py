@@ -14,7 +14,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-de
 from torch.utils.tensorboard import SummaryWriter
 
 from metarl.errors import UserError
-from metarl.models import AdaptedPolicy, Model
+from metarl.models import AdaptedPolicy, Model, check_counts
 from metarl.players import HELD_OUT
 from metarl.rl.make import make_single
 
@@ -40,6 +40,9 @@ def film_adaptation(model: Model, task: Any = None, steps: int = 1, seed: int = 
     Raises:
         UserError: If the environment draws no pictures or the task is none of its.
     """
+    check_counts(steps=(steps, 0), seed=(seed, 0))
+    if model.config.learner.inner_steps == 0 or model.method == "rl2":
+        raise UserError("an RL² policy cannot be filmed: it acts from the memory of the running episode")
     if task is None:
         rng = np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT]))
         task = model.trainer.player.sampler.env.sample_tasks(1, rng)[0]

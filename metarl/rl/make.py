@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 from collections.abc import Callable
 from typing import Any, Literal, cast
 
@@ -16,6 +18,9 @@ from metarl.errors import UserError, did_you_mean
 EnvSource = str | Callable[[], gymnasium.Env]
 """A Gymnasium id, or a function that returns one environment with the task methods."""
 
+Vectorization = Literal["sync", "async"]
+"""Gymnasium's SyncVectorEnv in one process, or AsyncVectorEnv with a process for each environment."""
+
 TASK_METHODS = ("task_space", "sample_tasks", "set_task")
 
 
@@ -24,7 +29,7 @@ def make_vec(
     num_envs: int,
     *,
     horizon: int | None = None,
-    vectorization: Literal["sync", "async"] = "sync",
+    vectorization: Vectorization = "sync",
     autoreset_mode: AutoresetMode = AutoresetMode.DISABLED,
     **options: Any,
 ) -> VectorEnv:
@@ -138,7 +143,13 @@ def _vectorise(
     if not prototype.has_wrapper_attr("_max_episode_steps"):
         raise UserError(f"environment {prototype.unwrapped} has no time limit; give a horizon")
     limit = prototype.get_wrapper_attr("_max_episode_steps")
-    vector = kind([make] * num_envs, autoreset_mode=mode)
+
+    def make_one() -> gymnasium.Env:
+        if multiprocessing.parent_process() is not None:  # Ctrl-C reaches all processes; the first one decides
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return make()
+
+    vector = kind([make_one] * num_envs, autoreset_mode=mode)
     return _TaskVector(vector, prototype, int(limit))
 
 

@@ -177,7 +177,7 @@ class GaussianMLP(nn.Module):
         return Gaussian(self.mean(obs), self.log_std.clamp(min=self.min_log_std).unsqueeze(-2))
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Draw standard normal noise `[*shape, a]`, or write it into an array of that shape."""
+        """Draw standard normal noise `[*shape, a]`."""
         return rng.standard_normal((*shape, self.action_size), dtype=np.float32)
 
     def env_action(self, act: Tensor) -> NDArray[Any]:

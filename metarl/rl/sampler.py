@@ -93,9 +93,9 @@ class Sampler:
             obs[t].view(k * e, -1).copy_(torch.from_numpy(np.asarray(observation).reshape(k * e, -1)))
             actions = distribution(self.policy, params, obs[t]) if memory is None else memory.act(obs[t])
             action = actions.sample(noise[t])
-            self._check(action, obs[t], tasks, t)
             act.append(action)
             logp.append(actions.log_prob(action))
+            self._check(logp[-1], obs[t], tasks, t)
             observation, reward, terminated, truncated, infos = env.step(self.policy.env_action(action))
             rew[t] = reward
             mask[t] = alive
@@ -125,13 +125,14 @@ class Sampler:
             noise.append(self.policy.noise(rng, (self.horizon, self.episodes)))
         return torch.from_numpy(np.stack(noise, axis=1)), env_seeds
 
-    def _check(self, action: torch.Tensor, obs: torch.Tensor, tasks: NDArray[np.float64], t: int) -> None:
-        finite = torch.isfinite(obs).all() if not action.is_floating_point() else torch.isfinite(action).all()
-        if finite:
+    def _check(self, logp: torch.Tensor, obs: torch.Tensor, tasks: NDArray[np.float64], t: int) -> None:
+        """Stop before the physics sees an action that is not finite, which its log-probability `[K, E]` shows."""
+        bad = ~torch.isfinite(logp)
+        if not bad.any():
             return
-        bad = ~torch.isfinite(obs).all(-1)
-        what = "observation" if bad.any() else "action"
-        k = int((bad if bad.any() else ~torch.isfinite(action).all(-1)).nonzero()[0, 0])
+        blind = ~torch.isfinite(obs).all(-1)
+        what = "observation" if blind.any() else "action"
+        k = int((blind if blind.any() else bad).nonzero()[0, 0])
         raise FloatingPointError(f"{what} is not finite in task {k} ({tasks[k].tolist()}) at step {t}")
 
     def _check_rewards(self, rew: NDArray[np.float64], mask: NDArray[np.bool_], tasks: NDArray[np.float64]) -> None:

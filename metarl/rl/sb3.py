@@ -1,4 +1,4 @@
-"""Task distributions for stable-baselines3: a `VecEnv` over any Gymnasium vector environment with tasks."""
+"""Task distributions for stable-baselines3: a `VecEnv` over vector environments with `set_tasks`."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class SB3VecEnv(VecEnv):
             space is wider by its inverse.
 
     Raises:
-        UserError: If the environment is in another autoreset mode, or `observe_task` finds
-            observations that are not vectors.
+        UserError: If the environment is in another autoreset mode or has no `set_tasks`, or
+            `observe_task` finds observations that are not vectors.
     """
 
     def __init__(
@@ -41,6 +41,10 @@ class SB3VecEnv(VecEnv):
         if env.metadata.get("autoreset_mode") is not AutoresetMode.SAME_STEP:
             raise UserError('stable-baselines3 needs autoreset_mode="SameStep"; make the environment with it')
         self.env, self.vector = env, env.unwrapped
+        if not hasattr(self.vector, "set_tasks"):
+            raise UserError(
+                f"{type(self.vector).__name__} has no set_tasks; SB3VecEnv needs a vector environment of ours"
+            )
         self.resample, self.observe_task = resample, observe_task
         space = env.single_observation_space
         if observe_task:

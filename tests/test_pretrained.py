@@ -1,0 +1,29 @@
+"""The policies that come with the package still do what their cards say."""
+
+import numpy as np
+import pytest
+
+import metarl
+from metarl import UserError
+from metarl.cli import main
+from metarl.experiment.pretrained import cards
+
+
+@pytest.mark.parametrize("name", cards())
+def test_a_pretrained_policy_reaches_the_curve_of_its_card(name):
+    card = cards()[name]
+    model = metarl.load(f"pretrained:{name}")
+    curve = metarl.adaptation_curve(model, **card["evaluation"])
+    assert (card["env"], card["env_steps"]) == (model.config.env, model.trainer.env_steps)
+    low, high = np.array(card["curve"]["ci_low"]), np.array(card["curve"]["ci_high"])
+    assert np.all((low <= curve.mean) & (curve.mean <= high))
+    assert curve.mean[1] > curve.mean[0] + 20
+
+
+def test_the_command_line_takes_them_by_name(capsys):
+    assert main(["eval", "pretrained:half-cheetah-dir", "--tasks", "2", "--episodes", "2", "--steps", "1"]) == 0
+    assert "HalfCheetahDir" in capsys.readouterr().out
+    assert main(["eval", "pretrained:half-cheeta-dir"]) == 2
+    assert "did you mean 'half-cheetah-dir'?" in capsys.readouterr().err
+    with pytest.raises(UserError, match="no pretrained policy"):
+        metarl.load("pretrained:nothing")
