@@ -11,24 +11,27 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import tyro
+from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import metarl
 from metarl.errors import UserError, did_you_mean
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.checkpoint import write_atomically
-from metarl.experiment.config import Config
-from metarl.experiment.logging import Terminal
+from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.logging import DIGITS, Terminal
 from metarl.experiment.methods import check_method, with_method
 from metarl.experiment.presets import PRESETS, find_preset
 from metarl.experiment.run import Interrupted, RunDirectory, resume, train
 from metarl.experiment.training import Trainer
+from metarl.few_shot import FewShot
 from metarl.learners import LEARNERS, OUTERS
 from metarl.report.plot import plot_runs
+from metarl.report.sines import plot_sines
 from metarl.report.video import film_adaptation, log_film, write_film
 from metarl.rl.make import registered, summary
 
@@ -49,7 +52,7 @@ HELP = """usage: metarl COMMAND ...
 class Train:
     """Meta-train a policy; settings not given are the preset's."""
 
-    config: Config
+    config: Config | FewShotConfig
     log_dir: Path | None = None
     """Run directory; by default runs/PRESET/<time>."""
     resume: bool = False
@@ -66,14 +69,16 @@ class Eval:
     """Gradient steps."""
     tasks: int = 40
     """Held-out tasks."""
-    episodes: int = 20
-    """Episodes a task and step."""
+    episodes: int | None = None
+    """Episodes a task and step, 20 by default; for reinforcement learning only."""
     seed: int = 1
-    """Chooses the tasks and episodes; training evaluates itself on those of the run's own seed."""
+    """Chooses the tasks and their data; training evaluates itself on those of the run's own seed."""
     checkpoint: Literal["best", "last"] = "best"
     """Which checkpoint of a run directory: the best on held-out tasks, or the newest."""
     json: Path | None = None
     """Where to write the curve as JSON."""
+    figure: Path | None = None
+    """Where to draw the sine waves fitted before and after (sinusoid only)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,8 +148,8 @@ def _train(args: list[str]) -> int:
         raise UserError("--resume needs --log-dir, the run directory to go on with")
     if command.resume and command.log_dir is not None:  # options not given are the run's
         old = RunDirectory(command.log_dir).config()
-        if old.env != config.env:
-            raise UserError(f"{command.log_dir} holds a run of {old.env}, not of {config.env}")
+        if old.title != config.title:
+            raise UserError(f"{command.log_dir} holds a run of {old.title}, not of {config.title}")
         default = Train(_with_method(old, args[1:])[0], command.log_dir)
         command = _parse(Train, rest, f"metarl train {name}", default=default)
     check_method(_take(args, "--method", LEARNERS)[0], command.config.learner)
@@ -161,7 +166,7 @@ def _train(args: list[str]) -> int:
         else:
             directory.create(command.config)
         total = trainer.config.iterations
-        console.print(f"{name}: {trainer.config.env}, {total} meta-iterations, writing to {log_dir}")
+        console.print(f"{name}: {trainer.config.title}, {total} meta-iterations, writing to {log_dir}")
         curve = train(trainer, total, directory, Terminal(total, name))
         _show(console, curve or trainer.evaluate(), trainer.config.later_lr)
     finally:
@@ -170,7 +175,7 @@ def _train(args: list[str]) -> int:
     return 0
 
 
-def _with_method(config: Config, args: list[str]) -> tuple[Config, list[str]]:
+def _with_method(config: Config | FewShotConfig, args: list[str]) -> tuple[Config | FewShotConfig, list[str]]:
     """Apply `--method NAME` and `--outer NAME`, whose settings the other options then change."""
     method, args = _take(args, "--method", LEARNERS)
     outer, args = _take(args, "--outer", OUTERS)
@@ -199,6 +204,8 @@ def _eval(args: list[str]) -> int:
         path = (RunDirectory(path).checkpoints() or [path])[-1]
     model = metarl.load(path)
     try:
+        if command.figure is not None:
+            _fits(model, command)
         curve = metarl.adaptation_curve(model, command.steps, command.tasks, command.episodes, command.seed)
     finally:
         model.close()
@@ -208,22 +215,36 @@ def _eval(args: list[str]) -> int:
     return 0
 
 
+def _fits(model: Any, command: Eval) -> None:
+    """Draw the fitted sine waves."""
+    if not isinstance(model, FewShot):
+        raise UserError(f"--figure draws sinusoid runs only, {command.run} is of {model.config.title}")
+    steps = tuple(sorted({0, min(1, command.steps), command.steps}))
+    _save(plot_sines(model, steps, seed=command.seed), cast(Path, command.figure))
+
+
 def _plot(args: list[str]) -> int:
     command: Plot = _parse(Plot, args, "metarl plot")
     if not command.runs:
         raise UserError("plot needs a run directory or several")
-    figure = plot_runs(command.runs)
-    try:
-        figure.savefig(command.out, dpi=150)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot write {str(command.out)!r}: {error}") from error
-    print(f"wrote {command.out}")
+    _save(plot_runs(command.runs), command.out)
     return 0
+
+
+def _save(figure: Figure, out: Path) -> None:
+    """Write a figure in the format that the file's ending says."""
+    try:
+        figure.savefig(out, dpi=150)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write {str(out)!r}: {error}") from error
+    print(f"wrote {out}")
 
 
 def _video(args: list[str]) -> int:
     command: Video = _parse(Video, args, "metarl video")
     model = metarl.load(command.run)
+    if isinstance(model, FewShot):
+        raise UserError(f"nothing to film: {command.run} is a run on {model.config.data}")
     try:
         frames, fps = film_adaptation(model, command.task or None, command.steps, command.seed)
     finally:
@@ -239,11 +260,16 @@ def _video(args: list[str]) -> int:
 
 def _presets(args: list[str]) -> int:
     _no_more(args, "presets")
-    table = Table("preset", "environment", "size", "inner step", "iterations")
+    table = Table(Column("preset", no_wrap=True), "tasks", "size", "inner step", "iterations")
     for name, config in PRESETS.items():
+        inner_lr = str(getattr(config.learner, "inner_lr", ""))
+        if isinstance(config, FewShotConfig):
+            size = f"{config.tasks} x {config.shots}"
+            table.add_row(name, config.data, size, inner_lr, str(config.iterations))
+            continue
         horizon = config.horizon or registered()[config.env].max_episode_steps
         size = f"{config.tasks} x {config.episodes} x {horizon}"
-        table.add_row(name, config.env, size, str(getattr(config.learner, "inner_lr", "")), str(config.iterations))
+        table.add_row(name, config.env, size, inner_lr, str(config.iterations))
     Console().print(table)
     return 0
 
@@ -261,9 +287,10 @@ def _show(console: Console, curve: AdaptationCurve, later_lr: float) -> None:
     """Print an adaptation curve."""
     low, high = curve.interval
     title = f"{curve.env}\n{len(curve.per_task)} held-out tasks"
-    table = Table(curve.unit, "return", "95 % interval", title=title)
+    digits = DIGITS[curve.measure]
+    table = Table(curve.unit, curve.measure, "95 % interval", title=title)
     for step, mean, a, b in zip(curve.steps, curve.mean, low, high, strict=True):
-        table.add_row(str(step), f"{mean:.1f}", f"{a:.1f} to {b:.1f}")
+        table.add_row(str(step), f"{mean:.{digits}f}", f"{a:.{digits}f} to {b:.{digits}f}")
     console.print(table)
     if len(curve.steps) > 2 and later_lr != 1 and curve.unit == AdaptationCurve.unit:
         console.print(f"(steps after the first use {later_lr:g} times the inner step size)")

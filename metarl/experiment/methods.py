@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 from metarl.errors import UserError, did_you_mean
-from metarl.experiment.config import Config
-from metarl.learners import LEARNERS, OUTERS, AnyLearner, method_of
+from metarl.experiment.config import Config, FewShotConfig
+from metarl.learners import LEARNERS, OUTERS, SUPERVISED, AnyLearner, method_of
+
+AnyConfig = TypeVar("AnyConfig", bound=Config | FewShotConfig)
 
 
-def with_method(config: Config, method: str | None, outer: str | None) -> Config:
+def with_method(config: AnyConfig, method: str | None, outer: str | None) -> AnyConfig:
     """Return the configuration with another method and outer update, by name; None leaves them.
 
     The inner step size stays, and so do the outer update's settings where it stays of its kind.
@@ -20,7 +22,9 @@ def with_method(config: Config, method: str | None, outer: str | None) -> Config
     """
     learner = config.learner
     if method is not None:
-        learner = LEARNERS[method]
+        if isinstance(config, FewShotConfig) and method not in SUPERVISED:
+            raise UserError(f"method {method} is for reinforcement learning only; here are {', '.join(SUPERVISED)}")
+        learner = (SUPERVISED if isinstance(config, FewShotConfig) else LEARNERS)[method]
         kept = {"inner_lr": getattr(config.learner, "inner_lr", None)}
         if type(learner.outer) is type(config.learner.outer):
             kept["outer"] = config.learner.outer
