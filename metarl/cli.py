@@ -23,15 +23,17 @@ from metarl.errors import UserError, did_you_mean
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.checkpoint import write_atomically
 from metarl.experiment.config import Config, FewShotConfig
-from metarl.experiment.logging import DIGITS, Terminal
+from metarl.experiment.logging import Terminal, log_figure
 from metarl.experiment.methods import check_method, with_method
 from metarl.experiment.presets import PRESETS, find_preset
 from metarl.experiment.run import Interrupted, RunDirectory, resume, train
 from metarl.experiment.training import Trainer
 from metarl.few_shot import FewShot
 from metarl.learners import LEARNERS, OUTERS
+from metarl.report.analysis import analyse, draw_analysis
 from metarl.report.plot import plot_runs
 from metarl.report.sines import plot_sines
+from metarl.report.tables import analysis_table, curve_table
 from metarl.report.video import film_adaptation, log_film, write_film
 from metarl.rl.make import registered, summary
 
@@ -42,6 +44,7 @@ HELP = """usage: metarl COMMAND ...
   metarl eval RUN [--steps 3] [--tasks 40] [--episodes 20] [--json FILE] ...     adaptation curve on held-out tasks
   metarl plot RUN... [--out runs.png]                                           learning and adaptation curves
   metarl video RUN [--task T ...] [--out film.gif]                              a task before and after adaptation
+  metarl analyse RUN [--along]                                                  what adaptation changes, by layer
   metarl presets                                                                what can be trained
   metarl envs                                                                   the task distributions
 
@@ -107,6 +110,24 @@ class Video:
     """Where to write, .gif or .mp4; by default adaptation.gif in the run directory."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Analyse:
+    """Freeze layers at test time, and compare each layer before and after adaptation."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory."""
+    steps: int | None = None
+    """Gradient steps; by default as many as in training."""
+    tasks: int = 20
+    """Held-out tasks."""
+    seed: int = 1
+    """Chooses the tasks and their data."""
+    along: bool = False
+    """Analyse every checkpoint kept along training, too."""
+    out: Path | None = None
+    """Where to draw it; by default analysis.png in the run directory."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 for the user's errors, 128 + n after signal n."""
     args = list(sys.argv[1:] if argv is None else argv)
@@ -124,7 +145,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dispatch(args: list[str]) -> int:
-    commands = {"train": _train, "eval": _eval, "plot": _plot, "video": _video, "presets": _presets, "envs": _envs}
+    commands = {
+        "train": _train,
+        "eval": _eval,
+        "plot": _plot,
+        "video": _video,
+        "analyse": _analyse,
+        "presets": _presets,
+        "envs": _envs,
+    }
     if not args or args[0] in ("-h", "--help"):
         print(HELP)
         return 0
@@ -258,6 +287,30 @@ def _video(args: list[str]) -> int:
     return 0
 
 
+def _analyse(args: list[str]) -> int:
+    command: Analyse = _parse(Analyse, args, "metarl analyse")
+    directory = RunDirectory(command.run)
+    directory.config()  # says so if there is no run
+    paths = [*directory.checkpoints()[:-1], command.run] if command.along else [command.run]
+    if command.along and len(paths) < 2:
+        raise UserError(f"{command.run} holds no checkpoints along training; train with --keep-checkpoints 20, say")
+    found, steps = [], 0
+    for path in paths:
+        model = metarl.load(path)
+        steps = model.trainer.env_steps
+        try:
+            found.append(analyse(model, command.steps, command.tasks, command.seed))
+        finally:
+            model.close()
+    Console(highlight=False).print(analysis_table(found[-1]))
+    figure = draw_analysis(found)
+    _save(figure, command.out or command.run / "analysis.png")
+    record = json.dumps([analysis.as_dict() for analysis in found]).encode()
+    write_atomically(command.run / "analysis.json", record)
+    log_figure(figure, command.run, "analysis/layers", steps)
+    return 0
+
+
 def _presets(args: list[str]) -> int:
     _no_more(args, "presets")
     table = Table(Column("preset", no_wrap=True), "tasks", "size", "inner step", "iterations")
@@ -285,13 +338,7 @@ def _envs(args: list[str]) -> int:
 
 def _show(console: Console, curve: AdaptationCurve, later_lr: float) -> None:
     """Print an adaptation curve."""
-    low, high = curve.interval
-    title = f"{curve.env}\n{len(curve.per_task)} held-out tasks"
-    digits = DIGITS[curve.measure]
-    table = Table(curve.unit, curve.measure, "95 % interval", title=title)
-    for step, mean, a, b in zip(curve.steps, curve.mean, low, high, strict=True):
-        table.add_row(str(step), f"{mean:.{digits}f}", f"{a:.{digits}f} to {b:.{digits}f}")
-    console.print(table)
+    console.print(curve_table(curve))
     if len(curve.steps) > 2 and later_lr != 1 and curve.unit == AdaptationCurve.unit:
         console.print(f"(steps after the first use {later_lr:g} times the inner step size)")
 

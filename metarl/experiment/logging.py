@@ -76,6 +76,13 @@ class Terminal(KVWriter):
             self.progress.stop()
 
 
+def log_figure(figure: matplotlib.figure.Figure, directory: Path, name: str, step: int) -> None:
+    """Add a figure to a run's TensorBoard."""
+    writer = SummaryWriter(str(directory))
+    writer.add_figure(name, figure, step, close=False)
+    writer.close()
+
+
 DIGITS = {"return": 1, "loss": 3, "accuracy": 3}
 """Decimals that people look at."""
 
