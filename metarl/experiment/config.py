@@ -11,7 +11,7 @@ from metarl.errors import UserError, did_you_mean
 from metarl.learners import LEARNERS, MAML, OUTERS, SUPERVISED, AnyLearner, method_of
 from metarl.rl.losses import InnerLoss
 
-DATA = ("sinusoid",)
+DATA = ("sinusoid", "glyphs", "omniglot", "folder")
 """Supervised tasks there are."""
 
 
@@ -137,15 +137,23 @@ class FewShotConfig(Settings):
     """Everything a run on supervised tasks depends on; same configuration, same run to the bit on the same machine."""
 
     data: str
-    """The tasks: sinusoid."""
+    """The tasks: sinusoid; or pictures of letters: glyphs (drawn from fonts), omniglot, folder (FOLDER/CLASS/*.png)."""
     shots: int = 10
     """Examples a task is adapted to; of each class in classification."""
     queries: int = 10
     """Examples that judge the adapted network; of each class in classification."""
     oracle: bool = False
     """Tell the network the sine's amplitude and phase: nothing is left to adapt to."""
+    ways: int = 5
+    """Classes of a task of pictures."""
+    folder: str = ""
+    """Where the pictures of omniglot (the folder of images_background) or of any other folder lie."""
+    network: Literal["mlp", "conv"] = "mlp"
+    """Kind of network: conv, of four blocks, is for pictures."""
+    filters: int = 32
+    """Channels of each block of the conv network."""
     hidden: tuple[int, ...] = (40, 40)
-    """Width of each hidden layer."""
+    """Width of each hidden layer of the mlp."""
     later_lr: float = field(default=1.0, kw_only=True)
     """Factor on the inner step size from the second step on, in evaluations only."""
     eval_queries: int = 100
@@ -154,14 +162,27 @@ class FewShotConfig(Settings):
     @property
     def title(self) -> str:
         """The tasks and the number of shots."""
-        return f"{self.data}, {self.shots}-shot"
+        return f"{self.data}, {f'{self.ways}-way ' if self.pictures else ''}{self.shots}-shot"
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the tasks are classification of pictures."""
+        return self.data != "sinusoid"
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
         _known(dict.fromkeys(DATA), self.data, "data")
-        for name in ("shots", "queries", "eval_queries"):
+        for name in ("shots", "queries", "eval_queries", "filters"):
             _at_least_one(self, name)
+        if self.ways < 2:
+            raise UserError(f"ways must be at least 2, got {self.ways}")
+        if self.network not in ("mlp", "conv") or (self.network == "conv" and not self.pictures):
+            raise UserError(f"network must be mlp{' or conv' * self.pictures}, got {self.network!r}")
+        if self.oracle and self.pictures:
+            raise UserError("the oracle is for the sinusoid only")
+        if self.folder and self.data not in ("omniglot", "folder"):
+            raise UserError(f"folder is for data omniglot or folder, the others have none; got {self.folder!r}")
         _widths(self.hidden)
         method = method_of(self.learner)
         if method not in SUPERVISED:

@@ -8,8 +8,11 @@ import torch
 
 from metarl.errors import UserError
 from metarl.experiment.config import Config, FewShotConfig
-from metarl.fewshot.losses import Regression
-from metarl.fewshot.networks import MLP
+from metarl.fewshot.folders import read_folder
+from metarl.fewshot.glyphs import glyphs
+from metarl.fewshot.images import SIDE, Classes
+from metarl.fewshot.losses import Classification, Regression
+from metarl.fewshot.networks import MLP, ConvNet
 from metarl.fewshot.sinusoid import Sinusoids
 from metarl.learners import RL2
 from metarl.learners.learner import StepLearner
@@ -70,12 +73,28 @@ def make_shot_player(config: FewShotConfig, tasks: int | None = None, held_out: 
         held_out: Whether to evaluate: on `eval_queries`, and with the same examples in every inner step.
 
     Raises:
-        UserError: If the device cannot be used.
+        UserError: If the device cannot be used, or there are too few pictures.
     """
     check_device(config.device)
-    source = Sinusoids(config.shots, config.eval_queries if held_out else config.queries, config.oracle)
-    problem = Regression(MLP((source.inputs,), config.hidden, 1, config.seed))
+    queries = config.eval_queries if held_out else config.queries
+    source, problem = (_classification if config.pictures else _regression)(config, queries, held_out)
     learner = cast(StepLearner, config.learner)
     number = tasks or (config.eval_tasks if held_out else config.tasks)
     # Reptile's steps see new examples each, the others the same few (Nichol et al. 2018, section 3)
     return ShotPlayer(source, problem, learner, number, not (learner.plays_query or held_out), config.device)
+
+
+def _regression(config: FewShotConfig, queries: int, held_out: bool) -> tuple[Sinusoids, Regression]:
+    source = Sinusoids(config.shots, queries, config.oracle)
+    return source, Regression(MLP((source.inputs,), config.hidden, 1, config.seed))
+
+
+def _classification(config: FewShotConfig, queries: int, held_out: bool) -> tuple[Classes, Classification]:
+    if config.data != "glyphs" and not config.folder:
+        raise UserError(f"data {config.data} need --folder, where their pictures lie")
+    pictures = glyphs(held_out) if config.data == "glyphs" else read_folder(config.folder, held_out)
+    rotations = config.data == "omniglot" and not held_out
+    source = Classes(pictures, config.ways, config.shots, queries, rotations)
+    if config.network == "conv":
+        return source, Classification(ConvNet(config.filters, config.ways, config.seed))
+    return source, Classification(MLP((1, SIDE, SIDE), config.hidden, config.ways, config.seed))

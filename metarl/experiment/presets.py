@@ -25,6 +25,23 @@ SINUSOID = FewShotConfig(
     checkpoint_every=500,
 )
 
+GLYPHS = FewShotConfig(
+    data="glyphs",
+    learner=MAML(inner_lr=0.4, inner_steps=1, outer=Adam(outer_lr=1e-3)),
+    tasks=16,
+    ways=5,
+    shots=1,
+    queries=5,
+    network="conv",
+    iterations=600,
+    log_every=10,
+    eval_every=100,
+    eval_tasks=100,
+    eval_steps=3,
+    eval_queries=10,
+    checkpoint_every=50,
+)
+
 PRESETS: dict[str, Config | FewShotConfig] = {
     "point-navigation": Config(
         env="metarl/PointNavigation-v0",
@@ -55,6 +72,9 @@ PRESETS: dict[str, Config | FewShotConfig] = {
     "sinusoid": SINUSOID,
     "sinusoid-pretrained": replace(SINUSOID, learner=PRETRAINED),
     "sinusoid-oracle": replace(SINUSOID, learner=PRETRAINED, oracle=True),
+    "glyphs-5way-1shot": GLYPHS,
+    "omniglot-5way-1shot": replace(GLYPHS, data="omniglot", folder=""),
+    "glyphs-20way-1shot": replace(GLYPHS, ways=20, tasks=8, queries=2, eval_queries=5),
 }
 """Every preset."""
 

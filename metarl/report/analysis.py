@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, cast
+from typing import Any, TypeGuard, cast
 
 import numpy as np
-import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from metarl.core import params as P
 from metarl.core.params import Params
@@ -21,15 +17,14 @@ from metarl.core.similarity import linear_cka, svcca
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.few_shot import FewShot
-from metarl.fewshot.shots import Lesson
 from metarl.learners import RL2
 from metarl.learners.frozen import Frozen, layers_of
 from metarl.learners.learner import StepLearner
 from metarl.models import Model
 from metarl.players import HELD_OUT, AnyPlayer, task_seeds
-
-EXAMPLES = 1000
-"""Most examples, or states, of a task that similarities are computed from."""
+from metarl.report.features import representations
+from metarl.report.nil import nil_accuracy
+from metarl.supervised import ShotPlayer
 
 
 @dataclass(frozen=True)
@@ -46,6 +41,8 @@ class Analysis:
     """Linear CKA of each layer before and after adaptation, `[tasks, layers]`."""
     cca: NDArray[np.float64]
     """Mean SVCCA coefficient of the same, `[tasks, layers]`."""
+    nil: NDArray[np.float64] | None = None
+    """In classification: the accuracy of the nearest support features, without an inner loop, `[tasks]`."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the numbers as JSON takes them."""
@@ -55,6 +52,7 @@ class Analysis:
             "frozen": [curve.as_dict() for curve in self.frozen],
             "cka": self.cka.tolist(),
             "cca": self.cca.tolist(),
+            "nil": None if self.nil is None else self.nil.tolist(),
         }
 
 
@@ -81,10 +79,15 @@ def analyse(model: Model | FewShot, steps: int | None = None, tasks: int = 20, s
     params = model.trainer.params
     try:
         cka, cca = similarities(player, params, steps, seed, c.later_lr)
+        nil = nil_accuracy(player, params, seed) if _classifies(player) else None
         frozen = freeze_layers(player, params, steps=steps, seed=seed, later_lr=c.later_lr, title=c.title)
     finally:
         player.close()
-    return Analysis(c.title, model.trainer.iteration, frozen, cka, cca)
+    return Analysis(c.title, model.trainer.iteration, frozen, cka, cca, nil)
+
+
+def _classifies(player: AnyPlayer) -> TypeGuard[ShotPlayer]:
+    return player.measures == "accuracy"
 
 
 def freeze_layers(
@@ -118,43 +121,6 @@ def similarities(
     pairs = [[(a[task].double(), b[task].double()) for a, b in zip(before, after, strict=True)] for task in range(k)]
     cka, cca = (np.array([[measure(a, b) for a, b in task] for task in pairs]) for measure in (linear_cka, svcca))
     return cka, cca
-
-
-def representations(player: AnyPlayer, params: Params, data: Any) -> list[list[Tensor]]:
-    """Return each layer's features of each task's examples, layers of tasks of `[n, p]`."""
-    examples = data.query if isinstance(data, Lesson) else data
-    with torch.no_grad(), recorded(player.network, layers_of(player.problem.own(params))) as outputs:
-        player.problem.outputs(params, examples)
-    return [[_rows(layer[task], _used(data, task)) for task in range(len(examples))] for layer in outputs]
-
-
-@contextmanager
-def recorded(network: nn.Module, layers: list[list[str]]) -> Iterator[list[Tensor]]:
-    """Collect what the layers return, `[K, N, ...]` each, while the network runs."""
-    outputs: list[Tensor] = []
-    names = [layer[0].rpartition(".")[0] for layer in layers]
-    hooks = [
-        network.get_submodule(name).register_forward_hook(lambda module, given, out: outputs.append(out.detach().cpu()))
-        for name in names
-    ]
-    try:
-        yield outputs
-    finally:
-        for hook in hooks:
-            hook.remove()
-
-
-def _used(data: Any, task: int) -> Tensor | slice:
-    """Return which of a task's examples count: steps after an episode's end do not."""
-    return slice(None) if isinstance(data, Lesson) else data.mask[task].flatten().bool().cpu()
-
-
-def _rows(features: Tensor, used: Tensor | slice) -> Tensor:
-    """Return features `[n, p]`; of pictures `[N, p, h, w]` each point counts as an example (Raghu et al. 2017)."""
-    features = features[used]
-    if features.dim() > 2:
-        features = features.movedim(1, -1).flatten(0, -2)
-    return features[:: max(1, -(-len(features) // EXAMPLES))]
 
 
 def draw_analysis(analyses: list[Analysis]) -> Figure:

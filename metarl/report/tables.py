@@ -30,4 +30,6 @@ def analysis_table(found: Analysis) -> Table:
         alike = [f"{values[:, number - 1].mean():.3f}" if number else "" for values in (found.cka, found.cca)]
         shown = (f"{curve.mean[-1]:.{digits}f}", f"{low:.{digits}f} to {high:.{digits}f}")
         table.add_row(frozen_name(number), *shown, str(number or ""), *alike)
+    if found.nil is not None:
+        table.caption = f"NIL, nearest support features without an inner loop: {found.nil.mean():.{digits}f}"
     return table

@@ -17,7 +17,8 @@ from metarl.experiment.presets import PRESETS
 from metarl.few_shot import FewShot
 from metarl.learners import ANIL, MAML, MetaSGD, Reptile
 from metarl.learners.frozen import Frozen, layers_of
-from metarl.report.analysis import analyse, representations, similarities
+from metarl.report.analysis import analyse, similarities
+from metarl.report.features import representations
 
 SMALL = dataclasses.replace(PRESETS["sinusoid"], tasks=4, eval_tasks=4)
 
