@@ -27,12 +27,13 @@ SINUSOID = FewShotConfig(
 
 GLYPHS = FewShotConfig(
     data="glyphs",
-    learner=MAML(inner_lr=0.4, inner_steps=1, outer=Adam(outer_lr=1e-3)),
+    learner=MAML(inner_lr=0.4, inner_steps=1, outer=Adam(outer_lr=5e-3)),
     tasks=16,
     ways=5,
     shots=1,
-    queries=5,
+    queries=3,
     network="conv",
+    filters=16,
     iterations=600,
     log_every=10,
     eval_every=100,

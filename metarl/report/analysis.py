@@ -110,7 +110,7 @@ def similarities(
     """Return linear CKA and mean SVCCA coefficient of each layer before and after adaptation, `[K, layers]`.
 
     Both representations are of the same examples: query examples, or the states that the adapted policy visits.
-    A layer's representation is what it hands to its activation function.
+    A layer's representation is what it hands on, after its activation function.
     """
     k = player.tasks
     tasks = player.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))

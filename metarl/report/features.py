@@ -35,11 +35,11 @@ def batch_features(player: AnyPlayer, params: Params, examples: Any) -> list[Ten
 
 @contextmanager
 def recorded(network: nn.Module, layers: list[list[str]]) -> Iterator[list[Tensor]]:
-    """Collect what the layers return, `[K, N, ...]` each, while the network runs."""
+    """Collect what the layers hand on, after their activation, `[K, N, ...]` each, while the network runs."""
     outputs: list[Tensor] = []
     names = [layer[0].rpartition(".")[0] for layer in layers]
     hooks = [
-        network.get_submodule(name).register_forward_hook(lambda module, given, out: outputs.append(out.detach().cpu()))
+        _hands_on(network, name).register_forward_hook(lambda module, given, out: outputs.append(out.detach().cpu()))
         for name in names
     ]
     try:
@@ -47,6 +47,17 @@ def recorded(network: nn.Module, layers: list[list[str]]) -> Iterator[list[Tenso
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _hands_on(network: nn.Module, name: str) -> nn.Module:
+    """Return the module whose output is the layer's: the activation after it, where there is one."""
+    parent, _, number = name.rpartition(".")
+    row = network.get_submodule(parent)
+    if isinstance(row, nn.Sequential) and int(number) + 1 < len(row):
+        after = row[int(number) + 1]
+        if not list(after.parameters()):
+            return after
+    return network.get_submodule(name)
 
 
 def _used(data: Any, task: int) -> Tensor | slice:
