@@ -123,7 +123,7 @@ class Analyse:
     seed: int = 1
     """Chooses the tasks and their data."""
     along: bool = False
-    """Analyse every checkpoint kept along training, too."""
+    """Analyse every checkpoint kept along training, oldest first; else the best."""
     out: Path | None = None
     """Where to draw it; by default analysis.png in the run directory."""
 
@@ -291,7 +291,7 @@ def _analyse(args: list[str]) -> int:
     command: Analyse = _parse(Analyse, args, "metarl analyse")
     directory = RunDirectory(command.run)
     directory.config()  # says so if there is no run
-    paths = [*directory.checkpoints()[:-1], command.run] if command.along else [command.run]
+    paths = directory.checkpoints() if command.along else [command.run]
     if command.along and len(paths) < 2:
         raise UserError(f"{command.run} holds no checkpoints along training; train with --keep-checkpoints 20, say")
     found, steps = [], 0
