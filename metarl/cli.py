@@ -1,4 +1,4 @@
-"""The command line: train, eval, plot, video, benchmark, presets, envs."""
+"""The command line: train, eval, plot, video, benchmark, analyse, presets, envs."""
 
 from __future__ import annotations
 
@@ -7,36 +7,42 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import metarl
 from metarl.errors import UserError, did_you_mean
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.checkpoint import write_atomically
-from metarl.experiment.config import Config
-from metarl.experiment.logging import Terminal
+from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.logging import Terminal, log_figure
 from metarl.experiment.methods import check_method, with_method
 from metarl.experiment.presets import PRESETS, find_preset
 from metarl.experiment.run import Interrupted, RunDirectory, resume, train
 from metarl.experiment.training import Trainer
+from metarl.few_shot import FewShot
 from metarl.learners import LEARNERS, OUTERS
-from metarl.options import Benchmark, Eval, Plot, Train, Video, parse
+from metarl.options import Analyse, Benchmark, Eval, Plot, Train, Video, parse
+from metarl.report.analysis import analyse, draw_analysis
 from metarl.report.benchmark import Protocol, benchmark
 from metarl.report.plot import plot_runs
+from metarl.report.sines import plot_sines
+from metarl.report.tables import analysis_table, curve_table
 from metarl.report.video import film_adaptation, log_film, write_film
 from metarl.rl.make import catalogue, registered
 
 HELP = """usage: metarl COMMAND ...
 
   metarl train PRESET [--method NAME] [--iterations N] [--seed S] [--log-dir D] [--resume] ...
-                                                                                meta-train a policy
+                                                                                meta-train a policy or network
   metarl eval RUN [--steps 3] [--tasks 40] [--episodes 20] [--json FILE] ...     adaptation curve on held-out tasks
   metarl plot RUN... [--out runs.png]                                           learning and adaptation curves
   metarl video RUN [--task T ...] [--out film.gif]                              a task before and after adaptation
   metarl benchmark PRESET [--methods M,M] [--seeds 3] [--budget STEPS]          methods and baselines compared
+  metarl analyse RUN [--along]                                                  what adaptation changes, by layer
   metarl presets                                                                what can be trained
   metarl envs                                                                   the task distributions
 
@@ -66,6 +72,7 @@ def _dispatch(args: list[str]) -> int:
         "plot": _plot,
         "video": _video,
         "benchmark": _benchmark,
+        "analyse": _analyse,
         "presets": _presets,
         "envs": _envs,
     }
@@ -92,8 +99,8 @@ def _train(args: list[str]) -> int:
         raise UserError("--resume needs --log-dir, the run directory to go on with")
     if command.resume and command.log_dir is not None:  # options not given are the run's
         old = RunDirectory(command.log_dir).config()
-        if old.env != command.config.env:
-            raise UserError(f"{command.log_dir} holds a run of {old.env}, not of {command.config.env}")
+        if _source(old) != _source(command.config):
+            raise UserError(f"{command.log_dir} holds a run of {_source(old)}, not of {_source(command.config)}")
         default = Train(_with_method(old, args[1:])[0], command.log_dir)
         command = parse(Train, rest, f"metarl train {name}", default=default)
     check_method(_take(args, "--method", LEARNERS)[0], command.config.learner)
@@ -110,7 +117,7 @@ def _train(args: list[str]) -> int:
         else:
             directory.create(command.config)
         total = trainer.config.iterations
-        console.print(f"{name}: {trainer.config.env}, {total} meta-iterations, writing to {log_dir}")
+        console.print(f"{name}: {trainer.config.title}, {total} meta-iterations, writing to {log_dir}")
         curve = train(trainer, total, directory, Terminal(total, name))
         _show(console, curve or trainer.evaluate(), trainer.config)
     finally:
@@ -119,7 +126,12 @@ def _train(args: list[str]) -> int:
     return 0
 
 
-def _with_method(config: Config, args: list[str]) -> tuple[Config, list[str]]:
+def _source(config: Config | FewShotConfig) -> str:
+    """Return where a run's tasks come from: the environment or the data."""
+    return config.data if isinstance(config, FewShotConfig) else config.env
+
+
+def _with_method(config: Config | FewShotConfig, args: list[str]) -> tuple[Config | FewShotConfig, list[str]]:
     """Apply `--method NAME` and `--outer NAME`, whose settings the other options then change."""
     method, args = _take(args, "--method", LEARNERS)
     outer, args = _take(args, "--outer", OUTERS)
@@ -145,6 +157,8 @@ def _eval(args: list[str]) -> int:
         raise UserError(f"cannot write {command.json}: {command.json.parent} is no directory")
     model = metarl.load(command.run, best=command.checkpoint == "best")
     try:
+        if command.figure is not None:
+            _fits(model, command)
         curve = metarl.adaptation_curve(model, command.steps, command.tasks, command.episodes, command.seed)
     finally:
         model.close()
@@ -154,22 +168,36 @@ def _eval(args: list[str]) -> int:
     return 0
 
 
+def _fits(model: Any, command: Eval) -> None:
+    """Draw the fitted sine waves."""
+    if not isinstance(model, FewShot):
+        raise UserError(f"--figure draws sinusoid runs only, {command.run} is of {model.config.title}")
+    steps = tuple(sorted({0, min(1, command.steps), command.steps}))
+    _save(plot_sines(model, steps, seed=command.seed), cast(Path, command.figure))
+
+
 def _plot(args: list[str]) -> int:
     command: Plot = parse(Plot, args, "metarl plot")
     if not command.runs:
         raise UserError("plot needs a run directory or several")
-    figure = plot_runs(command.runs)
-    try:
-        figure.savefig(command.out, dpi=150)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot write {str(command.out)!r}: {error}") from error
-    print(f"wrote {command.out}")
+    _save(plot_runs(command.runs), command.out)
     return 0
+
+
+def _save(figure: Figure, out: Path) -> None:
+    """Write a figure in the format that the file's ending says."""
+    try:
+        figure.savefig(out, dpi=150)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write {str(out)!r}: {error}") from error
+    print(f"wrote {out}")
 
 
 def _video(args: list[str]) -> int:
     command: Video = parse(Video, args, "metarl video")
     model = metarl.load(command.run)
+    if isinstance(model, FewShot):
+        raise UserError(f"nothing to film: {command.run} is a run on {model.config.data}")
     try:
         frames, fps = film_adaptation(model, command.task or None, command.steps, command.seed)
     finally:
@@ -188,12 +216,15 @@ def _benchmark(args: list[str]) -> int:
         raise UserError(f"benchmark needs a preset first: {', '.join(PRESETS)}")
     name, rest = ("point-navigation", ["--help"]) if args[0] in ("-h", "--help") else (args[0], args[1:])
     command: Benchmark = parse(Benchmark, rest, f"metarl benchmark {name}")
+    config = find_preset(name)
+    if isinstance(config, FewShotConfig):
+        raise UserError(f"benchmark compares policies in environments; {name} is of {config.title}")
     if command.seeds < 1 or command.budget < 1:
         raise UserError(f"seeds and budget must be at least 1, got {command.seeds} and {command.budget}")
     console = Console(highlight=False, soft_wrap=True)
     out = command.out or Path("runs") / f"benchmark-{name}"
     protocol = Protocol(command.budget)
-    summary = benchmark(find_preset(name), command.methods.split(","), command.seeds, protocol, out, console.print)
+    summary = benchmark(config, command.methods.split(","), command.seeds, protocol, out, console.print)
     table = Table("method", *(f"{k} steps" for k in range(protocol.steps + 1)), "gain", "env steps", "minutes")
     for method, row in summary["methods"].items():
         points = zip(row["iqm"], row["ci_low"], row["ci_high"], strict=True)
@@ -205,13 +236,42 @@ def _benchmark(args: list[str]) -> int:
     return 0
 
 
+def _analyse(args: list[str]) -> int:
+    command: Analyse = parse(Analyse, args, "metarl analyse")
+    directory = RunDirectory(command.run)
+    directory.config()  # says so if there is no run
+    paths = directory.checkpoints() if command.along else [command.run]
+    if command.along and len(paths) < 2:
+        raise UserError(f"{command.run} holds no checkpoints along training; train with --keep-checkpoints 20, say")
+    found, steps = [], 0
+    for path in paths:
+        model = metarl.load(path)
+        steps = model.trainer.env_steps
+        try:
+            found.append(analyse(model, command.steps, command.tasks, command.seed))
+        finally:
+            model.close()
+    Console(highlight=False).print(analysis_table(found[-1]))
+    figure = draw_analysis(found)
+    _save(figure, command.out or command.run / "analysis.png")
+    record = json.dumps([analysis.as_dict() for analysis in found]).encode()
+    write_atomically(command.run / "analysis.json", record)
+    log_figure(figure, command.run, "analysis/layers", steps)
+    return 0
+
+
 def _presets(args: list[str]) -> int:
     _no_more(args, "presets")
-    table = Table("preset", "environment", "size", "inner step", "iterations")
+    table = Table(Column("preset", no_wrap=True), "tasks", "size", "inner step", "iterations")
     for name, config in PRESETS.items():
+        inner_lr = str(getattr(config.learner, "inner_lr", ""))
+        if isinstance(config, FewShotConfig):
+            size = f"{config.tasks} x {config.shots}"
+            table.add_row(name, config.data, size, inner_lr, str(config.iterations))
+            continue
         horizon = config.horizon or registered()[config.env].max_episode_steps
         size = f"{config.tasks} x {config.episodes} x {horizon}"
-        table.add_row(name, config.env, size, str(getattr(config.learner, "inner_lr", "")), str(config.iterations))
+        table.add_row(name, config.env, size, inner_lr, str(config.iterations))
     Console().print(table)
     return 0
 
@@ -226,14 +286,9 @@ def _envs(args: list[str]) -> int:
     return 0
 
 
-def _show(console: Console, curve: AdaptationCurve, config: Config) -> None:
+def _show(console: Console, curve: AdaptationCurve, config: Config | FewShotConfig) -> None:
     """Print an adaptation curve."""
-    low, high = curve.interval
-    title = f"{curve.env}\n{len(curve.per_task)} held-out tasks"
-    table = Table(curve.unit, "return", "95 % interval", title=title)
-    for step, mean, a, b in zip(curve.steps, curve.mean, low, high, strict=True):
-        table.add_row(str(step), f"{mean:.1f}", f"{a:.1f} to {b:.1f}")
-    console.print(table)
+    console.print(curve_table(curve))
     trained = config.learner.inner_steps
     if curve.steps[-1] > trained and config.later_lr != 1 and curve.unit == AdaptationCurve.unit:
         console.print(f"(steps beyond {trained} use {config.later_lr:g} times the inner step size)")

@@ -1,4 +1,4 @@
-"""Adaptation curves: the return after 0, 1, 2, ... gradient steps on tasks held out from training."""
+"""Adaptation curves: return (or loss, or accuracy) after 0, 1, 2, ... gradient steps on tasks held out of training."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from metarl.core.params import Params
-from metarl.players import HELD_OUT, Player, task_seeds
+from metarl.players import HELD_OUT, AnyPlayer, task_seeds
 
 
 @dataclass(frozen=True)
 class AdaptationCurve:
-    """Returns on held-out tasks after each number of gradient steps."""
+    """Returns, losses or accuracies on held-out tasks after each number of gradient steps."""
 
     env: str
-    """Id of the environment."""
+    """Id of the environment, or name of the data."""
     per_task: NDArray[np.float64]
-    """Mean undiscounted return of each task after each number of steps, `[tasks, steps + 1]`."""
+    """Each task's mean undiscounted return (or loss, ...) after each number of steps, `[tasks, steps + 1]`."""
     env_steps: int
-    """Environment steps the evaluation took."""
+    """Environment steps the evaluation took, or examples it drew."""
     change: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     """What one gradient step adds to each param in each task, `[tasks, ...]`."""
     unit: str = "gradient steps"
     """What the steps are: gradient steps, or episodes seen."""
+    measure: str = "return"
+    """What was measured: the return, the loss or the accuracy."""
 
     @property
     def steps(self) -> list[int]:
@@ -45,8 +47,14 @@ class AdaptationCurve:
         n = len(self.per_task)
         if n < 2:
             return self.mean, self.mean
-        half = stats.t.ppf(0.975, n - 1) * stats.sem(self.per_task, axis=0)
-        return self.mean - half, self.mean + half
+        with np.errstate(all="ignore"):  # more steps than were trained may diverge
+            half = stats.t.ppf(0.975, n - 1) * stats.sem(self.per_task, axis=0)
+            return self.mean - half, self.mean + half
+
+    def reached(self, steps: int) -> float:
+        """Return the mean after this many steps, or the most there are; the larger the better."""
+        value = float(self.mean[min(steps, self.steps[-1])])
+        return -value if self.measure == "loss" else value
 
     def draw(self, axis: Any, colour: str, label: str) -> None:
         """Draw the curve and its interval on a matplotlib axis."""
@@ -62,6 +70,7 @@ class AdaptationCurve:
             "env": self.env,
             "steps": self.steps,
             "unit": self.unit,
+            "measure": self.measure,
             "mean": self.mean.tolist(),
             "ci_low": low.tolist(),
             "ci_high": high.tolist(),
@@ -70,14 +79,14 @@ class AdaptationCurve:
         }
 
 
-def evaluate(player: Player, params: Params, *, env: str, steps: int, seed: int, later_lr: float) -> AdaptationCurve:
+def evaluate(player: AnyPlayer, params: Params, *, env: str, steps: int, seed: int, later_lr: float) -> AdaptationCurve:
     """Draw the adaptation curve of meta-params, which stay untouched.
 
     Each task starts from the same params, and its tasks and episodes come from a stream of random
     numbers that training never uses.
 
     Args:
-        player: Plays and adapts; its sampler says how many tasks and episodes.
+        player: Plays and adapts; it knows how many tasks and how much data each.
         params: Meta-params.
         env: Name of the environment, for the record.
         steps: Gradient steps to take.
@@ -85,8 +94,8 @@ def evaluate(player: Player, params: Params, *, env: str, steps: int, seed: int,
         later_lr: Factor on the inner step size beyond the steps trained with (Finn et al. 2017 train with one
             and halve it from the second on).
     """
-    k = player.sampler.tasks
-    tasks = player.sampler.env.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
+    k = player.tasks
+    tasks = player.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
     seeds = task_seeds(seed, HELD_OUT, 0, range(k))
     trained = player.learner.inner_steps
     played = player.play(params, tasks, seeds, lambda step: 1.0 if step < trained else later_lr)
@@ -97,4 +106,4 @@ def evaluate(player: Player, params: Params, *, env: str, steps: int, seed: int,
         if step == 1 and adapted is not params:  # a recurrent policy adapts without
             change = {name: (adapted[name] - params[name]).detach().numpy() for name in params}
     per_task, unit = np.stack(per_step, axis=1), player.adapts_by
-    return AdaptationCurve(env=env, per_task=per_task, env_steps=env_steps, unit=unit, change=change)
+    return AdaptationCurve(env, per_task, env_steps, change, unit, player.measures)

@@ -5,26 +5,27 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment import checkpoint
-from metarl.experiment.config import Config
-from metarl.experiment.logging import Terminal
+from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.methods import configure
+from metarl.experiment.players import make_player
 from metarl.experiment.pretrained import PREFIX, find_pretrained
-from metarl.experiment.run import RunDirectory, restore, snapshot, train
-from metarl.experiment.training import Trainer, make_player
+from metarl.experiment.run import RunDirectory, restore
+from metarl.few_shot import FewShot
+from metarl.learned import Learned
 from metarl.learners import method_of
-from metarl.players import HELD_OUT, task_seeds
+from metarl.players import HELD_OUT, Player, task_seeds
 from metarl.predict import AdaptedPolicy
 from metarl.rl.make import EnvSource
 
 
-class Model:
+class Model(Learned):
     """A meta-learner for reinforcement learning.
 
     Args:
@@ -48,41 +49,20 @@ class Model:
         name = env if isinstance(env, str) else f"{maker.__module__}:{maker.__qualname__}"  # type: ignore[union-attr]
         self._begin(configure(name, self.method, settings), env, log_dir, verbose)
 
-    def _begin(self, config: Config, source: EnvSource, log_dir: str | Path | None, verbose: bool) -> None:
-        self.trainer = Trainer(config, source)
-        self.verbose = verbose
-        self.directory = None if log_dir is None else RunDirectory(log_dir)
-        if self.directory is not None:
-            self.directory.create(config)
-
     @property
     def config(self) -> Config:
         """The run's configuration."""
-        return self.trainer.config
+        return cast(Config, self.trainer.config)
 
     @property
     def policy(self) -> AdaptedPolicy:
         """The policy before adaptation."""
-        start = self.trainer.player.start(self.trainer.params)
-        return AdaptedPolicy(self.trainer.policy, start, self._observation_shape)
+        player = cast(Player, self.trainer.player)
+        return AdaptedPolicy(self.trainer.policy, player.start(self.trainer.params), self._observation_shape)
 
     @property
     def _observation_shape(self) -> tuple[int, ...]:
-        return self.trainer.player.sampler.env.single_observation_space.shape
-
-    def learn(self, iterations: int) -> Self:
-        """Train for this many further meta-iterations.
-
-        Raises:
-            UserError: If `iterations` is less than 1.
-            Interrupted: If a signal ended the run early; everything is saved.
-        """
-        if iterations < 1:
-            raise UserError(f"iterations must be at least 1, got {iterations}")
-        total = self.trainer.iteration + iterations
-        terminal = Terminal(total, self.config.env) if self.verbose else None
-        train(self.trainer, total, self.directory, terminal)
-        return self
+        return cast(Player, self.trainer.player).sampler.env.single_observation_space.shape
 
     def adapt(self, task: Any, steps: int | None = None, episodes: int | None = None, seed: int = 0) -> AdaptedPolicy:
         """Play a task, take gradient steps, and return the adapted policy; the model stays as it is.
@@ -106,17 +86,8 @@ class Model:
         except ValueError as error:
             raise UserError(str(error)) from error
         finally:
-            player.sampler.env.close()
+            player.close()
         return AdaptedPolicy(self.trainer.policy, adapted, self._observation_shape, seed)
-
-    def save(self, path: str | Path) -> None:
-        """Write the model to one file that `metarl.load` reads."""
-        path = Path(path)
-        checkpoint.save(snapshot(self.trainer), path if path.suffix else path.with_suffix(".safetensors"))
-
-    def close(self) -> None:
-        """Close the environments."""
-        self.trainer.close()
 
 
 class MAML(Model):
@@ -179,7 +150,7 @@ METHODS: dict[str, type[Model]] = {
 """Every model class by its method's name."""
 
 
-def load(path: str | Path, env: EnvSource | None = None, *, best: bool = True, device: str = "cpu") -> Model:
+def load(path: str | Path, env: EnvSource | None = None, *, best: bool = True, device: str = "cpu") -> Model | FewShot:
     """Load a model from a file that `save` wrote, a run directory, or the package.
 
     Args:
@@ -202,11 +173,11 @@ def load(path: str | Path, env: EnvSource | None = None, *, best: bool = True, d
     else:
         saved = checkpoint.load(path if path.suffix else path.with_suffix(".safetensors"))
     config = dataclasses.replace(Config.from_dict(saved.config), device=device)
-    if env is None and ":" in config.env and "/" not in config.env:
+    if isinstance(config, Config) and env is None and ":" in config.env and "/" not in config.env:
         raise UserError(f"this model was trained on the function {config.env}; give it as load(path, env=...)")
-    kind = METHODS[method_of(config.learner)]
+    kind = FewShot if isinstance(config, FewShotConfig) else METHODS[method_of(config.learner)]
     model = kind.__new__(kind)
-    model._begin(config, config.env if env is None else env, None, False)
+    model._begin(config, env, None, False)
     restore(model.trainer, saved)
     return model
 
@@ -219,7 +190,12 @@ def check_counts(**counts: tuple[int, int]) -> None:
 
 
 def adaptation_curve(
-    model: Model, steps: int = 3, tasks: int = 40, episodes: int = 20, seed: int = 0, later_lr: float | None = None
+    model: Model | FewShot,
+    steps: int = 3,
+    tasks: int = 40,
+    episodes: int | None = None,
+    seed: int = 0,
+    later_lr: float | None = None,
 ) -> AdaptationCurve:
     """Draw a model's adaptation curve on held-out tasks.
 
@@ -227,24 +203,27 @@ def adaptation_curve(
         model: The model, which stays as it is.
         steps: Gradient steps.
         tasks: Held-out tasks.
-        episodes: Episodes a task and step.
-        seed: Chooses the tasks and episodes.
+        episodes: Episodes a task and step, 20 by default; supervised tasks have none.
+        seed: Chooses the tasks and their data.
         later_lr: Factor on the inner step size beyond the steps trained with; by default the model's.
 
     Raises:
         UserError: If a number is out of range.
     """
-    check_counts(steps=(steps, 0), tasks=(tasks, 1), episodes=(episodes, 1), seed=(seed, 0))
-    c = model.config
-    player = make_player(c, model.trainer.source, tasks, episodes)
+    c = model.trainer.config
+    if episodes is not None and isinstance(c, FewShotConfig):
+        raise UserError(f"episodes are for reinforcement learning; {c.title} has shots and queries")
+    number = 20 if episodes is None else episodes
+    check_counts(steps=(steps, 0), tasks=(tasks, 1), episodes=(number, 1), seed=(seed, 0))
+    player = model.trainer.make_player(held_out=True, tasks=tasks, episodes=number)
     try:
         return evaluate(
             player,
             model.trainer.params,
-            env=c.env,
+            env=c.title,
             steps=steps,
             seed=seed,
             later_lr=c.later_lr if later_lr is None else later_lr,
         )
     finally:
-        player.sampler.env.close()
+        player.close()

@@ -12,18 +12,18 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from metarl.errors import UserError, did_you_mean
-from metarl.experiment.config import Config
+from metarl.experiment.config import Config, FewShotConfig
 
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Meta-train a policy; settings not given are the preset's.
+    """Meta-train a policy or a network; settings not given are the preset's.
 
     --method NAME chooses the method (maml, fomaml, anil, meta-sgd, reptile, promp, ppo-maml, e-maml or rl2)
     and --outer NAME its outer update (trpo, ppo, adam or interpolation); their own settings follow below.
     """
 
-    config: Config
+    config: Config | FewShotConfig
     log_dir: Path | None = None
     """Run directory; by default runs/PRESET/<time>."""
     resume: bool = False
@@ -40,14 +40,16 @@ class Eval:
     """Gradient steps."""
     tasks: int = 40
     """Held-out tasks."""
-    episodes: int = 20
-    """Episodes a task and step."""
+    episodes: int | None = None
+    """Episodes a task and step, 20 by default; for reinforcement learning only."""
     seed: int = 1
-    """Chooses the tasks and episodes; training evaluates itself on those of the run's own seed."""
+    """Chooses the tasks and their data; training evaluates itself on those of the run's own seed."""
     checkpoint: Literal["best", "last"] = "best"
     """Which checkpoint of a run directory: the best on held-out tasks, or the newest."""
     json: Path | None = None
     """Where to write the curve as JSON."""
+    figure: Path | None = None
+    """Where to draw the sine waves fitted before and after (sinusoid only)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +90,24 @@ class Benchmark:
     """Environment steps each run may train."""
     out: Path | None = None
     """Where to write; what is there already is not done again. By default runs/benchmark-PRESET."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Analyse:
+    """Freeze layers at test time, and compare each layer before and after adaptation."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory."""
+    steps: int | None = None
+    """Gradient steps; by default as many as in training."""
+    tasks: int = 20
+    """Held-out tasks."""
+    seed: int = 1
+    """Chooses the tasks and their data."""
+    along: bool = False
+    """Analyse every checkpoint kept along training, oldest first; else the best."""
+    out: Path | None = None
+    """Where to draw it; by default analysis.png in the run directory."""
 
 
 def parse(kind: type[Any], args: list[str], prog: str, default: Any = tyro.MISSING) -> Any:

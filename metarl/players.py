@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,68 @@ TRAINING, HELD_OUT = 0, 1
 """Streams of random numbers that never meet."""
 
 
+class AnyPlayer(Protocol):
+    """What training and evaluation ask of what gets the data of tasks and adapts to them."""
+
+    adapts_by: ClassVar[str]
+
+    @property
+    def learner(self) -> Learner:
+        """The method."""
+        ...
+
+    @property
+    def problem(self) -> Any:
+        """The losses, `metarl.learners.learner.Losses`, and the network's own params."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where the meta-update runs."""
+        ...
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks."""
+        ...
+
+    @property
+    def measures(self) -> str:
+        """What tells how well a task is done."""
+        ...
+
+    @property
+    def network(self) -> Any:
+        """The network that learns."""
+        ...
+
+    def sample_tasks(self, n: int, rng: np.random.Generator) -> NDArray[Any]:
+        """Return n tasks, `[n, d]`."""
+        ...
+
+    def play(
+        self,
+        params: Params,
+        tasks: NDArray[Any],
+        seeds: Callable[[int], list[np.random.SeedSequence]],
+        scale: Callable[[int], float] = lambda step: 1.0,
+    ) -> Iterator[tuple[Params, Any]]:
+        """Yield the params and their data, then those after one inner step, after two, and so on."""
+        ...
+
+    def arrange(self, data: list[Any]) -> tuple[list[Any], Any]:
+        """Return the support data of each inner step and the query data, from those of every phase."""
+        ...
+
+    def step(self, adapted: Params, data: Any, scale: float = 1.0) -> Params:
+        """Return the params after one inner step, `[K, ...]` on the CPU."""
+        ...
+
+    def close(self) -> None:
+        """Close what is open."""
+        ...
+
+
 @dataclass(frozen=True)
 class Player:
     """Plays tasks and adapts to them, one inner step after another."""
@@ -36,6 +98,29 @@ class Player:
     baseline: Baseline = "linear"
 
     adapts_by: ClassVar[str] = "gradient steps"
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks."""
+        return self.sampler.tasks
+
+    @property
+    def measures(self) -> str:
+        """What tells how well a task is done: the return."""
+        return "return"
+
+    @property
+    def network(self) -> Any:
+        """The policy."""
+        return self.sampler.policy
+
+    def sample_tasks(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Return n tasks, `[n, d]`."""
+        return self.sampler.env.sample_tasks(n, rng)
+
+    def close(self) -> None:
+        """Close the environments."""
+        self.sampler.env.close()
 
     def play(
         self,
@@ -83,10 +168,10 @@ class Player:
         """Return the support data of each inner step and the query data, from those of every phase."""
         return data[: self.learner.inner_steps], data[-1]
 
-    def step(self, adapted: Params, episodes: Episodes, scale: float = 1.0) -> Params:
+    def step(self, adapted: Params, data: Episodes, scale: float = 1.0) -> Params:
         """Return the params after one inner step, `[K, ...]` on the CPU."""
         moved = {name: value.to(self.device) for name, value in adapted.items()}
-        moved = cast(StepLearner, self.learner).inner_step(self.problem.loss, moved, episodes, scale)
+        moved = cast(StepLearner, self.learner).inner_step(self.problem.loss, moved, data, scale)
         return {name: value.cpu() for name, value in moved.items()}
 
 

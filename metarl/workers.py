@@ -16,8 +16,7 @@ from metarl.core import params as P
 from metarl.core.params import Params
 from metarl.learners import MAML
 from metarl.learners.learner import QUERY
-from metarl.players import TRAINING, Player, task_seeds
-from metarl.rl.episodes import Episodes
+from metarl.players import TRAINING, AnyPlayer, task_seeds
 
 
 class Worker:
@@ -34,11 +33,11 @@ class Worker:
         share: Indices of this worker's tasks.
     """
 
-    def __init__(self, player: Player, like: Params, seed: int, tasks: int, share: Sequence[int]) -> None:
+    def __init__(self, player: AnyPlayer, like: Params, seed: int, tasks: int, share: Sequence[int]) -> None:
         self.player, self.like, self.seed, self.tasks, self.share = player, like, seed, tasks, list(share)
         self.learner, self.problem = cast(MAML, player.learner), player.problem
-        self.support: list[Episodes] = []
-        self.query: Episodes
+        self.support: list[Any] = []
+        self.query: Any
         self.numbers: dict[str, float] = {}
         self._old: dict[int, Any] = {}
         self._curvature: Callable[[Tensor], Tensor] | None = None
@@ -51,7 +50,7 @@ class Worker:
             `lengths`, `steps` and `unstable` simulations.
         """
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, TRAINING, iteration]))
-        tasks = self.player.sampler.env.sample_tasks(self.tasks, rng)[self.share]
+        tasks = self.player.sample_tasks(self.tasks, rng)[self.share]
         seeds = task_seeds(self.seed, TRAINING, iteration, self.share)
         played = self.player.play(P.unflatten(params, self.like), tasks, seeds)
         phases = self.learner.inner_steps + self.learner.plays_query
@@ -84,7 +83,7 @@ class Worker:
         """Return a copy on the device to differentiate with respect to."""
         return params.detach().to(self.player.device, copy=True).requires_grad_()
 
-    def _adapted(self, params: Params, support: list[Episodes]) -> Params:
+    def _adapted(self, params: Params, support: list[Any]) -> Params:
         return self.learner.adapt(self.problem.loss, params, support)
 
     def _stacked(self, params: Tensor) -> Params:

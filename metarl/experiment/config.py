@@ -1,31 +1,96 @@
-"""The configuration of a run."""
+"""The configurations of runs: in environments, and on supervised tasks."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from metarl.errors import UserError, did_you_mean
-from metarl.learners import LEARNERS, MAML, OUTERS, AnyLearner, method_of
+from metarl.learners import LEARNERS, MAML, OUTERS, SUPERVISED, AnyLearner, method_of
 from metarl.rl.advantages import Baseline
 from metarl.rl.losses import InnerLoss
 from metarl.rl.make import Vectorization
 
+DATA = ("sinusoid", "glyphs", "omniglot", "folder")
+"""Supervised tasks there are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What every run depends on."""
+
+    learner: AnyLearner = field(default_factory=MAML)
+    """The meta-learning method."""
+    tasks: int = 20
+    """Tasks a meta-iteration."""
+    iterations: int = 100
+    """Meta-iterations of the whole run."""
+    seed: int = 0
+    """Seed of everything random."""
+    log_every: int = 1
+    """Meta-iterations between lines of the logs."""
+    eval_every: int = 20
+    """Meta-iterations between evaluations on held-out tasks."""
+    eval_tasks: int = 40
+    """Held-out tasks an evaluation."""
+    eval_steps: int = 3
+    """Gradient steps of an evaluation."""
+    later_lr: float = 0.5
+    """Factor on the inner step size beyond the steps trained with, in evaluations only."""
+    checkpoint_every: int = 10
+    """Meta-iterations between checkpoints."""
+    keep_checkpoints: int = 3
+    """Checkpoints kept beside the best one."""
+    device: str = "cpu"
+    """Where the meta-update runs; sampling stays on the CPU."""
+
+    @property
+    def title(self) -> str:
+        """What the tasks are."""
+        raise NotImplementedError
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        counts = ("tasks", "iterations", "log_every", "eval_every", "eval_tasks")
+        for name in (*counts, "checkpoint_every", "keep_checkpoints"):
+            _at_least_one(self, name)
+        if self.eval_steps < 0 or self.seed < 0:
+            raise UserError(f"eval_steps and seed must be 0 or more, got {self.eval_steps} and {self.seed}")
+        _positive(self, "later_lr")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the configuration as JSON takes it, with the names of the method and its outer update."""
+        values = dataclasses.asdict(self)
+        outer = next(name for name, kind in OUTERS.items() if type(self.learner.outer) is kind)
+        values["learner"] = {"method": method_of(self.learner), **values["learner"]}
+        values["learner"]["outer"] = {"name": outer, **values["learner"]["outer"]}
+        return values
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> Config | FewShotConfig:
+        """Return the configuration that `as_dict` gave.
+
+        Raises:
+            UserError: If a field, the method or its outer update is unknown.
+        """
+        learner = dict(values["learner"])
+        outer = dict(learner["outer"])
+        learner["outer"] = _build(_known(OUTERS, outer.pop("name"), "outer update"), outer)
+        method = type(_known(LEARNERS, learner.pop("method"), "method"))
+        kind = FewShotConfig if "data" in values else Config
+        return _build(kind, {**values, "learner": _build(method, learner), "hidden": tuple(values["hidden"])})
+
 
 @dataclass(frozen=True)
-class Config:
+class Config(Settings):
     """Everything a run depends on; same configuration, same run to the bit on the same machine."""
 
     env: str
     """Gymnasium id of the task distribution."""
     env_options: dict[str, int | float | str] = field(default_factory=dict)
     """Keyword arguments of the environment, as KEY VALUE pairs."""
-    learner: AnyLearner = field(default_factory=MAML)
-    """The meta-learning method."""
-    tasks: int = 20
-    """Tasks a meta-iteration."""
     episodes: int = 20
     """Episodes a task and inner step."""
     horizon: int | None = None
@@ -44,42 +109,25 @@ class Config:
     """Standard deviation of the policy's actions to begin with, in its own units."""
     action_scale: float = 1.0
     """The environment's actions are this times the policy's."""
-    iterations: int = 100
-    """Meta-iterations of the whole run."""
-    seed: int = 0
-    """Seed of everything random."""
-    eval_every: int = 20
-    """Meta-iterations between evaluations on held-out tasks."""
-    eval_tasks: int = 40
-    """Held-out tasks an evaluation."""
     eval_episodes: int = 20
     """Episodes an evaluation plays per task and step."""
-    eval_steps: int = 3
-    """Gradient steps of an evaluation."""
-    later_lr: float = 0.5
-    """Factor on the inner step size beyond the steps trained with, in evaluations only."""
-    checkpoint_every: int = 10
-    """Meta-iterations between checkpoints."""
-    keep_checkpoints: int = 3
-    """Checkpoints kept beside the best one."""
     vectorization: Vectorization = "sync"
     """For environments without a vector environment of their own: one process or one each."""
-    device: str = "cpu"
-    """Where the meta-update runs; sampling stays on the CPU."""
+
+    @property
+    def title(self) -> str:
+        """The environment."""
+        return self.env
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        counts = ("tasks", "episodes", "iterations", "eval_every", "eval_tasks", "eval_episodes")
-        for name in (*counts, "checkpoint_every", "keep_checkpoints"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        super().__post_init__()
+        for name in ("episodes", "eval_episodes"):
+            _at_least_one(self, name)
         if self.horizon is not None and self.horizon < 1:
             raise UserError(f"horizon must be at least 1, got {self.horizon}")
-        if self.eval_steps < 0 or self.seed < 0:
-            raise UserError(f"eval_steps and seed must be 0 or more, got {self.eval_steps} and {self.seed}")
-        for name in ("init_std", "action_scale", "later_lr"):
-            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0):
-                raise UserError(f"{name} must be positive and finite, got {getattr(self, name)}")
+        for name in ("init_std", "action_scale"):
+            _positive(self, name)
         choices = {"inner_loss": InnerLoss, "baseline": Baseline, "vectorization": Vectorization}
         for name, kind in choices.items():
             if getattr(self, name) not in get_args(kind):
@@ -90,29 +138,79 @@ class Config:
         for name in ("discount", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
-        if any(width < 1 for width in self.hidden):
-            raise UserError(f"hidden widths must be at least 1, got {self.hidden}")
+        _widths(self.hidden)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the configuration as JSON takes it, with the names of the method and its outer update."""
-        values = dataclasses.asdict(self)
-        outer = next(name for name, kind in OUTERS.items() if type(self.learner.outer) is kind)
-        values["learner"] = {"method": method_of(self.learner), **values["learner"]}
-        values["learner"]["outer"] = {"name": outer, **values["learner"]["outer"]}
-        return values
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Config:
-        """Return the configuration that `as_dict` gave.
+@dataclass(frozen=True)
+class FewShotConfig(Settings):
+    """Everything a run on supervised tasks depends on; same configuration, same run to the bit on the same machine."""
 
-        Raises:
-            UserError: If a field, the method or its outer update is unknown.
-        """
-        learner = dict(values["learner"])
-        outer = dict(learner["outer"])
-        learner["outer"] = _build(_known(OUTERS, outer.pop("name"), "outer update"), outer)
-        kind = type(_known(LEARNERS, learner.pop("method"), "method"))
-        return _build(cls, {**values, "learner": _build(kind, learner), "hidden": tuple(values["hidden"])})
+    data: str
+    """The tasks: sinusoid; or pictures of letters: glyphs (drawn from fonts), omniglot, folder (FOLDER/CLASS/*.png)."""
+    shots: int = 10
+    """Examples a task is adapted to; of each class in classification."""
+    queries: int = 10
+    """Examples that judge the adapted network; of each class in classification."""
+    oracle: bool = False
+    """Tell the network the sine's amplitude and phase: nothing is left to adapt to."""
+    ways: int = 5
+    """Classes of a task of pictures."""
+    folder: str = ""
+    """Where the pictures of omniglot (the folder of images_background) or of any other folder lie."""
+    network: Literal["mlp", "conv"] = "mlp"
+    """Kind of network: conv, of four blocks, is for pictures."""
+    filters: int = 32
+    """Channels of each block of the conv network."""
+    hidden: tuple[int, ...] = (40, 40)
+    """Width of each hidden layer of the mlp."""
+    later_lr: float = field(default=1.0, kw_only=True)
+    """Factor on the inner step size beyond the steps trained with, in evaluations only."""
+    eval_queries: int = 100
+    """Examples that judge the network in an evaluation; of each class in classification."""
+
+    @property
+    def title(self) -> str:
+        """The tasks and the number of shots."""
+        return f"{self.data}, {f'{self.ways}-way ' if self.pictures else ''}{self.shots}-shot"
+
+    @property
+    def pictures(self) -> bool:
+        """Whether the tasks are classification of pictures."""
+        return self.data != "sinusoid"
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        super().__post_init__()
+        _known(dict.fromkeys(DATA), self.data, "data")
+        for name in ("shots", "queries", "eval_queries", "filters"):
+            _at_least_one(self, name)
+        if self.ways < 2:
+            raise UserError(f"ways must be at least 2, got {self.ways}")
+        if self.network not in ("mlp", "conv") or (self.network == "conv" and not self.pictures):
+            raise UserError(f"network must be mlp{' or conv' * self.pictures}, got {self.network!r}")
+        if self.oracle and self.pictures:
+            raise UserError("the oracle is for the sinusoid only")
+        if self.folder and self.data not in ("omniglot", "folder"):
+            raise UserError(f"folder is for data omniglot or folder, the others have none; got {self.folder!r}")
+        _widths(self.hidden)
+        method = method_of(self.learner)
+        if method not in SUPERVISED:
+            raise UserError(f"method {method} is for reinforcement learning only; here are {', '.join(SUPERVISED)}")
+
+
+def _at_least_one(config: Settings, name: str) -> None:
+    if getattr(config, name) < 1:
+        raise UserError(f"{name} must be at least 1, got {getattr(config, name)}")
+
+
+def _positive(config: Settings, name: str) -> None:
+    if not (math.isfinite(getattr(config, name)) and getattr(config, name) > 0):
+        raise UserError(f"{name} must be positive and finite, got {getattr(config, name)}")
+
+
+def _widths(hidden: tuple[int, ...]) -> None:
+    if any(width < 1 for width in hidden):
+        raise UserError(f"hidden widths must be at least 1, got {hidden}")
 
 
 def _known(table: dict[str, Any], name: str, what: str) -> Any:
@@ -129,11 +227,11 @@ def _build(kind: type[Any], values: dict[str, Any]) -> Any:
     return kind(**values)
 
 
-FREE = {"iterations", "device", "checkpoint_every", "keep_checkpoints"}
+FREE = {"iterations", "device", "log_every", "checkpoint_every", "keep_checkpoints"}
 """Settings that may change when a run is resumed: the meta-params it computes stay the same."""
 
 
-def differences(old: Config, new: Config) -> list[str]:
+def differences(old: Settings, new: Settings) -> list[str]:
     """Return the settings in which a resumed run would differ, as `name: old -> new`."""
     before, after = _flat(old.as_dict()), _flat(new.as_dict())
     names = sorted((before.keys() | after.keys()) - FREE)

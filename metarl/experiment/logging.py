@@ -55,14 +55,14 @@ class Terminal(KVWriter):
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
         """Show the numbers of one iteration."""
-        evaluation = [key for key in key_values if key.startswith("eval/return_step")]
+        measure, evaluation = _measured(key_values, "eval")
         if evaluation:
-            self.evaluated = "held-out " + " -> ".join(f"{key_values[key]:.1f}" for key in evaluation)
+            self.evaluated = "held-out " + _arrows(evaluation, measure)
         if "time/iterations" not in key_values:
             return
         iteration = int(key_values["time/iterations"])
-        returns = [key_values[key] for key in key_values if key.startswith("meta/return_step")]
-        numbers = "return " + " -> ".join(f"{value:.1f}" for value in returns)
+        measure, values = _measured(key_values, "meta")
+        numbers = f"{measure} {_arrows(values, measure)}"
         if self.progress is not None:
             shown = f"{numbers}  {self.evaluated}"
             self.progress.update(self.task, completed=iteration, numbers=shown)
@@ -74,6 +74,29 @@ class Terminal(KVWriter):
         """Leave the bar as it stands."""
         if self.progress is not None:
             self.progress.stop()
+
+
+def log_figure(figure: matplotlib.figure.Figure, directory: Path, name: str, step: int) -> None:
+    """Add a figure to a run's TensorBoard."""
+    writer = SummaryWriter(str(directory))
+    writer.add_figure(name, figure, step, close=False)
+    writer.close()
+
+
+DIGITS = {"return": 1, "loss": 3, "accuracy": 3}
+"""Decimals that people look at."""
+
+
+def _measured(key_values: dict[str, Any], group: str) -> tuple[str, list[float]]:
+    """Return what was measured after each number of steps, and the values."""
+    found = [key for key in key_values if key.startswith(f"{group}/") and "_step" in key]
+    names = [key.removeprefix(f"{group}/").rpartition("_step")[0] for key in found]
+    return (names[0] if names else "return"), [key_values[key] for key in found]
+
+
+def _arrows(values: list[float], measure: str) -> str:
+    shown = [f"{value:.{DIGITS[measure]}f}" for value in values]
+    return " -> ".join(shown if len(shown) < 6 else [*shown[:2], "...", shown[-1]])
 
 
 def make_logger(directory: Path | None, step: int, terminal: Terminal | None) -> Logger:
@@ -101,19 +124,19 @@ def curve_figure(curve: AdaptationCurve) -> Figure:
     figure = matplotlib.figure.Figure(figsize=(5, 3.8), layout="constrained")
     axis = figure.subplots()
     curve.draw(axis, "#4269d0", "")
-    axis.set(xlabel=curve.unit, ylabel="return", title=f"{curve.env}, {len(curve.per_task)} held-out tasks")
+    axis.set(xlabel=curve.unit, ylabel=curve.measure, title=f"{curve.env}, {len(curve.per_task)} held-out tasks")
     return Figure(figure, close=False)
 
 
-def log_settings(logger: Logger, settings: dict[str, Any], inner_steps: int, eval_steps: int) -> None:
+def log_settings(logger: Logger, settings: dict[str, Any], measure: str, inner_steps: int, eval_steps: int) -> None:
     """Fill TensorBoard's HParams tab, and group the scalars that belong together in its custom layouts."""
     flat = {name: value for name, value in _leaves(settings) if isinstance(value, int | float | str | bool)}
-    tracked = [f"meta/return_step{inner_steps}", *(f"eval/return_step{k}" for k in range(eval_steps + 1))]
+    tracked = [f"meta/{measure}_step{inner_steps}", *(f"eval/{measure}_step{k}" for k in range(eval_steps + 1))]
     logger.record("hparams", HParam(flat, dict.fromkeys(tracked, 0.0)), TENSORBOARD_ONLY)
     layout = {
-        "returns": {
-            "training tasks": ["Multiline", [f"meta/return_step{k}" for k in range(inner_steps + 1)]],
-            "held-out tasks": ["Multiline", [f"eval/return_step{k}" for k in range(eval_steps + 1)]],
+        "returns" if measure == "return" else measure: {
+            "training tasks": ["Multiline", [f"meta/{measure}_step{k}" for k in range(inner_steps + 1)]],
+            "held-out tasks": ["Multiline", [f"eval/{measure}_step{k}" for k in range(eval_steps + 1)]],
         },
         "seconds": {"iteration": ["Multiline", ["time/sampling_seconds", "time/meta_update_seconds"]]},
     }

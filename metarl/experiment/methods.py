@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, TypeVar
 
 from metarl.errors import UserError, did_you_mean
-from metarl.experiment.config import Config
-from metarl.learners import LEARNERS, OUTERS, AnyLearner, method_of
+from metarl.experiment.config import Config, FewShotConfig
+from metarl.learners import LEARNERS, OUTERS, SUPERVISED, AnyLearner, method_of
+
+AnyConfig = TypeVar("AnyConfig", bound=Config | FewShotConfig)
 
 
-def with_method(config: Config, method: str | None, outer: str | None) -> Config:
+def with_method(config: AnyConfig, method: str | None, outer: str | None) -> AnyConfig:
     """Return the configuration with another method and outer update, by name; None leaves them.
 
     A configuration that has the method already keeps its settings; else the inner step size stays,
@@ -20,8 +22,10 @@ def with_method(config: Config, method: str | None, outer: str | None) -> Config
         UserError: If the method cannot have that outer update.
     """
     learner = config.learner
-    if method not in (None, method_of(learner)):
-        learner = LEARNERS[method]
+    if isinstance(config, FewShotConfig) and method not in (None, *SUPERVISED):
+        raise UserError(f"method {method} is for reinforcement learning only; here are {', '.join(SUPERVISED)}")
+    if method is not None and method != method_of(learner):
+        learner = (SUPERVISED if isinstance(config, FewShotConfig) else LEARNERS)[method]
         kept = {"inner_lr": getattr(config.learner, "inner_lr", None)}
         if type(learner.outer) is type(config.learner.outer):
             kept["outer"] = config.learner.outer

@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from metarl.core.adam import Adam
 from metarl.core.trpo import TRPO
 from metarl.errors import UserError, did_you_mean
-from metarl.experiment.config import Config
-from metarl.learners import MAML
+from metarl.experiment.config import Config, FewShotConfig
+from metarl.learners import MAML, Reptile
 
-PRESETS = {
+PRETRAINED = Reptile(inner_lr=0.01, inner_steps=1, outer=Adam(outer_lr=3e-3))
+"""One step towards each task is joint training on all of them (Nichol et al. 2018, section 5)."""
+
+SINUSOID = FewShotConfig(
+    data="sinusoid",
+    learner=MAML(inner_lr=0.01, inner_steps=1, outer=Adam(outer_lr=3e-3)),
+    tasks=25,
+    iterations=4000,
+    log_every=100,
+    eval_every=500,
+    eval_tasks=100,
+    eval_steps=10,
+    checkpoint_every=500,
+)
+
+GLYPHS = FewShotConfig(
+    data="glyphs",
+    learner=MAML(inner_lr=0.4, inner_steps=1, outer=Adam(outer_lr=5e-3)),
+    tasks=16,
+    ways=5,
+    shots=1,
+    queries=3,
+    network="conv",
+    filters=16,
+    iterations=600,
+    log_every=10,
+    eval_every=100,
+    eval_tasks=100,
+    eval_steps=3,
+    eval_queries=10,
+    checkpoint_every=50,
+)
+
+PRESETS: dict[str, Config | FewShotConfig] = {
     "point-navigation": Config(
         env="metarl/PointNavigation-v0",
         learner=MAML(inner_lr=0.5, outer=TRPO(max_kl=0.03)),
@@ -35,11 +71,17 @@ PRESETS = {
         action_scale=0.1,
         iterations=300,
     ),
+    "sinusoid": SINUSOID,
+    "sinusoid-pretrained": replace(SINUSOID, learner=PRETRAINED),
+    "sinusoid-oracle": replace(SINUSOID, learner=PRETRAINED, oracle=True),
+    "glyphs-5way-1shot": GLYPHS,
+    "omniglot-5way-1shot": replace(GLYPHS, data="omniglot", folder=""),
+    "glyphs-20way-1shot": replace(GLYPHS, ways=20, tasks=8, queries=2, eval_queries=5),
 }
 """Every preset."""
 
 
-def find_preset(name: str) -> Config:
+def find_preset(name: str) -> Config | FewShotConfig:
     """Return a preset's configuration.
 
     Raises:

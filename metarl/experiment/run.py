@@ -23,7 +23,7 @@ from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment import checkpoint
 from metarl.experiment.checkpoint import Checkpoint, DamagedCheckpoint
-from metarl.experiment.config import Config, differences
+from metarl.experiment.config import Config, FewShotConfig, differences
 from metarl.experiment.logging import TENSORBOARD_ONLY, Terminal, curve_figure, log_settings, make_logger
 from metarl.experiment.training import Trainer
 
@@ -56,7 +56,7 @@ class RunDirectory:
         """Whether a run has been started here."""
         return self.config_file.exists()
 
-    def create(self, config: Config) -> None:
+    def create(self, config: Config | FewShotConfig) -> None:
         """Begin a run: write its configuration, versions, seed and where the code stood.
 
         Raises:
@@ -76,12 +76,12 @@ class RunDirectory:
         except OSError as error:
             raise UserError(f"log directory {str(self.path)!r} cannot be written: {error.strerror}") from error
 
-    def update(self, config: Config) -> None:
+    def update(self, config: Config | FewShotConfig) -> None:
         """Write down the settings that a resumed run has changed, such as more iterations."""
         record = json.loads(self.config_file.read_text()) | {"config": config.as_dict()}
         checkpoint.write_atomically(self.config_file, json.dumps(record, indent=2).encode())
 
-    def config(self) -> Config:
+    def config(self) -> Config | FewShotConfig:
         """Read the run's configuration.
 
         Raises:
@@ -205,7 +205,8 @@ def train(
     curve: AdaptationCurve | None = None
     logger = make_logger(directory and directory.path, trainer.env_steps, terminal)
     if directory is not None and not trainer.iteration:
-        log_settings(logger, c.as_dict(), c.learner.inner_steps + c.learner.plays_query - 1, c.eval_steps)
+        last_phase = c.learner.inner_steps + c.learner.plays_query - 1
+        log_settings(logger, c.as_dict(), trainer.player.measures, last_phase, c.eval_steps)
     whole, saved_at = snapshot(trainer), trainer.iteration  # the last iteration done, evaluated and logged
     if directory is not None and not directory.checkpoints():
         directory.save(whole, c.keep_checkpoints)
@@ -220,7 +221,9 @@ def train(
                     curve = trainer.evaluate()
                     _log_evaluation(logger, trainer, curve, directory)
                     _keep_best(trainer, curve, directory)
-                logger.dump(trainer.env_steps)
+                    logger.dump(trainer.env_steps)
+                elif trainer.iteration % c.log_every == 0:
+                    logger.dump(trainer.env_steps)
                 whole = snapshot(trainer)
                 if directory is not None and (trainer.iteration % c.checkpoint_every == 0 or done or caught):
                     directory.save(whole, c.keep_checkpoints)
@@ -237,7 +240,7 @@ def train(
 def _log_evaluation(logger: Logger, trainer: Trainer, curve: AdaptationCurve, directory: RunDirectory | None) -> None:
     """Log an evaluation: scalars everywhere, picture and histograms in TensorBoard, the curve in `curve.json`."""
     for step, value in zip(curve.steps, curve.mean, strict=True):
-        logger.record(f"eval/return_step{step}", float(value))
+        logger.record(f"eval/{curve.measure}_step{step}", float(value))
     if directory is None:
         return
     logger.record("eval/adaptation_curve", curve_figure(curve), TENSORBOARD_ONLY)
@@ -250,8 +253,8 @@ def _log_evaluation(logger: Logger, trainer: Trainer, curve: AdaptationCurve, di
 
 
 def _keep_best(trainer: Trainer, curve: AdaptationCurve, directory: RunDirectory | None) -> None:
-    """Keep the params with the best held-out return after adaptation (one step, as trained: `inner_steps`)."""
-    reached = float(curve.mean[min(trainer.config.learner.inner_steps, curve.steps[-1])])
+    """Keep the params that are best on held-out tasks after as many steps as training takes."""
+    reached = curve.reached(trainer.config.learner.inner_steps)
     if reached > trainer.best_return:
         trainer.best_return = reached
         if directory is not None:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import time
-from typing import Any, cast
-
-import torch
+from typing import Any
 
 from metarl.core import params as P
 from metarl.core.adam import State
 from metarl.core.params import Params
-from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve, evaluate
-from metarl.experiment.config import Config
-from metarl.learners import RL2
-from metarl.lifetimes import LifetimePlayer
-from metarl.players import Player
-from metarl.rl.losses import PolicyGradient
-from metarl.rl.make import EnvSource, make_vec
-from metarl.rl.policies import make_policy
-from metarl.rl.recurrent import LifetimeGradient, RecurrentPolicy
-from metarl.rl.sampler import Sampler
+from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.players import make_player, make_shot_player
+from metarl.players import AnyPlayer
+from metarl.rl.make import EnvSource
 from metarl.workers import Worker, Workers
 
 
@@ -33,11 +25,11 @@ class Trainer:
             returns one environment.
     """
 
-    def __init__(self, config: Config, source: EnvSource | None = None) -> None:
+    def __init__(self, config: Config | FewShotConfig, source: EnvSource | None = None) -> None:
         self.config = config
-        self.source = config.env if source is None else source
-        self.player = make_player(config, self.source, config.tasks, config.episodes)
-        self.policy: Any = self.player.sampler.policy
+        self.source = config.title if source is None else source
+        self.player = self.make_player()
+        self.policy: Any = self.player.network
         self.params: Params = config.learner.initial(P.params_of(self.policy))
         self.outer_state: State = config.learner.initial_state(P.flatten(self.params.values()))
         worker = Worker(self.player, self.params, config.seed, config.tasks, range(config.tasks))
@@ -45,7 +37,15 @@ class Trainer:
         self.iteration = 0
         self.env_steps = 0
         self.best_return = float("-inf")
-        self._eval_player: Player | None = None
+        self._eval_player: AnyPlayer | None = None
+
+    def make_player(self, held_out: bool = False, tasks: int | None = None, episodes: int | None = None) -> AnyPlayer:
+        """Build what plays training or held-out tasks; by default as many as the configuration says."""
+        c = self.config
+        if isinstance(c, FewShotConfig):
+            return make_shot_player(c, tasks, held_out)
+        usual = (c.eval_tasks, c.eval_episodes) if held_out else (c.tasks, c.episodes)
+        return make_player(c, self.source, tasks or usual[0], episodes or usual[1])
 
     def iterate(self) -> dict[str, float]:
         """Run one meta-iteration: sample, adapt, sample again, move the meta-params.
@@ -72,10 +72,9 @@ class Trainer:
         self, data: dict[str, Any], outer: dict[str, float], sampling: float, update: float
     ) -> dict[str, float]:
         returns = [float(phase.mean()) for phase in data["returns"]]
+        measure = self.player.measures
         metrics = {
-            "rollout/ep_rew_mean": returns[0],
-            "rollout/ep_len_mean": float(data["lengths"].mean()),
-            **{f"meta/return_step{k}": value for k, value in enumerate(returns)},
+            **{f"meta/{measure}_step{k}": value for k, value in enumerate(returns)},
             "meta/adaptation_gain": returns[-1] - returns[0],
             **{f"train/{name}": value for name, value in outer.items()},
             "time/fps": data["steps"] / (sampling + update),
@@ -83,8 +82,13 @@ class Trainer:
             "time/meta_update_seconds": update,
             "time/iterations": self.iteration,
             "time/total_timesteps": self.env_steps,
-            "physics/unstable_simulations": data["unstable"],
         }
+        if measure == "return":
+            metrics |= {
+                "rollout/ep_rew_mean": returns[0],
+                "rollout/ep_len_mean": float(data["lengths"].mean()),
+                "physics/unstable_simulations": data["unstable"],
+            }
         for name in ("log_std", "actor.log_std"):
             if name in self.params:
                 metrics["train/std"] = float(self.params[name].detach().exp().mean())
@@ -94,39 +98,13 @@ class Trainer:
         """Draw the adaptation curve on this run's held-out tasks, the same ones every time."""
         c = self.config
         if self._eval_player is None:
-            self._eval_player = make_player(c, self.source, c.eval_tasks, c.eval_episodes)
-        return evaluate(self._eval_player, self.params, env=c.env, steps=c.eval_steps, seed=c.seed, later_lr=c.later_lr)
+            self._eval_player = self.make_player(held_out=True)
+        return evaluate(
+            self._eval_player, self.params, env=c.title, steps=c.eval_steps, seed=c.seed, later_lr=c.later_lr
+        )
 
     def close(self) -> None:
         """Close the environments."""
         for player in (self.player, self._eval_player):
             if player is not None:
-                player.sampler.env.close()
-
-
-def make_player(config: Config, source: EnvSource, tasks: int, episodes: int) -> Player:
-    """Build what plays `tasks` tasks with `episodes` episodes each under this configuration.
-
-    Raises:
-        UserError: If the environment or the device cannot be used.
-    """
-    try:
-        torch.empty(0, device=config.device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {config.device!r} cannot be used: {str(error).splitlines()[0]}") from error
-    options = cast(dict[str, Any], config.env_options)
-    env = make_vec(source, tasks * episodes, horizon=config.horizon, vectorization=config.vectorization, **options)
-    horizon = getattr(env, "max_episode_steps", None)
-    if horizon is None:
-        raise UserError(f"environment {config.env!r} has no time limit; give a horizon")
-    rules = (config.init_std, config.action_scale)
-    spaces = (env.single_observation_space, env.single_action_space)
-    rest = (config.learner, config.discount, config.gae_lambda, config.device, config.baseline)
-    if isinstance(config.learner, RL2):
-        if not config.hidden:
-            raise UserError("rl2 needs a memory; give hidden at least one width")
-        memory = RecurrentPolicy(*spaces, config.hidden, config.seed, *rules)
-        return LifetimePlayer(Sampler(env, memory, tasks, episodes, horizon), LifetimeGradient(memory), *rest)
-    policy = make_policy(*spaces, config.hidden, config.seed, *rules)
-    # the device's copy shares the CPU policy's architecture only: params always come as arguments
-    return Player(Sampler(env, policy, tasks, episodes, horizon), PolicyGradient(policy, config.inner_loss), *rest)
+                player.close()

@@ -17,6 +17,7 @@ __all__ = [
     "MAML",
     "OUTERS",
     "RL2",
+    "SUPERVISED",
     "AnyLearner",
     "MetaSGD",
     "ProMP",
@@ -38,6 +39,15 @@ LEARNERS: dict[str, AnyLearner] = {
     "rl2": RL2(),
 }
 """Every method by name, with its customary settings."""
+
+SUPERVISED: dict[str, AnyLearner] = {
+    "maml": MAML(inner_lr=0.01, outer=Adam()),
+    "fomaml": MAML(inner_lr=0.01, first_order=True, outer=Adam()),
+    "anil": ANIL(inner_lr=0.01, outer=Adam()),
+    "meta-sgd": MetaSGD(inner_lr=0.01, outer=Adam()),
+    "reptile": Reptile(inner_lr=0.02, inner_steps=5),
+}
+"""Those of them that learn from labelled examples, with their settings for that."""
 
 OUTERS = {"trpo": TRPO, "ppo": PPO, "adam": Adam, "interpolation": Interpolation}
 """Every outer update by name."""

@@ -21,8 +21,9 @@ from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment.checkpoint import write_atomically
 from metarl.experiment.config import Config
 from metarl.experiment.methods import with_method
+from metarl.experiment.players import make_player
 from metarl.experiment.run import RunDirectory, resume, train
-from metarl.experiment.training import Trainer, make_player
+from metarl.experiment.training import Trainer
 from metarl.learners import LEARNERS
 from metarl.report.baselines import as_params, oracle_curve, train_baseline
 from metarl.report.plot import LINES
@@ -173,14 +174,15 @@ def _run(config: Config, method: str, protocol: Protocol, run: Path) -> dict[str
         seconds = time.perf_counter() - started
         curve = _curve(config, params, protocol)
     else:
-        trainer, directory = Trainer(with_method(config, method, None)), RunDirectory(run)
+        chosen = with_method(config, method, None)
+        trainer, directory = Trainer(chosen), RunDirectory(run)
         if directory.holds_run and directory.checkpoints():
             resume(trainer, directory)
         elif not directory.holds_run:
-            directory.create(trainer.config)
+            directory.create(chosen)
         train(trainer, 10**9, directory, budget=protocol.budget)
         train_steps, seconds = trainer.env_steps, _seconds(run)
-        curve = _curve(trainer.config, trainer.params, protocol)
+        curve = _curve(chosen, trainer.params, protocol)
         trainer.close()
     return {
         **curve.as_dict(),
@@ -197,7 +199,7 @@ def _curve(config: Config, params: P.Params, protocol: Protocol) -> AdaptationCu
         steps, seed = protocol.steps, protocol.eval_seed
         return evaluate(player, params, env=config.env, steps=steps, seed=seed, later_lr=config.later_lr)
     finally:
-        player.sampler.env.close()
+        player.close()
 
 
 def _seconds(run: Path) -> float:

@@ -18,6 +18,9 @@ from metarl.evaluation import AdaptationCurve
 from metarl.experiment.run import RunDirectory
 from metarl.players import HELD_OUT, Player, task_seeds
 
+MEASURES = ("return", "loss", "accuracy")
+"""What a run may measure."""
+
 LINES = ["#4269d0", "#ff725c", "#3ca951", "#a463f2", "#9c6b4e", "#ff8ab7", "#6cc5b0", "#efb118"]
 """Colours of the runs, in the order in which they are named."""
 
@@ -32,25 +35,28 @@ def plot_runs(paths: Sequence[Path]) -> Figure:
         UserError: If a directory holds no run, a table of it is damaged, or environments differ.
     """
     runs = {path: RunDirectory(path).config() for path in paths}
-    envs = sorted({config.env for config in runs.values()})
+    envs = sorted({config.title for config in runs.values()})
     if len(envs) > 1:
         raise UserError(f"one figure shows runs of one environment, these are of {', '.join(envs)}")
     figure = Figure(figsize=(13, 3.8), layout="constrained")
     by_steps, by_time, adaptation = figure.subplots(1, 3)
-    units: set[str] = set()
+    measure, units = MEASURES[0], set[str]()
     for path, colour in zip(paths, LINES * len(paths), strict=False):
         name = path.name
         table = read_progress(path)
-        last = max((key for key in table if key.startswith("meta/return_step")), key=lambda key: int(key[16:]))
+        measure = next(m for m in MEASURES if f"meta/{m}_step0" in table)
+        phases = [key for key in table if key.startswith(f"meta/{measure}_step")]
+        last = max(phases, key=lambda key: int(key.rpartition("step")[2]))
         seconds = np.cumsum(table["time/sampling_seconds"] + table["time/meta_update_seconds"])
         for axis, x in ((by_steps, table["time/total_timesteps"]), (by_time, seconds / 60)):
             axis.plot(x, table[last], color=colour, lw=1.2, label=f"{name}, adapted")
-            axis.plot(x, table["meta/return_step0"], color=colour, lw=1, alpha=0.45, ls="--", label="before")
+            axis.plot(x, table[f"meta/{measure}_step0"], color=colour, lw=1, alpha=0.45, ls="--", label="before")
         curve = read_curve(path)
         if curve is not None:
             curve.draw(adaptation, colour, name)
             units.add(curve.unit)
-    by_steps.set(xlabel="environment steps", ylabel="return", title=envs[0])
+    drawn = "environment steps" if measure == "return" else "examples"
+    by_steps.set(xlabel=drawn, ylabel=measure, title=envs[0])
     by_time.set(xlabel="minutes", title="training tasks")
     adaptation.set(xlabel=" or ".join(sorted(units)), title="held-out tasks, 95 % interval")
     by_steps.legend(fontsize=8, frameon=False)
@@ -66,7 +72,8 @@ def plot_curves(curves: dict[str, AdaptationCurve]) -> Figure:
     for (name, curve), colour in zip(curves.items(), LINES * len(curves), strict=False):
         curve.draw(axis, colour, name)
     units = sorted({curve.unit for curve in curves.values()})
-    axis.set(xlabel=" or ".join(units), ylabel="return", title=next(iter(curves.values())).env)
+    first = next(iter(curves.values()))
+    axis.set(xlabel=" or ".join(units), ylabel=first.measure, title=first.env)
     axis.legend(fontsize=8, frameon=False)
     return figure
 
@@ -81,8 +88,8 @@ def plot_paths(player: Player, params: Params, seed: int, steps: int = 2, episod
         steps: Gradient steps.
         episodes: Paths a picture.
     """
-    k = player.sampler.tasks
-    tasks = player.sampler.env.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
+    k = player.tasks
+    tasks = player.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
     played = player.play(params, tasks, task_seeds(seed, HELD_OUT, 0, range(k)))
     figure = Figure(figsize=(2.4 * (steps + 1), 2.4 * k), layout="constrained")
     axes = np.atleast_2d(figure.subplots(k, steps + 1, sharex=True, sharey=True, squeeze=False))
@@ -123,7 +130,7 @@ def read_curve(path: Path) -> AdaptationCurve | None:
         return None
     try:
         found = json.loads(file.read_text())
-        returns = np.array(found["per_task"], dtype=np.float64)
-        return AdaptationCurve(found["env"], returns, int(found["env_steps"]), unit=found["unit"])
+        per_task, measure = np.array(found["per_task"], dtype=np.float64), found.get("measure", "return")
+        return AdaptationCurve(found["env"], per_task, int(found["env_steps"]), unit=found["unit"], measure=measure)
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error})") from error

@@ -45,7 +45,7 @@ def film_adaptation(model: Model, task: Any = None, steps: int = 1, seed: int = 
         raise UserError("an RL² policy cannot be filmed: it acts from the memory of the running episode")
     if task is None:
         rng = np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT]))
-        task = model.trainer.player.sampler.env.sample_tasks(1, rng)[0]
+        task = model.trainer.player.sample_tasks(1, rng)[0]
     films, fps = [], 20
     for name, policy in (
         ("before", model.policy),

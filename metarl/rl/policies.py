@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metarl.core.layers import mlp
 from metarl.core.params import Params
 from metarl.errors import UserError
 
@@ -118,27 +118,6 @@ class Categorical:
     def mode(self) -> Tensor:
         """Return the likeliest actions, `[K, N]`."""
         return self.logits.argmax(-1)
-
-
-class Linear(nn.Linear):
-    """A linear layer that takes one weight `[out, in]`, or one a task `[K, out, in]` for inputs `[K, N, in]`."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the outputs, `[..., out]`."""
-        if self.weight.dim() == 3:
-            return torch.baddbmm(self.bias.unsqueeze(-2), input, self.weight.mT)
-        return super().forward(input)
-
-
-def mlp(sizes: Sequence[int], generator: torch.Generator) -> nn.Sequential:
-    """Build a tanh network: Xavier-uniform weights, zero biases, drawn from the generator."""
-    layers: list[nn.Module] = []
-    for n_in, n_out in pairwise(sizes):
-        layer = cast(Linear, nn.utils.skip_init(Linear, n_in, n_out))  # no draw from the global generator
-        nn.init.xavier_uniform_(layer.weight, generator=generator)
-        nn.init.zeros_(layer.bias)
-        layers += [layer, nn.Tanh()]
-    return nn.Sequential(*layers[:-1])
 
 
 class GaussianMLP(nn.Module):

@@ -12,8 +12,8 @@ from torch.testing import assert_close
 from metarl import UserError
 from metarl.cli import main
 from metarl.core import params as P
+from metarl.experiment.players import make_player
 from metarl.experiment.presets import PRESETS
-from metarl.experiment.training import make_player
 from metarl.report.baselines import as_params, oracle_curve, train_baseline
 from metarl.report.benchmark import Protocol, benchmark, interquartile_mean, stratified_bootstrap, summarise
 

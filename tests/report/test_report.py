@@ -15,7 +15,7 @@ from PIL import Image
 
 import metarl
 from metarl.cli import main
-from metarl.experiment.training import make_player
+from metarl.experiment.players import make_player
 from metarl.report.plot import plot_curves, plot_paths
 from metarl.report.video import film_adaptation
 

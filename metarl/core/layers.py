@@ -1,0 +1,43 @@
+"""Layers whose forward pass also takes params stacked over tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+
+class Linear(nn.Linear):
+    """A linear layer that takes one weight `[out, in]`, or one a task `[K, out, in]` for inputs `[K, N, in]`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the outputs, `[..., out]`."""
+        if self.weight.dim() == 3:
+            return torch.baddbmm(self.bias.unsqueeze(-2), input, self.weight.mT)
+        return super().forward(input)
+
+
+def mlp(
+    sizes: Sequence[int], generator: torch.Generator, activation: type[nn.Module] = nn.Tanh, biases: bool = False
+) -> nn.Sequential:
+    """Build a network: Xavier-uniform weights, drawn from the generator.
+
+    Args:
+        sizes: Inputs, width of each hidden layer, outputs.
+        generator: Source of the initial weights.
+        activation: What follows each layer but the last.
+        biases: Whether biases begin uniform in ±1/√inputs, so that the kinks of a relu network with
+            few inputs do not all lie at the origin; else at zero.
+    """
+    layers: list[nn.Module] = []
+    for n_in, n_out in pairwise(sizes):
+        layer = cast(Linear, nn.utils.skip_init(Linear, n_in, n_out))  # no draw from the global generator
+        nn.init.xavier_uniform_(layer.weight, generator=generator)
+        nn.init.zeros_(layer.bias)
+        if biases:
+            nn.init.uniform_(layer.bias, -(n_in**-0.5), n_in**-0.5, generator=generator)
+        layers += [layer, activation()]
+    return nn.Sequential(*layers[:-1])

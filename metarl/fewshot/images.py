@@ -1,0 +1,94 @@
+"""N-way K-shot classification of small pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metarl.errors import UserError
+from metarl.fewshot.shots import Batch, Lesson
+
+SIDE = 28
+"""Pictures are this many pixels high and wide."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures by class, ink bright on dark."""
+
+    pixels: NDArray[np.uint8]
+    """All of them, class after class, `[M, 28, 28]`."""
+    counts: NDArray[np.int64]
+    """How many each class has, `[C]`."""
+    names: tuple[str, ...]
+    """Name of each class."""
+
+    @cached_property
+    def first(self) -> NDArray[np.int64]:
+        """Index of each class's first picture, `[C]`."""
+        return np.cumsum(self.counts) - self.counts
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Tasks that tell N classes apart from K pictures of each.
+
+    With `rotations`, a class turned by 90, 180 or 270 degrees is another class (Santoro et al. 2016).
+
+    Raises:
+        UserError: If there are fewer classes than ways, or a class has fewer pictures than shots and queries.
+    """
+
+    pictures: Pictures
+    ways: int
+    shots: int
+    queries: int
+    rotations: bool = False
+
+    def __post_init__(self) -> None:
+        """Check that there are classes and pictures enough."""
+        p = self.pictures
+        if self.total < self.ways:
+            raise UserError(f"{self.ways}-way tasks need as many classes, there are {self.total}")
+        fewest = int(p.counts.argmin())
+        if p.counts[fewest] < self.shots + self.queries:
+            raise UserError(
+                f"{self.shots} shots and {self.queries} queries need {self.shots + self.queries} pictures of each"
+                f" class; class {p.names[fewest]!r} has {p.counts[fewest]}"
+            )
+
+    @property
+    def total(self) -> int:
+        """Number of classes, those of rotations among them."""
+        return len(self.pictures.counts) * (4 if self.rotations else 1)
+
+    def sample_tasks(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Return the classes of n tasks, `[n, ways]`."""
+        return np.stack([rng.choice(self.total, self.ways, replace=False) for _ in range(n)])
+
+    def draw(self, tasks: NDArray[np.int64], seeds: Sequence[np.random.SeedSequence]) -> Lesson:
+        """Draw support and query pictures of tasks `[K, ways]`; examples come class after class."""
+        p, number = self.pictures, self.shots + self.queries
+        classes = tasks % len(p.counts)
+        most = int(p.counts.max())
+        order = np.stack([np.random.default_rng(seed).random((self.ways, most)) for seed in seeds])
+        order[np.arange(most) >= p.counts[classes][..., None]] = 2.0  # beyond a class's pictures: last
+        chosen = p.first[classes][..., None] + order.argsort(-1)[..., :number]
+        pixels = p.pixels[chosen]  # [K, ways, number, 28, 28]
+        turns = tasks // len(p.counts)
+        for quarter in range(1, 4) if self.rotations else ():
+            turned = turns == quarter
+            pixels[turned] = np.rot90(pixels[turned], quarter, axes=(-2, -1))
+        x = torch.from_numpy(pixels).to(torch.get_default_dtype()) / 255
+        support, query = (self._batch(x[:, :, part]) for part in (slice(self.shots), slice(self.shots, None)))
+        return Lesson(support, query)
+
+    def _batch(self, x: torch.Tensor) -> Batch:
+        """Return the examples of pictures `[K, ways, n, 28, 28]`."""
+        y = torch.arange(self.ways).repeat_interleave(x.shape[2]).expand(len(x), -1)
+        return Batch(x.flatten(1, 2).unsqueeze(2), y)

@@ -1,0 +1,128 @@
+"""What the learners ask of supervised tasks: losses, divergences and Fisher products of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metarl.core.params import Params
+from metarl.fewshot.shots import Batch
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a network says of N examples of K tasks: predictions, or log-probabilities of classes."""
+
+    values: Tensor
+    """`[K, N, o]`."""
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """The values."""
+        return (self.values,)
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Mean squared error of one network (Finn et al. 2017, equation 2).
+
+    Divergences are those of normal distributions of variance 1 around the predictions.
+    """
+
+    network: nn.Module
+
+    measures: ClassVar[str] = "loss"
+
+    def threads(self) -> AbstractContextManager[None]:
+        """Return the context in which torch differentiates: with all its threads."""
+        return nullcontext()
+
+    def own(self, params: Params) -> Params:
+        """Return the network's own params, without what a method keeps beside them (step sizes, say)."""
+        return _own(self.network, params)
+
+    def outputs(self, params: Params, data: Batch) -> Outputs:
+        """Return the predictions under stacked params, `[K, N, o]`."""
+        return Outputs(functional_call(self.network, self.own(params), (data.x,)))
+
+    def loss(self, params: Params, data: Batch) -> Tensor:
+        """Return each task's loss `[K]`."""
+        return self.surrogate(self.outputs(params, data), None, data)
+
+    def surrogate(self, new: Outputs, old: Outputs | None, data: Batch, clip: float | None = None) -> Tensor:
+        """Return each task's loss `[K]`, whatever the outputs were before."""
+        return (new.values - data.y).square().flatten(1).mean(-1)
+
+    def score(self, outputs: Outputs, data: Batch) -> Tensor:
+        """Return each task's loss, `[K]`."""
+        return self.surrogate(outputs, None, data)
+
+    def thin(self, support: Batch, stride: int) -> Batch:
+        """Return all of the support data: they are few."""
+        return support
+
+    def kl(self, old: Outputs, new: Outputs, data: Batch) -> Tensor:
+        """Return each task's mean KL(old, new), `[K]`."""
+        return 0.5 * (old.values - new.values).square().sum(-1).mean(-1)
+
+    def fisher(self, at: Outputs, tangents: Sequence[Tensor], data: Batch) -> tuple[Tensor, ...]:
+        """Return the Hessian of the summed `kl` with respect to the predictions, times tangents."""
+        return (tangents[0] / tangents[0].shape[1],)
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Cross-entropy of one network, whose outputs are logits (Finn et al. 2017, equation 3)."""
+
+    network: nn.Module
+
+    measures: ClassVar[str] = "accuracy"
+
+    def threads(self) -> AbstractContextManager[None]:
+        """Return the context in which torch differentiates: with all its threads."""
+        return nullcontext()
+
+    def own(self, params: Params) -> Params:
+        """Return the network's own params, without what a method keeps beside them (step sizes, say)."""
+        return _own(self.network, params)
+
+    def outputs(self, params: Params, data: Batch) -> Outputs:
+        """Return the log-probabilities of the classes under stacked params, `[K, N, ways]`."""
+        logits = functional_call(self.network, self.own(params), (data.x,))
+        return Outputs(torch.log_softmax(logits, dim=-1))
+
+    def loss(self, params: Params, data: Batch) -> Tensor:
+        """Return each task's loss `[K]`."""
+        return self.surrogate(self.outputs(params, data), None, data)
+
+    def surrogate(self, new: Outputs, old: Outputs | None, data: Batch, clip: float | None = None) -> Tensor:
+        """Return each task's loss `[K]`, whatever the outputs were before."""
+        return -new.values.gather(-1, data.y.unsqueeze(-1)).squeeze(-1).mean(-1)
+
+    def score(self, outputs: Outputs, data: Batch) -> Tensor:
+        """Return the share of each task's examples whose class is found, `[K]`."""
+        return (outputs.values.argmax(-1) == data.y).float().mean(-1)
+
+    def thin(self, support: Batch, stride: int) -> Batch:
+        """Return all of the support data: they are few."""
+        return support
+
+    def kl(self, old: Outputs, new: Outputs, data: Batch) -> Tensor:
+        """Return each task's mean KL(old, new), `[K]`."""
+        return (old.values.exp() * (old.values - new.values)).sum(-1).mean(-1)
+
+    def fisher(self, at: Outputs, tangents: Sequence[Tensor], data: Batch) -> tuple[Tensor, ...]:
+        """Return the Hessian of the summed `kl` with respect to the log-probabilities, times tangents."""
+        (tangent,) = tangents
+        p = at.values.exp()
+        return (p * (tangent - (p * tangent).sum(-1, keepdim=True)) / p.shape[1],)
+
+
+def _own(network: nn.Module, params: Params) -> Params:
+    return {name: params[name] for name, _ in network.named_parameters()}

@@ -1,0 +1,158 @@
+"""Rapid learning or feature reuse? What adaptation changes, layer by layer (Raghu et al. 2020)."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeGuard, cast
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from metarl.core import params as P
+from metarl.core.params import Params
+from metarl.core.similarity import linear_cka, svcca
+from metarl.errors import UserError
+from metarl.evaluation import AdaptationCurve, evaluate
+from metarl.few_shot import FewShot
+from metarl.learners import RL2
+from metarl.learners.frozen import Frozen, layers_of
+from metarl.learners.learner import StepLearner
+from metarl.models import Model
+from metarl.players import HELD_OUT, AnyPlayer, task_seeds
+from metarl.report.features import representations
+from metarl.report.nil import nil_accuracy
+from metarl.supervised import ShotPlayer
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What adaptation changes in a network."""
+
+    title: str
+    """What the tasks are."""
+    iteration: int
+    """Meta-iterations of training behind it."""
+    frozen: list[AdaptationCurve]
+    """Adaptation curves with the first 0, 1, ... layers frozen, the last with all of them."""
+    cka: NDArray[np.float64]
+    """Linear CKA of each layer before and after adaptation, `[tasks, layers]`."""
+    cca: NDArray[np.float64]
+    """Mean SVCCA coefficient of the same, `[tasks, layers]`."""
+    nil: NDArray[np.float64] | None = None
+    """In classification: the accuracy of the nearest support features, without an inner loop, `[tasks]`."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the numbers as JSON takes them."""
+        return {
+            "title": self.title,
+            "iteration": self.iteration,
+            "frozen": [curve.as_dict() for curve in self.frozen],
+            "cka": self.cka.tolist(),
+            "cca": self.cca.tolist(),
+            "nil": None if self.nil is None else self.nil.tolist(),
+        }
+
+
+def analyse(model: Model | FewShot, steps: int | None = None, tasks: int = 20, seed: int = 1) -> Analysis:
+    """Freeze layers at test time, and compare each layer before and after adaptation.
+
+    Args:
+        model: The model, which stays as it is.
+        steps: Gradient steps; by default as many as in training.
+        tasks: Held-out tasks.
+        seed: Chooses the tasks and their data.
+
+    Raises:
+        UserError: If a number is out of range or the model does not adapt by gradient steps.
+    """
+    c = model.trainer.config
+    if isinstance(c.learner, RL2):
+        raise UserError("nothing to analyse: rl2 adapts its memory, not its layers")
+    steps = c.learner.inner_steps if steps is None else steps
+    for name, value in (("steps", steps), ("tasks", tasks)):
+        if value < 1:
+            raise UserError(f"{name} must be at least 1, got {value}")
+    player = model.trainer.make_player(held_out=True, tasks=tasks)
+    params = model.trainer.params
+    try:
+        cka, cca = similarities(player, params, steps, seed, c.later_lr)
+        nil = nil_accuracy(player, params, seed) if _classifies(player) else None
+        frozen = freeze_layers(player, params, steps=steps, seed=seed, later_lr=c.later_lr, title=c.title)
+    finally:
+        player.close()
+    return Analysis(c.title, model.trainer.iteration, frozen, cka, cca, nil)
+
+
+def _classifies(player: AnyPlayer) -> TypeGuard[ShotPlayer]:
+    return player.measures == "accuracy"
+
+
+def freeze_layers(
+    player: AnyPlayer, params: Params, *, steps: int, seed: int, later_lr: float, title: str
+) -> list[AdaptationCurve]:
+    """Draw adaptation curves with the first 0, 1, 2, ... layers left out of the inner loop, up to all of them."""
+    layers = layers_of(player.problem.own(params))
+    curves = []
+    for number in range(len(layers) + 1):
+        names = frozenset(name for layer in layers[:number] for name in layer)
+        learner = Frozen(cast(StepLearner, player.learner), names)
+        held = cast(AnyPlayer, dataclasses.replace(cast(Any, player), learner=learner))
+        curves.append(evaluate(held, params, env=title, steps=steps, seed=seed, later_lr=later_lr))
+    return curves
+
+
+def similarities(
+    player: AnyPlayer, params: Params, steps: int, seed: int, later_lr: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return linear CKA and mean SVCCA coefficient of each layer before and after adaptation, `[K, layers]`.
+
+    Both representations are of the same examples: query examples, or the states that the adapted policy visits.
+    A layer's representation is what it hands on, after its activation function.
+    """
+    k = player.tasks
+    tasks = player.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
+    seeds, trained = task_seeds(seed, HELD_OUT, 0, range(k)), player.learner.inner_steps
+    played = player.play(params, tasks, seeds, lambda step: 1.0 if step < trained else later_lr)
+    adapted, data = next(islice(played, steps, None))
+    before = representations(player, P.stack(params, k), data)
+    after = representations(player, adapted, data)
+    pairs = [[(a[task].double(), b[task].double()) for a, b in zip(before, after, strict=True)] for task in range(k)]
+    cka, cca = (np.array([[measure(a, b) for a, b in task] for task in pairs]) for measure in (linear_cka, svcca))
+    return cka, cca
+
+
+def draw_analysis(analyses: list[Analysis]) -> Figure:
+    """Draw the last analysis, and how the similarities came about where there are several along training."""
+    last, along = analyses[-1], len(analyses) > 1
+    figure = Figure(figsize=(13.5 if along else 9, 3.6), layout="constrained")
+    frozen, similar, *rest = figure.subplots(1, 3 if along else 2)
+    means = [curve.mean[-1] for curve in last.frozen]
+    spread = [curve.interval[1][-1] - curve.mean[-1] for curve in last.frozen]
+    frozen.errorbar(range(len(means)), means, spread, color="#4269d0", marker="o", capsize=3)
+    frozen.axhline(last.frozen[0].mean[0], color="#9aa0a6", ls="--", lw=1, label="before adaptation")
+    frozen.set_xticks(range(len(means)), [frozen_name(i) for i in range(len(means))])
+    frozen.set(xlabel="frozen layers", ylabel=last.frozen[0].measure, title=last.title)
+    frozen.legend(fontsize=8, frameon=False)
+    numbers = np.arange(1, last.cka.shape[1] + 1)
+    for values, name, colour in ((last.cka, "CKA", "#4269d0"), (last.cca, "CCA", "#ff725c")):
+        similar.plot(numbers, values.mean(0), marker="o", color=colour, label=name)
+    similar.set(xlabel="layer (the last is the head)", title="similarity before and after adaptation", ylim=(0, 1.05))
+    similar.set_xticks(numbers)
+    similar.legend(fontsize=8, frameon=False)
+    for axis in rest:
+        for layer in range(last.cka.shape[1]):
+            values = [analysis.cka[:, layer].mean() for analysis in analyses]
+            axis.plot(
+                [analysis.iteration for analysis in analyses], values, marker="o", ms=3, label=f"layer {layer + 1}"
+            )
+        axis.set(xlabel="meta-iteration", title="CKA along training", ylim=(0, 1.05))
+        axis.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def frozen_name(layers: int) -> str:
+    """Return the first layers in words: none, 1, 1-2, ..."""
+    return "none" if layers == 0 else "1" if layers == 1 else f"1-{layers}"

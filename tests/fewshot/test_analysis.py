@@ -1,0 +1,122 @@
+"""Freezing layers and comparing representations, for supervised tasks and for policies."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import shots
+import torch
+from torch.testing import assert_close
+
+import metarl
+from metarl.cli import main
+from metarl.core import params as P
+from metarl.core.adam import Adam
+from metarl.experiment.presets import PRESETS
+from metarl.few_shot import FewShot
+from metarl.learners import ANIL, MAML, MetaSGD, Reptile
+from metarl.learners.frozen import Frozen, layers_of
+from metarl.report.analysis import analyse, similarities
+from metarl.report.features import representations
+
+SMALL = dataclasses.replace(PRESETS["sinusoid"], tasks=4, eval_tasks=4)
+
+
+@pytest.fixture(scope="module")
+def policy():
+    model = metarl.MAML("metarl/PointNavigation-v0", tasks=3, episodes=3, horizon=6, hidden=(8, 8), inner_lr=0.5)
+    yield model
+    model.close()
+
+
+def test_layers_of_a_network_and_of_a_policy(policy):
+    assert [len(layer) for layer in layers_of(P.params_of(FewShot(SMALL).trainer.policy))] == [2, 2, 2]
+    layers = layers_of(policy.trainer.params)
+    assert len(layers) == 3 and "log_std" in layers[-1]
+
+
+@pytest.mark.parametrize("learner", [MAML(outer=Adam()), MetaSGD(outer=Adam()), Reptile(inner_optimizer="adam")])
+def test_frozen_params_stay_and_the_others_move_as_ever(learner):
+    player = shots.player(learner, "classification")
+    params = P.stack(learner.initial(P.params_of(player.network)), shots.K)
+    support = player.source.draw(np.ones((shots.K, 2 * shots.WAYS)), [np.random.SeedSequence(i) for i in range(3)])
+    support = dataclasses.replace(support.support, x=support.support.x.float())
+    frozen = frozenset(layers_of(player.problem.own(params))[0])
+    moved = learner.inner_step(player.problem.loss, params, support)
+    held = Frozen(learner, frozen).inner_step(player.problem.loss, params, support)
+    for name in moved:
+        assert torch.equal(held[name], params[name] if name in frozen else moved[name])
+    assert not torch.equal(held["layers.2.weight"], params["layers.2.weight"])
+
+
+def test_freezing_all_layers_equals_no_adaptation():
+    found = analyse(FewShot(SMALL), steps=3, tasks=4)
+    assert len(found.frozen) == 4
+    everything = found.frozen[-1].per_task
+    assert np.array_equal(everything, np.repeat(everything[:, :1], 4, axis=1))
+    assert not np.allclose(found.frozen[0].per_task[:, 1], everything[:, 1])
+    assert np.array_equal(found.frozen[0].per_task[:, 0], everything[:, 0])
+
+
+def test_freezing_the_body_equals_anil():
+    maml = FewShot(dataclasses.replace(SMALL, learner=MAML(inner_lr=0.05, outer=Adam())))
+    anil = FewShot(dataclasses.replace(SMALL, learner=ANIL(inner_lr=0.05, outer=Adam())))
+    body_frozen = analyse(maml, steps=2, tasks=4).frozen[2].per_task
+    assert_close(body_frozen, metarl.adaptation_curve(anil, steps=2, tasks=4, seed=1).per_task)
+
+
+def test_anil_changes_only_the_head():
+    model = FewShot(dataclasses.replace(SMALL, learner=ANIL(inner_lr=0.05, outer=Adam())))
+    player = model.trainer.make_player(held_out=True)
+    cka, cca = similarities(player, model.trainer.params, 1, seed=0, later_lr=1.0)
+    assert cka.shape == cca.shape == (4, 3)
+    np.testing.assert_allclose(cka[:, :2], 1)
+    np.testing.assert_allclose(cca[:, :2], 1)
+
+
+def test_representations_are_what_layers_hand_on():
+    model = FewShot(SMALL)
+    player = model.trainer.make_player(held_out=True)
+    lesson = player.source.draw(
+        player.sample_tasks(4, np.random.default_rng(0)), [np.random.SeedSequence(i) for i in range(4)]
+    )
+    first, *_, last = representations(player, P.stack(model.trainer.params, 4), lesson)
+    p = model.trainer.params
+    assert_close(first[2], (lesson.query.x[2] @ p["layers.0.weight"].T + p["layers.0.bias"]).relu())
+    assert_close(
+        last[2], model.adapt(np.zeros((1, 1)), np.zeros((1, 1)), 0).problem.network(lesson.query.x[2]).detach()
+    )
+
+
+def test_a_policy_is_analysed_too(policy):
+    found = analyse(policy, steps=1, tasks=3)
+    assert len(found.frozen) == 4 and found.cka.shape == (3, 3)
+    assert np.isfinite(found.cka).all() and (found.cka <= 1 + 1e-6).all() and (found.cca <= 1 + 1e-6).all()
+    assert found.frozen[0].measure == "return"
+
+
+def test_the_command_writes_tables_and_pictures(tmp_path, capsys):
+    directory = str(tmp_path / "run")
+    train = "train sinusoid --tasks 3 --iterations 6 --eval-tasks 2 --checkpoint-every 2 --log-dir".split()
+    assert main([*train, directory]) == 0
+    assert main(["analyse", directory, "--tasks", "3", "--along"]) == 0
+    out = capsys.readouterr().out
+    assert "frozen layers" in out and "│ 1-3" in out and "CKA" in out
+    assert (tmp_path / "run" / "analysis.png").stat().st_size > 5000
+    record = json.loads((tmp_path / "run" / "analysis.json").read_text())
+    assert [part["iteration"] for part in record] == [2, 4, 6]
+    for checkpoint in list((tmp_path / "run" / "checkpoints").iterdir())[1:]:
+        checkpoint.unlink()
+    assert main(["analyse", directory, "--along"]) == 2
+    assert main(["analyse", directory, "--tasks", "0"]) == 2
+    assert main(["analyse", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "train with --keep-checkpoints" in said and "tasks must be at least 1" in said and "holds no run" in said
+
+
+def test_a_memory_has_no_layers_to_freeze():
+    model = metarl.RL2("metarl/PointNavigation-v0", tasks=2, episodes=2, horizon=4, hidden=(8,))
+    with pytest.raises(metarl.UserError, match="rl2 adapts its memory"):
+        analyse(model)
+    model.close()

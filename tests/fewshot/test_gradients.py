@@ -1,0 +1,136 @@
+"""The learners on supervised data: their meta-gradients against finite differences, in float64."""
+
+import pytest
+import shots
+import torch
+from tiny import finite_difference
+from torch.testing import assert_close
+
+from metarl.core import params as P
+from metarl.core.adam import Adam
+from metarl.core.trpo import TRPO
+from metarl.learners import ANIL, MAML, MetaSGD, Reptile
+from metarl.learners.anil import head
+
+pytestmark = pytest.mark.usefixtures("double")
+
+LEARNERS = {
+    "maml": MAML(inner_lr=0.1, inner_steps=2, outer=Adam()),
+    "anil": ANIL(inner_lr=0.1, inner_steps=2, outer=Adam()),
+    "meta-sgd": MetaSGD(inner_lr=0.1, inner_steps=2, outer=Adam()),
+}
+KINDS = ("regression", "classification")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("method", LEARNERS)
+def test_the_meta_gradient_is_the_derivative_of_the_query_loss(method, kind):
+    workers, params = shots.workers(LEARNERS[method], kind)
+    _, gradient = workers.loss_and_gradient(params)
+    assert gradient.abs().max() > 1e-2
+    expected = finite_difference(lambda p: workers.loss_and_kl(p)[0], params)
+    assert_close(gradient, expected, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_gradient_of_the_inner_loss_is_its_derivative(kind):
+    workers, params = shots.workers(LEARNERS["maml"], kind)
+    (worker,) = workers.workers
+
+    def loss(vector):
+        stacked = P.stack(P.unflatten(vector, worker.like), shots.K)
+        return worker.problem.loss(stacked, worker.support[0]).sum()
+
+    assert_close(
+        torch.autograd.functional.jacobian(loss, params), finite_difference(loss, params), atol=1e-7, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_first_order_is_the_query_gradient_at_the_adapted_params(kind):
+    learner = MAML(inner_lr=0.1, inner_steps=2, first_order=True, outer=Adam())
+    workers, params = shots.workers(learner, kind)
+    (worker,) = workers.workers
+    adapted = P.stack(P.unflatten(params, worker.like), shots.K)
+    for support in worker.support:
+        adapted = learner.inner_step(worker.problem.loss, adapted, support)
+    leaves = {name: value.detach().requires_grad_() for name, value in adapted.items()}
+    loss = worker.problem.loss(leaves, worker.query).mean()
+    expected = P.flatten(g.sum(0) for g in P.grad(loss, list(leaves.values())))
+    assert_close(workers.loss_and_gradient(params)[1], expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_fisher_product_is_the_hessian_of_the_divergence(kind):
+    workers, params = shots.workers(MAML(inner_lr=0.1, outer=TRPO(fisher_stride=1)), kind)
+    workers.loss_and_gradient(params)
+    vector = torch.randn(params.shape, generator=torch.Generator().manual_seed(0))
+    _, kl = workers.loss_and_kl(params)
+    assert kl == pytest.approx(0, abs=1e-15)
+    h = 1e-4  # small, for a larger step crosses a kink of the relus in the inner step
+    moved = [workers.loss_and_kl(params + sign * h * vector)[1] for sign in (1, -1)]
+    curvature = float(vector @ workers.fisher_product(vector, 1))
+    assert sum(moved) / h**2 == pytest.approx(curvature, rel=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tasks_computed_together_are_as_each_alone(kind):
+    workers, params = shots.workers(LEARNERS["maml"], kind)
+    (worker,) = workers.workers
+    together = P.stack(P.unflatten(params, worker.like), shots.K)
+    for support in worker.support:
+        together = LEARNERS["maml"].inner_step(worker.problem.loss, together, support)
+    for task in range(shots.K):
+        alone = P.stack(P.unflatten(params, worker.like), 1)
+        for support in worker.support:
+            one = type(support)(support.x[task : task + 1], support.y[task : task + 1])
+            alone = LEARNERS["maml"].inner_step(worker.problem.loss, alone, one)
+        for name in alone:
+            assert_close(alone[name][0], together[name][task])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_workers_answer_as_one(kind):
+    (one, params), (two, _) = (shots.workers(LEARNERS["maml"], kind, split) for split in (None, 1))
+    assert_close(one.loss_and_gradient(params), two.loss_and_gradient(params))
+
+
+def test_anil_adapts_the_head_alone():
+    learner = LEARNERS["anil"]
+    workers, params = shots.workers(learner, "classification")
+    (worker,) = workers.workers
+    before = P.stack(P.unflatten(params, worker.like), shots.K)
+    after = learner.inner_step(worker.problem.loss, before, worker.support[0])
+    assert [name for name in after if not torch.equal(after[name], before[name])] == head(after) != list(after)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_reptile_moves_to_the_mean_of_the_adapted_params(optimizer):
+    learner = Reptile(inner_lr=0.02, inner_steps=3, inner_optimizer=optimizer)
+    workers, params = shots.workers(learner, "regression", fresh=True)
+    (worker,) = workers.workers
+    assert len({float(support.x.sum()) for support in worker.support}) == 3  # new examples in every step
+    adapted = P.stack(P.unflatten(params, worker.like), shots.K)
+    for support in worker.support:
+        adapted = learner.inner_step(worker.problem.loss, adapted, support)
+    mean = P.flatten(adapted[name].mean(0) for name in worker.like)
+    moved, _, _ = learner.update(workers, params, learner.initial_state(params))
+    assert_close(moved, mean)
+
+
+def test_reptile_of_one_step_with_adam_is_joint_training():
+    learner = Reptile(inner_lr=0.01, inner_steps=1, outer=Adam(outer_lr=0.1))
+    workers, params = shots.workers(learner, "regression")
+    (worker,) = workers.workers
+
+    def joint(vector):
+        return worker.problem.loss(P.stack(P.unflatten(vector, worker.like), shots.K), worker.support[0]).mean()
+
+    gradient = torch.autograd.functional.jacobian(joint, params)
+    assert_close((params - workers.adapted()) / 0.01, gradient)
+
+
+def test_all_inner_steps_of_maml_see_the_same_shots():
+    workers, _ = shots.workers(LEARNERS["maml"], "regression")
+    first, second = workers.workers[0].support
+    assert torch.equal(first.x, second.x) and torch.equal(first.y, second.y)

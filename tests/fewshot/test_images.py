@@ -1,0 +1,248 @@
+"""Pictures of letters and of folders: disjoint classes and examples, the conv network, and clear errors."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny import finite_difference
+from torch.testing import assert_close
+
+import metarl
+from metarl.cli import main
+from metarl.core import params as P
+from metarl.core.adam import Adam
+from metarl.experiment.presets import PRESETS
+from metarl.experiment.training import Trainer
+from metarl.fewshot import glyphs as glyph_module
+from metarl.fewshot.folders import read_folder
+from metarl.fewshot.glyphs import TEST, TRAIN, glyphs, script
+from metarl.fewshot.images import SIDE, Classes, Pictures
+from metarl.fewshot.losses import Classification
+from metarl.fewshot.networks import ConvNet
+from metarl.fewshot.shots import Batch
+from metarl.learners import MAML
+from metarl.players import task_seeds
+from metarl.supervised import ShotPlayer
+from metarl.workers import Worker, Workers
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_scripts():
+    """Some scripts are enough, and quicker to draw."""
+    before = glyph_module.TRAIN, glyph_module.TEST
+    glyph_module.TRAIN, glyph_module.TEST = ("GREEK",), ("HEBREW", "LISU")
+    glyphs.cache_clear()
+    yield
+    glyph_module.TRAIN, glyph_module.TEST = before
+    glyphs.cache_clear()
+
+
+def numbered(classes=6, each=5) -> Pictures:
+    """Pictures whose pixels tell which they are: 10 times the class plus the number."""
+    pixels = np.array([10 * c + i for c in range(classes) for i in range(each)], dtype=np.uint8)
+    whole = np.repeat(pixels, SIDE * SIDE).reshape(-1, SIDE, SIDE)
+    return Pictures(whole, np.full(classes, each), tuple(map(str, range(classes))))
+
+
+def drawn(source, seed=0, tasks=8):
+    chosen = source.sample_tasks(tasks, np.random.default_rng(seed))
+    return chosen, source.draw(chosen, task_seeds(seed, 0, 0, range(tasks))(0))
+
+
+def test_scripts_to_learn_from_and_held_out_are_disjoint():
+    assert not set(TRAIN) & set(TEST)
+    train, test = glyphs(False), glyphs(True)
+    assert {script(letter) for letter in train.names} == {"GREEK"}
+    assert {script(letter) for letter in test.names} == {"HEBREW", "LISU"}
+    assert not set(train.names) & set(test.names)
+
+
+def test_letters_that_look_the_same_are_one_class():
+    train, test = glyphs(False), glyphs(True)
+    assert "\u0392" in train.names and "\ua4d0" not in test.names  # Lisu's B is a Greek one
+    pictures = np.concatenate([train.pixels, test.pixels])
+    assert len(np.unique(pictures.reshape(len(pictures), -1), axis=0)) > 0.995 * len(pictures)
+    assert (pictures.reshape(len(pictures), -1).max(1) > 100).all()  # none is empty
+
+
+def test_letters_are_drawn_the_same_every_time():
+    before = glyphs(False).pixels
+    glyphs.cache_clear()
+    assert np.array_equal(before, glyphs(False).pixels)
+
+
+def test_examples_are_of_their_classes_and_never_in_both():
+    chosen, lesson = drawn(Classes(numbered(), ways=4, shots=2, queries=3))
+    for task in range(8):
+        seen = [(batch.x[task, :, 0, 0, 0] * 255).round().int() for batch in (lesson.support, lesson.query)]
+        assert len(set(seen[0].tolist()) | set(seen[1].tolist())) == 4 * 5
+        for numbers, batch in zip(seen, (lesson.support, lesson.query), strict=True):
+            assert (numbers // 10).tolist() == chosen[task][batch.y[task]].tolist()
+    assert lesson.support.y[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert all(len(set(task)) == 4 for task in chosen.tolist())
+
+
+def test_same_seed_same_tasks():
+    source = Classes(numbered(), 3, 1, 2)
+    (tasks, lesson), (again, other) = drawn(source, 5), drawn(source, 5)
+    assert np.array_equal(tasks, again) and torch.equal(lesson.query.x, other.query.x)
+    assert not np.array_equal(tasks, drawn(source, 6)[0])
+
+
+def test_classes_may_have_different_numbers_of_pictures():
+    pictures = numbered(3, 5)
+    keep = np.r_[0:3, 5:10, 10:14]
+    source = Classes(Pictures(pictures.pixels[keep], np.array([3, 5, 4]), pictures.names), 3, 1, 2)
+    chosen, lesson = drawn(source, tasks=30)
+    numbers = (lesson.query.x[:, :, 0, 0, 0] * 255).round().int().numpy()
+    expected = np.take_along_axis(chosen, lesson.query.y.numpy(), 1)
+    assert np.array_equal(numbers // 10, expected)
+    assert (numbers[expected == 0] % 10).max() == 2
+
+
+def test_turned_pictures_are_classes_of_their_own():
+    pixels = np.zeros((2, SIDE, SIDE), dtype=np.uint8)
+    pixels[:, 0, 1] = 255
+    source = Classes(Pictures(pixels, np.array([2]), ("a",)), 4, 1, 1, rotations=True)
+    assert source.total == 4
+    tasks = np.arange(4)[None]
+    support = source.draw(tasks, task_seeds(0, 0, 0, [0])(0)).support
+    for quarter in range(4):
+        assert np.array_equal(support.x[0, quarter, 0].numpy() * 255, np.rot90(pixels[0], quarter))
+
+
+@pytest.fixture
+def conv_workers(double):
+    learner = MAML(inner_lr=0.1, inner_steps=1, outer=Adam())
+    rng = np.random.default_rng(0)
+    pictures = Pictures(rng.integers(0, 255, (12, SIDE, SIDE), dtype=np.uint8), np.full(4, 3), tuple("abcd"))
+    network = ConvNet(2, ways=2, seed=0)
+    player = ShotPlayer(Classes(pictures, 2, 1, 2), Classification(network), learner, 2, False)
+    params = P.params_of(network)
+    workers = Workers([Worker(player, params, seed=0, tasks=2, share=range(2))])
+    workers.collect(P.flatten(params.values()), 0)
+    return workers, P.flatten(params.values())
+
+
+def test_the_conv_networks_meta_gradient(conv_workers):
+    workers, params = conv_workers
+    _, gradient = workers.loss_and_gradient(params)
+    some = torch.randperm(len(params), generator=torch.Generator().manual_seed(0))[:25]
+
+    def loss(part):
+        return workers.loss_and_kl(params.index_copy(0, some, part))[0]
+
+    assert gradient[some].abs().max() > 1e-3
+    assert_close(gradient[some], finite_difference(loss, params[some], h=1e-7), rtol=1e-4, atol=1e-6)
+
+
+def test_batch_norm_does_not_leak_between_tasks(conv_workers):
+    workers, params = conv_workers
+    (worker,) = workers.workers
+    stacked, query = P.stack(P.unflatten(params, worker.like), 2), worker.query
+    together = worker.problem.outputs(stacked, query).values
+    alone = worker.problem.outputs(P.stack(P.unflatten(params, worker.like), 1), Batch(query.x[:1], query.y[:1])).values
+    assert_close(together[0], alone[0])
+    other = Batch(torch.stack([query.x[0], 100 * query.x[1] + 7]), query.y)
+    assert_close(worker.problem.outputs(stacked, other).values[0], alone[0])
+
+
+def test_a_block_normalises_over_its_own_examples(double):
+    network = ConvNet(3, 2, seed=0)
+    x = torch.rand(2, 5, 1, 8, 8)
+    weight, block = network.blocks[0].weight, network.blocks[0]
+    stacked = {name: value.expand(2, *value.shape) for name, value in block.named_parameters()}
+    out = torch.func.functional_call(block, stacked, (x,))
+    h = torch.nn.functional.conv2d(x[1], weight, padding=1)
+    h = torch.nn.functional.batch_norm(h, None, None, training=True)
+    assert_close(out[1], torch.nn.functional.max_pool2d(h.relu(), 2))
+
+
+def write_tree(root, classes=5, each=4, side=40):
+    for c in range(classes):
+        folder = root / f"class{c}"
+        folder.mkdir(parents=True)
+        for i in range(each):
+            pixels = np.full((side, side), 255, dtype=np.uint8)
+            pixels[4 * c : 4 * c + 8, 5 + i : 20] = 0
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+    return root
+
+
+def test_any_folder_of_classes(tmp_path):
+    root = str(write_tree(tmp_path / "pictures", classes=10))
+    train, test = read_folder(root, False), read_folder(root, True)
+    assert len(train.names) == 8 and test.names == ("class4", "class9")
+    assert not set(train.names) & set(test.names)
+    assert train.pixels.shape == (32, SIDE, SIDE)
+    assert train.pixels[0].max() == 255 and train.pixels[0].min() == 0 and train.pixels[0].mean() < 60  # ink is bright
+
+
+def test_omniglots_folders_are_told_apart_and_train(tmp_path, capsys):
+    for part in ("images_background", "images_evaluation"):
+        write_tree(tmp_path / "omniglot" / part / "Alphabet", classes=3)
+    train, test = (read_folder(str(tmp_path / "omniglot"), held_out) for held_out in (False, True))
+    assert train.names == test.names == ("Alphabet/class0", "Alphabet/class1", "Alphabet/class2")
+    options = "--ways 3 --filters 2 --tasks 2 --iterations 2 --queries 2 --eval-queries 2 --eval-tasks 3".split()
+    command = ["train", "omniglot-5way-1shot", "--folder", str(tmp_path / "omniglot"), *options]
+    assert main([*command, "--log-dir", str(tmp_path / "run")]) == 0
+    assert main(["eval", str(tmp_path / "run"), "--tasks", "2"]) == 0
+    assert main(["analyse", str(tmp_path / "run"), "--tasks", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "accuracy" in out and "1-5" in out and "NIL" in out
+    metarl.load(tmp_path / "run").close()
+
+
+def test_letters_of_other_scripts_are_told_apart_after_a_few_iterations():
+    learner = MAML(inner_lr=0.1, outer=Adam(outer_lr=0.01))
+    small = {"filters": 8, "ways": 3, "tasks": 4, "queries": 3, "eval_tasks": 20, "eval_steps": 1}
+    trainer = Trainer(dataclasses.replace(PRESETS["glyphs-5way-1shot"], learner=learner, **small))
+    for _ in range(15):
+        trainer.iterate()
+    before, after = trainer.evaluate().mean
+    assert after > max(before, 1 / 3) + 0.05
+
+
+def test_an_mlp_takes_pictures_too():
+    small = {"network": "mlp", "hidden": (16,), "tasks": 2, "eval_tasks": 3, "eval_steps": 1}
+    trainer = Trainer(dataclasses.replace(PRESETS["glyphs-5way-1shot"], **small))
+    trainer.iterate()
+    assert trainer.evaluate().measure == "accuracy"
+
+
+def test_nil_finds_the_nearest_support_features():
+    from metarl.report.nil import nearest
+
+    support = torch.tensor([[[1.0, 0.0], [0.0, 2.0], [3.0, 3.1]]])
+    query = torch.tensor([[[5.0, 0.1], [0.1, 0.1], [0.0, -1.0], [0.0, 0.5]]])
+    assert nearest(support, torch.tensor([[0, 1, 2]]), query).tolist() == [[0, 2, 0, 1]]
+
+
+TRAIN_GLYPHS = ["train", "glyphs-5way-1shot"]
+TRAIN_FOLDER = ["train", "glyphs-5way-1shot", "--data", "folder", "--folder"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*TRAIN_GLYPHS, "--ways", "5000"], "5000-way tasks need as many classes, there are"),
+        ([*TRAIN_GLYPHS, "--queries", "20"], "need 21 pictures of each class"),
+        ([*TRAIN_GLYPHS, "--ways", "1"], "ways must be at least 2, got 1"),
+        ([*TRAIN_GLYPHS, "--oracle"], "the oracle is for the sinusoid only"),
+        ([*TRAIN_GLYPHS, "--folder", "x"], "the others have none; got 'x'"),
+        (["train", "sinusoid", "--network", "conv"], "network must be mlp, got 'conv'"),
+        (["train", "omniglot-5way-1shot"], "need --folder"),
+        ([*TRAIN_FOLDER, "nowhere"], "'nowhere' is no folder"),
+        ([*TRAIN_FOLDER, "."], "holds no pictures, FOLDER/CLASS/*.png"),
+        ([*TRAIN_FOLDER, "broken"], "picture 'broken/class0/2.png' is damaged"),
+    ],
+)
+def test_bad_input_is_one_clear_line(arguments, message, tmp_path, capsys):
+    if "broken" in arguments:
+        file = write_tree(tmp_path / "broken") / "class0" / "2.png"
+        file.write_bytes(file.read_bytes()[:60])
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
