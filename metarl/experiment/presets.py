@@ -47,7 +47,7 @@ PRESETS: dict[str, Config | FewShotConfig] = {
     "point-navigation": Config(
         env="metarl/PointNavigation-v0",
         learner=MAML(inner_lr=0.5, outer=TRPO(max_kl=0.03)),
-        later_lr=0.25,
+        later_lr=0.35,
         tasks=20,
         episodes=20,
         action_scale=0.1,
