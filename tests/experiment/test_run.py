@@ -103,6 +103,46 @@ def test_a_resumed_run_continues_to_the_bit_without_overlap(tmp_path, cut):
     assert _points(tmp_path / "cut") == _points(tmp_path / "whole")
 
 
+def test_a_run_stopped_in_the_middle_of_an_evaluation_loses_nothing(tmp_path):
+    whole = trained(TINY, 6, RunDirectory(tmp_path / "whole"))
+    directory = RunDirectory(tmp_path / "cut")
+    trainer = Trainer(TINY)
+    directory.create(TINY)
+
+    def stop():
+        raise KeyboardInterrupt
+
+    trainer.evaluate = stop
+    with pytest.raises(KeyboardInterrupt):
+        train(trainer, 6, directory)
+    wait_for_the_next_second()
+    again = Trainer(TINY)
+    resume(again, directory)
+    assert again.iteration == 1  # the last one that was done, evaluated and logged
+    train(again, 6, directory)
+    assert_same(whole, again)
+    assert _points(tmp_path / "cut") == _points(tmp_path / "whole")
+
+
+def test_a_run_that_died_at_once_can_be_resumed_and_more_iterations_are_remembered(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    trainer = Trainer(TINY)
+    directory.create(TINY)
+
+    def die():
+        raise FloatingPointError("reward is not finite in task 0")
+
+    trainer.iterate = die
+    with pytest.raises(FloatingPointError):
+        train(trainer, 6, directory)
+    more = Trainer(dataclasses.replace(TINY, iterations=3))
+    resume(more, directory)
+    assert more.iteration == 0
+    train(more, 3, directory)
+    assert directory.config().iterations == 3
+    assert_same(more, trained(TINY, 3))
+
+
 def test_points_logged_after_the_last_checkpoint_are_dropped_on_resume(tmp_path):
     whole = trained(TINY, 6, RunDirectory(tmp_path / "whole"))
     directory = RunDirectory(tmp_path / "cut")
