@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -18,7 +19,7 @@ DATA = ("sinusoid", "glyphs", "omniglot", "folder")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ABC):
     """What every run depends on."""
 
     learner: AnyLearner = field(default_factory=MAML)
@@ -47,9 +48,9 @@ class Settings:
     """Where the meta-update runs; sampling stays on the CPU."""
 
     @property
+    @abstractmethod
     def title(self) -> str:
         """What the tasks are."""
-        raise NotImplementedError
 
     def __post_init__(self) -> None:
         """Check the ranges."""
