@@ -1,8 +1,9 @@
 """All methods under one budget of environment steps, on held-out tasks: tables, JSON and pictures.
 
-    python benchmarks/methods.py --presets point-navigation,half-cheetah-dir --budget 8000000 --seeds 3
+    python benchmarks/methods.py --presets half-cheetah-dir --tasks 10 --episodes 10 --budget 2000000 --seeds 3
 
-What has been run already (in `--runs`) is not run again.
+Under a small budget smaller batches than the presets' learn more: there are more updates. What has
+been run already (in `--runs`) is not run again.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ class Args:
     """Environment steps each run may train."""
     seeds: int = 3
     """Seeds."""
+    tasks: int | None = None
+    """Tasks a meta-iteration; by default the preset's."""
+    episodes: int | None = None
+    """Episodes a task and step; by default the preset's."""
     runs: Path = Path("runs/methods")
     """Where the runs are."""
     results: Path = Path("benchmarks/results")
@@ -45,7 +50,9 @@ def main() -> None:
     args = tyro.cli(Args)
     for preset in args.presets.split(","):
         out = args.runs / preset
-        summary = benchmark(find_preset(preset), args.methods.split(","), args.seeds, Protocol(args.budget), out)
+        changes = {name: value for name in ("tasks", "episodes") if (value := getattr(args, name)) is not None}
+        config = dataclasses.replace(find_preset(preset), **changes)
+        summary = benchmark(config, args.methods.split(","), args.seeds, Protocol(args.budget), out)
         rows = []
         for method, row in summary["methods"].items():
             points = enumerate(zip(row["iqm"], row["ci_low"], row["ci_high"], strict=True))

@@ -174,7 +174,10 @@ def _run(config: Config, method: str, protocol: Protocol, run: Path) -> dict[str
         seconds = time.perf_counter() - started
         curve = _curve(config, params, protocol)
     else:
-        chosen = with_method(config, method, None)
+        # judged once, at the end, by the protocol: evaluations along the way cost more steps than the training
+        chosen = dataclasses.replace(
+            with_method(config, method, None), eval_every=10**9, eval_tasks=config.tasks, eval_episodes=config.episodes
+        )
         trainer, directory = Trainer(chosen), RunDirectory(run)
         if directory.holds_run and directory.checkpoints():
             resume(trainer, directory)
