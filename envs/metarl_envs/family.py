@@ -19,20 +19,18 @@ class Family(ABC):
     """What the single and the vectorised environment of one family share.
 
     A state is a flat row: whatever the family simulates, or `qpos` and `qvel` side by side for
-    MuJoCo families. Every method but `initial_state` works on N rows at once, so one definition
-    serves one environment (N = 1) and thousands.
+    MuJoCo families. Methods work on N rows at once, so one definition serves one environment (N = 1)
+    and thousands.
 
     Attributes:
         observation_space: Space of one observation `[o]`; it does not contain the task.
         action_space: Space of one action `[a]`.
         task_space: Space of one task `[d]`, against which tasks are validated.
-        fixed_start: True if every episode starts in the same state.
     """
 
     observation_space: Space
     action_space: Space
     task_space: spaces.Box
-    fixed_start: bool = False
 
     @property
     def name(self) -> str:
@@ -42,10 +40,6 @@ class Family(ABC):
     @abstractmethod
     def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
         """Draw n tasks, `[n, d]`."""
-
-    @abstractmethod
-    def initial_state(self, rng: np.random.Generator) -> Array:
-        """Draw the state in which one episode starts, `[s]`."""
 
     @abstractmethod
     def observe(self, state: Array) -> Array:
@@ -74,6 +68,9 @@ class Family(ABC):
         if tasks.shape != shape:
             raise ValueError(f"{name}: tasks of shape {tasks.shape}; expected {shape}, tasks of {self.task_space}")
         rows = tasks.reshape(-1, shape[-1])
+        low, high = self.task_space.low, self.task_space.high
+        if type(self.task_space) is spaces.Box and np.all((rows >= low) & (rows <= high)):
+            return tasks.copy()
         changes = np.flatnonzero(np.any(rows[1:] != rows[:-1], axis=1)) + 1  # rows of one task lie side by side
         for task in rows[np.concatenate([[0], changes])]:
             if not self.task_space.contains(task):

@@ -130,6 +130,7 @@ class KeywordTasks(RangeTasks):
     def _apply(self, values: dict[str, float]) -> None:
         old = self.env
         self.env = self._make(values)
-        self.env.unwrapped._np_random = old.unwrapped._np_random
-        self.env.unwrapped._np_random_seed = old.unwrapped._np_random_seed
+        for name in ("_np_random", "_np_random_seed", "_streams"):  # the last one in our array families only
+            if hasattr(old.unwrapped, name):
+                setattr(self.env.unwrapped, name, getattr(old.unwrapped, name))
         old.close()

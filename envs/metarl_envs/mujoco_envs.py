@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import copy
 import os
+from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
 import mujoco
 import numpy as np
+from gymnasium.utils.seeding import np_random
 from mujoco.batch import Batch
 from numpy.typing import NDArray
 
@@ -55,7 +58,8 @@ class MujocoTaskEnv(TaskEnv):
         if fields := self.family.fields(self.task[None]):
             write_fields(self.model, {name: value[0] for name, value in fields.items()})
 
-    def _place(self, start: Array) -> Array:
+    def _begin(self) -> Array:
+        start = self.family.initial_state(self.np_random)
         mujoco.mj_resetData(self.model, self.data)
         self.data.qpos[:] = start[: self.model.nq]
         self.data.qvel[:] = start[self.model.nq :]
@@ -105,6 +109,7 @@ class MujocoTaskVectorEnv(TaskVectorEnv):
         self._ctrl = self.batch.bind("ctrl")
         self._camera: Camera | None = None
         self.metadata = {**self.metadata, "render_fps": round(1.0 / self.family.dt)}
+        self._rngs: dict[int, np.random.Generator] = defaultdict(np.random.default_rng)
         self._derived = [self.batch.bind(name)[:, rows] for name, rows in self.family.derived]
 
     def _apply(self) -> None:
@@ -121,7 +126,12 @@ class MujocoTaskVectorEnv(TaskVectorEnv):
         derived = [field.reshape(self.num_envs, -1) for field in self._derived]
         return np.concatenate([self._live, *derived], axis=1)
 
-    def _place(self, rows: NDArray[np.int64], starts: Array) -> Array:
+    def _seed(self, rows: NDArray[np.int64], seeds: Sequence[int | None]) -> None:
+        for i in rows.tolist():
+            self._rngs[i] = np_random(seeds[i])[0]
+
+    def _begin(self, rows: NDArray[np.int64]) -> Array:
+        starts = np.stack([self.family.initial_state(self._rngs[i]) for i in rows.tolist()])
         self.batch.reset(rows, stage=mujoco.mjtStage.mjSTAGE_NONE.value)
         self._live[rows] = starts
         self.batch.forward(rows)

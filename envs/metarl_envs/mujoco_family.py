@@ -64,7 +64,7 @@ class MujocoFamily(Family):
         self.observation_space = spaces.Box(-np.inf, np.inf, observation.shape, np.float64)
 
     def initial_state(self, rng: np.random.Generator) -> Array:
-        """Draw noise around the model's default pose, in the order in which Gymnasium draws it; `[nq + nv]`."""
+        """Draw the start of one episode: noise around the default pose, in Gymnasium's order; `[nq + nv]`."""
         scale = self.reset_noise_scale
         position = rng.uniform(-scale, scale, size=self.model.nq)
         if self.gaussian_velocity:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from metarl_envs.array_envs import ArrayFamily, make_envs
 from metarl_envs.family import Array
 from metarl_envs.rendering import BLUE, GREY, RED, Frame, Plane
+from metarl_envs.streams import Streams
 from metarl_envs.task_spaces import Circle, Signs
 
 MAX_STEP = 0.1
@@ -32,8 +33,6 @@ class PointNavigation(ArrayFamily):
         goal_range: Goals lie uniformly in [-goal_range, goal_range]².
     """
 
-    fixed_start = True
-
     def __init__(self, goal_range: float = 0.5) -> None:
         if not goal_range > 0:
             raise ValueError(f"PointNavigation: goal_range must be positive, got {goal_range}")
@@ -45,11 +44,11 @@ class PointNavigation(ArrayFamily):
         """Draw n goals, `[n, 2]`."""
         return rng.uniform(self.task_space.low, self.task_space.high, size=(n, 2))
 
-    def initial_state(self, rng: np.random.Generator) -> Array:
+    def start(self, rng: Streams) -> Array:
         """Start at the origin."""
-        return np.zeros(2)
+        return np.zeros((len(rng), 2))
 
-    def move(self, state: Array, action: Array, task: Array, noise: Array) -> Array:
+    def move(self, state: Array, action: Array, task: Array, rng: Streams) -> Array:
         """Add the clipped actions to the positions."""
         return state + np.clip(action, -MAX_STEP, MAX_STEP)
 
@@ -88,8 +87,6 @@ class SparseNavigation(ArrayFamily):
         sparse: Whether the reward is sparse, else -‖s - g‖.
     """
 
-    fixed_start = True
-
     def __init__(self, radius: float = 1.0, goal_radius: float = 0.2, sparse: bool = True) -> None:
         if not (radius > 0 and goal_radius > 0):
             raise ValueError(f"SparseNavigation: radii must be positive, got {radius} and {goal_radius}")
@@ -103,11 +100,11 @@ class SparseNavigation(ArrayFamily):
         """Draw n goals, `[n, 2]`."""
         return self.circle.points(n, rng)
 
-    def initial_state(self, rng: np.random.Generator) -> Array:
+    def start(self, rng: Streams) -> Array:
         """Start at the origin."""
-        return np.zeros(2)
+        return np.zeros((len(rng), 2))
 
-    def move(self, state: Array, action: Array, task: Array, noise: Array) -> Array:
+    def move(self, state: Array, action: Array, task: Array, rng: Streams) -> Array:
         """Add the clipped actions to the positions."""
         return state + np.clip(action, -MAX_STEP, MAX_STEP)
 
@@ -162,11 +159,11 @@ class CornerNavigation(ArrayFamily):
         """Draw n corners, `[n, 2]`."""
         return rng.choice([-self.corners.scale, self.corners.scale], size=(n, 2))
 
-    def initial_state(self, rng: np.random.Generator) -> Array:
+    def start(self, rng: Streams) -> Array:
         """Start near the origin."""
-        return rng.uniform(-self.start_range, self.start_range, size=2)
+        return self.start_range * (2.0 * rng.uniform(2) - 1.0)
 
-    def move(self, state: Array, action: Array, task: Array, noise: Array) -> Array:
+    def move(self, state: Array, action: Array, task: Array, rng: Streams) -> Array:
         """Add the clipped actions to the positions."""
         return state + np.clip(action, -MAX_CORNER_STEP, MAX_CORNER_STEP)
 

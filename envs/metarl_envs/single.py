@@ -57,7 +57,7 @@ class TaskEnv(gymnasium.Env):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Start an episode; returns the observation `[o]` and an empty info."""
         super().reset(seed=seed)
-        self._state = self._place(self.family.initial_state(self.np_random))
+        self._state = self._begin()
         return self.family.observe(self._state[None])[0], {}
 
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
@@ -109,9 +109,9 @@ class TaskEnv(gymnasium.Env):
     def _apply(self) -> None:
         """Give the simulation what it must know of `self.task`."""
 
-    def _place(self, start: Array) -> Array:
-        """Put the simulation into the state in which an episode starts; returns the state row."""
-        return start
+    @abstractmethod
+    def _begin(self) -> Array:
+        """Draw the state in which an episode starts and put the simulation there; returns the state row."""
 
     @abstractmethod
     def _move(self, action: Array) -> tuple[Array, bool]:

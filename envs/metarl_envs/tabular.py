@@ -10,6 +10,7 @@ from gymnasium import spaces
 from metarl_envs.array_envs import ArrayFamily, make_envs
 from metarl_envs.family import Array
 from metarl_envs.rendering import BLUE, GREEN, GREY, RED, Frame, Plane
+from metarl_envs.streams import Streams
 
 ROUNDING = 1e-6
 """How far the probabilities of a task may be from summing to one."""
@@ -29,9 +30,6 @@ class Bandit(ArrayFamily):
         arms: Number of arms k.
     """
 
-    fixed_start = True
-    noise_size = 1
-
     def __init__(self, arms: int = 5) -> None:
         if arms < 2:
             raise ValueError(f"Bandit: arms must be at least 2, got {arms}")
@@ -43,18 +41,14 @@ class Bandit(ArrayFamily):
         """Draw the arms' probabilities, `[n, k]`."""
         return rng.uniform(size=(n, *self.task_space.shape))
 
-    def initial_state(self, rng: np.random.Generator) -> Array:
+    def start(self, rng: Streams) -> Array:
         """Start without a reward."""
-        return np.zeros(1)
+        return np.zeros((len(rng), 1))
 
-    def draw_noise(self, rng: np.random.Generator, steps: int) -> Array:
-        """Draw a uniform number a pull."""
-        return rng.random((steps, 1))
-
-    def move(self, state: Array, action: Any, task: Array, noise: Array) -> Array:
+    def move(self, state: Array, action: Any, task: Array, rng: Streams) -> Array:
         """Pull the arms."""
         chance = task[np.arange(len(task)), action]
-        return (noise < chance[:, None]).astype(np.float64)
+        return (rng.uniform(1) < chance[:, None]).astype(np.float64)
 
     def observe(self, state: Array) -> Array:
         """Return ones, `[N, 1]`."""
@@ -123,9 +117,6 @@ class TabularMDP(ArrayFamily):
         actions: Number of actions A.
     """
 
-    fixed_start = True
-    noise_size = 2
-
     def __init__(self, states: int = 10, actions: int = 5) -> None:
         if states < 2 or actions < 2:
             raise ValueError(f"TabularMDP: needs at least 2 states and 2 actions, got {states} and {actions}")
@@ -138,23 +129,19 @@ class TabularMDP(ArrayFamily):
         """Draw n tasks, `[n, S·A·S + S·A]`."""
         return self.tables.tables(n, rng)
 
-    def initial_state(self, rng: np.random.Generator) -> Array:
+    def start(self, rng: Streams) -> Array:
         """Start in state 0; the second number is the last reward."""
-        return np.zeros(2)
+        return np.zeros((len(rng), 2))
 
-    def draw_noise(self, rng: np.random.Generator, steps: int) -> Array:
-        """Draw a uniform number for the transition and a normal one for the reward of each step."""
-        return np.stack([rng.random(steps), rng.standard_normal(steps)], axis=1)
-
-    def move(self, state: Array, action: Any, task: Array, noise: Array) -> Array:
+    def move(self, state: Array, action: Any, task: Array, rng: Streams) -> Array:
         """Draw the next states and the rewards."""
-        n, s = len(state), self.states
-        pair = state[:, 0].astype(np.int64) * self.actions + np.asarray(action, dtype=np.int64)
-        chances = task[:, : s * self.actions * s].reshape(n, -1, s)[np.arange(n), pair]
-        # the last bound is left out: rounding could put it below the draw
-        following = (np.cumsum(chances[:, :-1], axis=1) <= noise[:, :1]).sum(axis=1)
-        mean = task[np.arange(n), s * self.actions * s + pair]
-        return np.stack([following.astype(np.float64), mean + noise[:, 1]], axis=1)
+        rows, s = np.arange(len(state))[:, None], self.states
+        pair = state[:, :1].astype(np.int64) * self.actions + np.asarray(action, dtype=np.int64)[:, None]
+        # the last probability is left out: rounding could put their sum below the draw
+        chances = task[rows, pair * s + np.arange(s - 1)]
+        following = (np.cumsum(chances, axis=1) <= rng.uniform(1)).sum(axis=1, keepdims=True)
+        mean = task[rows, s * self.actions * s + pair]
+        return np.concatenate([following, mean + rng.normal(1)], axis=1)
 
     def observe(self, state: Array) -> Array:
         """Return the states, one-hot, `[N, S]`."""

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 from gymnasium.error import ResetNeeded
-from gymnasium.utils.seeding import np_random
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from metarl_envs.family import Array, Family
 from metarl_envs.rendering import Frame, check_render_mode
 from metarl_envs.single import check_actions
-from metarl_envs.vector_infos import move_to_final, reset_mask, term_infos
+from metarl_envs.vector_infos import move_to_final, reset_mask, row_seeds, term_infos
 
 
 class TaskVectorEnv(VectorEnv):
@@ -71,8 +70,6 @@ class TaskVectorEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self.task_space = self.family.task_space
 
-        self._rngs: list[np.random.Generator | None] = [None] * num_envs
-        self._seeds: list[int | None] = [None] * num_envs
         self._elapsed = np.zeros(num_envs, dtype=np.int64)
         self._terminated = np.zeros(num_envs, dtype=np.bool_)
         self._truncated = np.zeros(num_envs, dtype=np.bool_)
@@ -105,25 +102,19 @@ class TaskVectorEnv(VectorEnv):
 
         Args:
             seed: An int s seeds row i with s + i, as Gymnasium does; or one seed a row; None
-                continues the rows' generators.
+                continues the rows' random streams.
             options: `reset_mask`, a bool array `[num_envs]` with at least one True.
 
         Returns:
             Observations `[num_envs, o]` of all rows and an empty info.
         """
         mask = reset_mask(options, self.num_envs)
-        seeds = [seed + i for i in range(self.num_envs)] if isinstance(seed, int | np.integer) else seed
-        if seeds is not None and len(seeds) != self.num_envs:
-            raise ValueError(f"expected {self.num_envs} seeds, one for each simulation; got {len(seeds)}")
         rows = np.arange(self.num_envs) if mask is None else np.flatnonzero(mask)
-        if seeds is not None:
-            for i in rows.tolist():
-                if (own := seeds[i]) is not None:
-                    self._seeds[i], self._rngs[i] = int(own), None
-                    self._forget(i)
+        if seed is not None:
+            seeds = row_seeds(seed, self.num_envs)
+            self._seed(rows if None not in seeds else rows[[seeds[i] is not None for i in rows.tolist()]], seeds)
         if not self._state.shape[1]:  # the first reset tells how long a state is; rows not in the mask start too
-            start = self.family.initial_state(np.random.default_rng(0))
-            self._state = self._place(np.arange(self.num_envs), np.tile(start, (self.num_envs, 1)))
+            rows = np.arange(self.num_envs)
         self._start(rows)
         return self.family.observe(self._state), {}
 
@@ -197,21 +188,14 @@ class TaskVectorEnv(VectorEnv):
 
     # -- inside ----------------------------------------------------------------------------------
 
-    def _rng(self, row: int) -> np.random.Generator:
-        rng = self._rngs[row]
-        if rng is None:
-            rng, self._seeds[row] = np_random(self._seeds[row])
-            self._rngs[row] = rng
-        return rng
-
     def _start(self, rows: NDArray[np.int64]) -> None:
         """Begin an episode in these rows."""
-        if self.family.fixed_start:
-            starts = np.tile(self.family.initial_state(np.random.default_rng(0)), (len(rows), 1))
+        states = self._begin(rows)
+        if len(rows) == self.num_envs:
+            self._state = states
         else:
-            starts = np.stack([self.family.initial_state(self._rng(int(i))) for i in rows])
-        self._state = self._state.copy()
-        self._state[rows] = self._place(rows, starts)
+            self._state = self._state.copy()
+            self._state[rows] = states
         self._elapsed[rows] = 0
         self._terminated = self._terminated.copy()
         self._truncated = self._truncated.copy()
@@ -227,12 +211,13 @@ class TaskVectorEnv(VectorEnv):
     def _apply(self) -> None:
         """Give the simulations what they must know of `self.tasks`."""
 
-    def _forget(self, row: int) -> None:
-        """Drop what was drawn ahead from the generator of a row, which was seeded anew."""
+    @abstractmethod
+    def _seed(self, rows: NDArray[np.int64], seeds: Sequence[int | None]) -> None:
+        """Start the random streams of these rows anew, that of row i from `seeds[i]`."""
 
-    def _place(self, rows: NDArray[np.int64], starts: Array) -> Array:
-        """Put the simulations `rows` into these starts; returns their state rows."""
-        return starts
+    @abstractmethod
+    def _begin(self, rows: NDArray[np.int64]) -> Array:
+        """Draw the states in which episodes start and put the simulations `rows` there; returns their state rows."""
 
     @abstractmethod
     def _frame(self, row: int) -> Frame:

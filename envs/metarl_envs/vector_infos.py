@@ -1,7 +1,8 @@
-"""Gymnasium's conventions for the options and infos of vector environments."""
+"""Gymnasium's conventions for the seeds, options and infos of vector environments."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,19 @@ def reset_mask(options: dict[str, Any] | None, num_envs: int) -> NDArray[np.bool
     if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_ or mask.shape != (num_envs,) or not mask.any():
         raise ValueError(f"reset_mask must be a bool array of shape ({num_envs},) with a True, got {mask!r}")
     return mask
+
+
+def row_seeds(seed: int | Sequence[int | None], num_envs: int) -> Sequence[int | None]:
+    """Return a seed for each row: those given, or seed + i for row i.
+
+    Raises:
+        ValueError: If there are too few or too many.
+    """
+    if isinstance(seed, int | np.integer):
+        return [int(seed) + i for i in range(num_envs)]
+    if len(seed) != num_envs:
+        raise ValueError(f"expected {num_envs} seeds, one for each simulation; got {len(seed)}")
+    return seed.tolist() if isinstance(seed, np.ndarray) else seed
 
 
 def term_infos(terms: dict[str, Array], active: NDArray[np.bool_]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from env_ids import IDS
 from numpy.testing import assert_allclose
+from scipy import stats
 
 
 def square(action):
@@ -104,6 +105,12 @@ def test_corner_reward():
     assert_allclose(env.step(np.array([-0.1, -0.1]))[1], -np.sqrt(2) * 0.1)
     env._state = -near
     assert env.step(np.array([0.1, 0.1]))[1] == 0.0  # another corner is nearer
+
+
+def test_corner_starts():
+    obs, _ = gymnasium.make_vec("metarl/CornerNavigation-v0", num_envs=4000).reset(seed=0)
+    for column in obs.T:
+        assert stats.kstest(column, stats.uniform(-0.2, 0.4).cdf).pvalue > 0.01
 
 
 def test_bandit_pays_its_chances():
