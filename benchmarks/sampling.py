@@ -1,17 +1,21 @@
-"""Environment steps a second: ours with the policy in the loop, raw physics, Gymnasium's vectors, EnvPool.
+"""Environment steps a second: ours with the policy in the loop, raw physics, Gymnasium's vectors, SB3's, EnvPool.
 
 Every system steps with actions as the initial policy draws them (normal, a tenth of the action
 range). Systems take turns within each repeat; figures are medians over repeats, and the ratio to
-physics is the median of the ratios within a repeat. Bodies that fall go on (where a family can be
-told so), so that all systems step the same number of simulations.
+physics is the median of the ratios within a repeat. Bodies that fall go on (where an environment can
+be told so), so that all systems step the same number of simulations.
+
+The vectors of others play the plain body of Gymnasium; navigation, bandits and tables, which nobody
+else has, they play as our single environment. The column `plays` tells which.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,9 @@ from metarl.rl.sampler import Sampler
 BASES = ("HalfCheetah", "Ant", "Walker2d", "Hopper", "Humanoid", "Swimmer")
 """Bodies that Gymnasium and EnvPool have too."""
 
+FALLING = ("Ant", "Walker2d", "Hopper", "Humanoid")
+"""Those whose episodes end where they fall."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Args:
@@ -39,8 +46,10 @@ class Args:
 
     envs: str = "metarl/PointNavigation-v0,metarl/HalfCheetahVel-v0"
     """Environments, by comma, or "all"."""
-    systems: str = "physics,metarl,envpool,gymnasium-sync-8,gymnasium-async-8"
-    """Systems, by comma; besides these sb3-subproc-N, and any number for the 8."""
+    systems: str = (
+        "physics,metarl,envpool,gymnasium-sync-8,gymnasium-sync-40,gymnasium-async-8,gymnasium-async-40,sb3-subproc-8"
+    )
+    """Systems, by comma; any number for the 8 and the 40."""
     json: Path | None = None
     """Where to write the rows."""
     tasks: int = 40
@@ -50,13 +59,35 @@ class Args:
     horizon: int = 100
     """Most steps an episode."""
     seconds: float = 1.5
-    """About how long a system steps in one turn; slow physics get shorter episodes."""
-    repeats: int = 5
+    """About how long physics step in one turn, which bounds the episodes; other turns last half of it or more."""
+    repeats: int = 3
     """Turns each system gets."""
 
 
-System = Callable[[], tuple[int, float]]
-"""Runs once; returns environment steps and seconds."""
+@dataclasses.dataclass(frozen=True)
+class System:
+    """What steps environments."""
+
+    step: Callable[[], tuple[int, float]]
+    """Goes on for a while; returns environment steps and seconds."""
+    num_envs: int
+    """Simulations side by side."""
+    plays: str
+    """Gymnasium's id, or ours."""
+    close: Callable[[], None]
+    """Ends its processes."""
+
+
+def repeated(play: Callable[[], int], seconds: float) -> Callable[[], tuple[int, float]]:
+    """Return what plays again and again until the seconds have passed."""
+
+    def run() -> tuple[int, float]:
+        steps, started = 0, time.perf_counter()
+        while (passed := time.perf_counter() - started) < seconds:
+            steps += play()
+        return steps, passed
+
+    return run
 
 
 def make(env_id: str, n: int, horizon: int) -> Any:
@@ -67,29 +98,29 @@ def make(env_id: str, n: int, horizon: int) -> Any:
         return make_vec(env_id, n, horizon=horizon)
 
 
-def ours(env_id: str, n_tasks: int, episodes: int, horizon: int) -> System:
+def ours(env_id: str, args: Args, horizon: int) -> System:
     """The sampler, with the policy in the loop."""
-    env = make(env_id, n_tasks * episodes, horizon)
+    k, n = args.tasks, args.tasks * args.episodes
+    env = make(env_id, n, horizon)
     policy = make_policy(env.single_observation_space, env.single_action_space, (64, 64), 0, action_scale=0.1)
-    sampler = Sampler(env, policy, n_tasks, episodes, horizon)
-    params = P.stack(P.params_of(policy), n_tasks)
-    tasks = env.sample_tasks(n_tasks, np.random.default_rng(0))
+    sampler = Sampler(env, policy, k, args.episodes, horizon)
+    params = P.stack(P.params_of(policy), k)
+    tasks = env.sample_tasks(k, np.random.default_rng(0))
 
-    def run() -> tuple[int, float]:
-        started = time.perf_counter()
-        played = sampler.sample(params, tasks, task_seeds(0, 0, 0, range(n_tasks))(0))
-        return played.steps, time.perf_counter() - started
+    def play() -> int:
+        return sampler.sample(params, tasks, task_seeds(0, 0, 0, range(k))(0)).steps
 
-    return run
+    return System(repeated(play, args.seconds / 2), n, env_id, env.close)
 
 
-def physics(env_id: str, n: int, horizon: int) -> System:
+def physics(env_id: str, args: Args, horizon: int) -> System:
     """Nothing but `Batch.step`, or the bare step of a NumPy family, with actions drawn beforehand."""
+    n = args.tasks * args.episodes
     env = make(env_id, n, horizon)
     batch = getattr(env.unwrapped, "batch", None)
     if batch is None:
         env = gymnasium.make_vec(env_id, n, autoreset_mode="SameStep")
-        return stepped(env, list(draw(env.single_action_space, 100, n)), n)
+        return stepped(env, draw(env.single_action_space, 100, n), env_id, args.seconds)
     actions = draw(env.single_action_space, horizon, n)
     ctrl, skip = batch.bind("ctrl"), env.unwrapped.family.frame_skip
 
@@ -101,43 +132,45 @@ def physics(env_id: str, n: int, horizon: int) -> System:
             batch.step(nstep=skip)
         return n * horizon, time.perf_counter() - started
 
-    return run
+    return System(run, n, env_id, env.close)
 
 
-def stepped(env: Any, actions: Sequence[np.ndarray], n: int) -> System:
-    """Any other vector environment."""
+def stepped(env: Any, actions: np.ndarray, plays: str, seconds: float) -> System:
+    """Any other vector environment; actions `[steps, n, ...]` are used again and again."""
+    env.reset()
+    coming = itertools.cycle(actions)
 
-    def run() -> tuple[int, float]:
-        env.reset()
-        started = time.perf_counter()
-        for action in actions:
-            env.step(action)
-        return n * len(actions), time.perf_counter() - started
+    def play() -> int:
+        env.step(next(coming))
+        return actions.shape[1]
 
-    return run
+    return System(repeated(play, seconds / 2), actions.shape[1], plays, env.close)
 
 
-def other(system: str, env_id: str, n: int, horizon: int) -> tuple[System, int] | None:
+def other(system: str, env_id: str, args: Args) -> System | None:
     """Somebody else's vector environment of the plain body, or of our single environment; None if there is none."""
-    base = next((f"{body}-v5" for body in BASES if f"/{body}" in env_id), None)
+    body = next((name for name in BASES if f"/{name}" in env_id), None)
+    plays = env_id if body is None else f"{body}-v5"
+    options = {"terminate_when_unhealthy": False} if body in FALLING else {}
+    if system == "envpool" and body is None:
+        return None
     if system == "envpool":
         try:
             import envpool
         except ImportError:
             return None
-        if base is None:
-            return None
-        known = base if base in envpool.list_all_envs() else base.replace("v5", "v4")
-        env = envpool.make_gymnasium(known, num_envs=n)
-        return stepped(env, list(draw(env.action_space, horizon, n)), n), n
+        n = args.tasks * args.episodes
+        env = envpool.make_gymnasium(plays, num_envs=n, **options)
+        return stepped(env, draw(env.action_space, 100, n), plays, args.seconds)
     library, mode, number = system.split("-")
     n = int(number)
     with quiet():  # Gymnasium's half-cheetah warns at every load
         if library == "sb3":
-            env = make_vec_env(base or env_id, n, vec_env_cls=SubprocVecEnv)
-            return stepped(env, list(draw(env.action_space, horizon, n)), n), n
-        env = gymnasium.make_vec(base or env_id, n, vectorization_mode=mode)
-    return stepped(env, list(draw(env.single_action_space, horizon, n)), n), n
+            how = {"start_method": "fork"}  # as in Gymnasium; from a fork server each would import everything anew
+            env = make_vec_env(plays, n, vec_env_cls=SubprocVecEnv, vec_env_kwargs=how, env_kwargs=options)
+            return stepped(env, draw(env.action_space, 100, n), plays, args.seconds)
+        env = gymnasium.make_vec(plays, n, vectorization_mode=mode, **options)
+    return stepped(env, draw(env.single_action_space, 100, n), plays, args.seconds)
 
 
 def draw(space: gymnasium.Space, steps: int, n: int) -> np.ndarray:
@@ -151,45 +184,46 @@ def draw(space: gymnasium.Space, steps: int, n: int) -> np.ndarray:
 
 
 def fitting_horizon(env_id: str, args: Args) -> int:
-    """Return how long an episode is so that a turn takes about `seconds`."""
+    """Return how long an episode is so that a turn of physics takes about `seconds`."""
     limit = min(args.horizon, registered()[env_id].max_episode_steps or args.horizon)
     if limit < 10:
         return limit
-    steps, seconds = physics(env_id, args.tasks * args.episodes, 5)()
+    steps, seconds = physics(env_id, args, 5).step()
     return int(np.clip(args.seconds * steps / seconds / (args.tasks * args.episodes), 10, limit))
 
 
 def measure(env_id: str, args: Args) -> list[dict[str, Any]]:
     """Return the rows of one environment."""
-    n, horizon = args.tasks * args.episodes, fitting_horizon(env_id, args)
-    systems: dict[str, tuple[System, int]] = {}
+    horizon = fitting_horizon(env_id, args)
+    systems: dict[str, System] = {}
     for name in args.systems.split(","):
-        if name == "physics":
-            systems[name] = physics(env_id, n, horizon), n
-        elif name == "metarl":
-            systems[name] = ours(env_id, args.tasks, args.episodes, horizon), n
-        elif (found := other(name, env_id, n, horizon)) is not None:
+        if name in ("physics", "metarl"):
+            systems[name] = (physics if name == "physics" else ours)(env_id, args, horizon)
+        elif (found := other(name, env_id, args)) is not None:
             systems[name] = found
     speeds: dict[str, list[float]] = {name: [] for name in systems}
     for repeat in range(args.repeats + 1):
-        for name, (system, _) in systems.items():
-            steps, seconds = system()
+        for name, system in systems.items():
+            steps, seconds = system.step()
             if repeat:  # the first round warms up
                 speeds[name].append(steps / seconds)
     rows = []
-    for name, measured in speeds.items():
-        ratios = [a / b for a, b in zip(measured, speeds["physics"], strict=True)]
-        speed, ratio = statistics.median(measured), statistics.median(ratios)
-        row = {"env": env_id, "system": name, "num_envs": systems[name][1]}
-        rows.append(row | {"steps_per_second": speed, "ratio_to_physics": ratio})
+    for name, system in systems.items():
+        system.close()
+        row = {"env": env_id, "system": name, "num_envs": system.num_envs, "plays": system.plays}
+        row["steps_per_second"] = statistics.median(speeds[name])
+        if "physics" in systems:
+            ratios = [a / b for a, b in zip(speeds[name], speeds["physics"], strict=True)]
+            row["ratio_to_physics"] = statistics.median(ratios)
+        rows.append(row)
     return rows
 
 
 def main() -> None:
     """Measure and report."""
     args = tyro.cli(Args)
-    names = list(registered()) if args.envs == "all" else args.envs.split(",")
-    report("Sampling", [row for env_id in names for row in measure(env_id, args)], args.json)
+    env_ids = registered() if args.envs == "all" else args.envs.split(",")
+    report("Sampling", [row for env_id in env_ids for row in measure(env_id, args)], args.json)
 
 
 if __name__ == "__main__":

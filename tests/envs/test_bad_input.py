@@ -45,18 +45,22 @@ def test_actions(env_id):
         with pytest.raises(ValueError, match=rf"{name_of(env_id)}: actions of type float64; expected whole numbers"):
             env.step(bad)
         return
-    bad[1] = np.nan
-    with pytest.raises(ValueError, match=rf"{name_of(env_id)}: action .*nan.* in row 1 is not"):
-        env.step(bad)
-    with pytest.raises(ValueError, match=rf"{name_of(env_id)}: action .*nan.* in row 0 is not"):
-        single.step(bad[1])
+    for value in (np.nan, np.inf, -np.inf):
+        bad[1] = value
+        with pytest.raises(ValueError, match=rf"{name_of(env_id)}: action .*{value}.* in row 1 is not finite"):
+            env.step(bad)
+        with pytest.raises(ValueError, match=rf"{name_of(env_id)}: action .*{value}.* in row 0 is not finite"):
+            single.step(bad[1])
 
 
 @pytest.mark.parametrize("env_id", ["metarl/Bandit-v0", "metarl/TabularMDP-v0"])
 def test_discrete_actions(env_id):
-    env = gymnasium.make_vec(env_id, num_envs=3)
+    single, env = gymnasium.make(env_id).unwrapped, gymnasium.make_vec(env_id, num_envs=3)
+    single.reset(seed=0)
     env.reset(seed=0)
     for wrong in (5, -1):
+        with pytest.raises(ValueError, match=rf"{name_of(env_id)}: action {wrong} .*Discrete\(5\)"):
+            single.step(wrong)
         with pytest.raises(ValueError, match=rf"{name_of(env_id)}: action .*{wrong}.* in row 2 .*Discrete\(5\)"):
             env.step(np.array([0, 4, wrong]))
 
@@ -74,6 +78,10 @@ def test_reset_arguments():
         env.reset(options={"reset_mask": np.zeros(3, np.bool_)})
     with pytest.raises(ValueError, match="expected 2 seeds"):
         env.reset(seed=[1, 2, 3])
+    with pytest.raises(ValueError, match="a seed must not be negative, got -3"):
+        env.reset(seed=-3)
+    with pytest.raises(gymnasium.error.Error, match=r"greater or equal to zero.*-3"):
+        gymnasium.make_vec("metarl/SwimmerVel-v0", num_envs=2).reset(seed=-3)
 
 
 def test_models(folder):

@@ -62,6 +62,15 @@ def test_tasks_differ_within_a_batch(env_id):
 
 
 @pytest.mark.parametrize("env_id", IDS)
+def test_nothing_is_printed(env_id, capfd):
+    for env in (gymnasium.make(env_id), gymnasium.make_vec(env_id, num_envs=2)):
+        env.reset(seed=0)
+        env.step(env.action_space.sample())
+        env.close()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("env_id", IDS)
 def test_environment_classes_can_be_pickled(env_id):
     for env in (gymnasium.make(env_id).unwrapped, gymnasium.make_vec(env_id, num_envs=1)):
         assert pickle.loads(pickle.dumps(type(env))) is type(env)

@@ -121,6 +121,22 @@ def test_what_is_not_finite_is_named_with_task_and_step(fault):
         play(s, np.array([[1.0], [-1.0], [1.0]]))
 
 
+def test_simulations_that_diverge_are_counted_and_end():
+    s = sampler(CHEETAH)
+    reset = s.env.reset
+
+    def reset_and_break(**options):
+        obs = reset(**options)
+        s.env.unwrapped.batch.bind("qvel")[[1, 4]] = 1e12
+        return obs
+
+    s.env.reset = reset_and_break
+    played = play(s, np.ones((3, 1)))
+    assert played.unstable == 2
+    assert played.lengths.flatten().tolist() == [12, 1, 12, 12, 1, 12]
+    assert torch.isfinite(played.obs).all() and torch.isfinite(played.rew).all()
+
+
 def test_an_action_that_is_not_finite_never_reaches_the_physics():
     s = sampler(CHEETAH)
     params = P.stack(P.params_of(s.policy), 3)
