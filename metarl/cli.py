@@ -1,4 +1,4 @@
-"""The command line: train, eval, plot, video, benchmark, analyse, presets, envs."""
+"""The command line: train, eval, plot, video, export, benchmark, analyse, presets, envs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from metarl.experiment.run import Interrupted, RunDirectory, resume, train
 from metarl.experiment.training import Trainer
 from metarl.few_shot import FewShot
 from metarl.learners import LEARNERS, OUTERS
-from metarl.options import Analyse, Benchmark, Eval, Plot, Train, Video, parse
+from metarl.options import Analyse, Benchmark, Eval, Export, Plot, Train, Video, parse
 from metarl.report.analysis import analyse, draw_analysis
 from metarl.report.benchmark import Protocol, benchmark
 from metarl.report.plot import plot_runs
@@ -41,6 +41,7 @@ HELP = """usage: metarl COMMAND ...
   metarl eval RUN [--steps 3] [--tasks 40] [--episodes 20] [--json FILE] ...     adaptation curve on held-out tasks
   metarl plot RUN... [--out runs.png]                                           learning and adaptation curves
   metarl video RUN [--task T ...] [--out film.gif]                              a task before and after adaptation
+  metarl export RUN --task T --to sb3 FILE                                      an adapted policy for stable-baselines3
   metarl benchmark PRESET [--methods M,M] [--seeds 3] [--budget STEPS]          methods and baselines compared
   metarl analyse RUN [--along]                                                  what adaptation changes, by layer
   metarl presets                                                                what can be trained
@@ -71,6 +72,7 @@ def _dispatch(args: list[str]) -> int:
         "eval": _eval,
         "plot": _plot,
         "video": _video,
+        "export": _export,
         "benchmark": _benchmark,
         "analyse": _analyse,
         "presets": _presets,
@@ -208,6 +210,24 @@ def _video(args: list[str]) -> int:
     if command.run.is_dir():
         log_film(frames, fps, command.run, model.trainer.env_steps)
         print(f"and into TensorBoard: tensorboard --logdir {command.run} (Images, adaptation/film)")
+    return 0
+
+
+def _export(args: list[str]) -> int:
+    command: Export = parse(Export, args, "metarl export")
+    kind, out = command.to
+    if kind != "sb3":
+        raise UserError(f"unknown format {kind!r}; export writes sb3, given as --to sb3 FILE")
+    if not command.task and command.steps != 0:
+        raise UserError("export adapts to a task: give --task T, or --steps 0 for the policy before adaptation")
+    model = metarl.load(command.run)
+    if isinstance(model, FewShot):
+        raise UserError(f"PPO takes policies only; {command.run} is of {model.config.title}")
+    try:
+        model.export_sb3(out, command.task or None, command.steps, command.seed)
+    finally:
+        model.close()
+    print(f"wrote {out}: stable_baselines3.PPO.load reads it; its value network is untrained")
     return 0
 
 

@@ -22,7 +22,8 @@ from metarl.learned import Learned
 from metarl.learners import method_of
 from metarl.players import HELD_OUT, Player, task_seeds
 from metarl.predict import AdaptedPolicy
-from metarl.rl.make import EnvSource
+from metarl.rl.make import EnvSource, make_single
+from metarl.rl.ppo import as_ppo, ppo_bytes
 
 
 class Model(Learned):
@@ -88,6 +89,32 @@ class Model(Learned):
         finally:
             player.close()
         return AdaptedPolicy(self.trainer.policy, adapted, self._observation_shape, seed)
+
+    def export_sb3(self, path: str | Path, task: Any = None, steps: int | None = None, seed: int = 0) -> None:
+        """Write the adapted policy as a stable-baselines3 PPO model, which `PPO.load` reads; its value network is new.
+
+        Args:
+            path: The file; by default a .zip.
+            task: The task `[d]` to adapt to; without one, the policy before adaptation.
+            steps: Gradient steps; by default as many as in training.
+            seed: Chooses the episodes.
+
+        Raises:
+            UserError: If stable-baselines3 cannot represent the policy, or the file cannot be written.
+        """
+        policy = self.policy if task is None else self.adapt(task, steps, seed=seed)
+        env = make_single(self.trainer.source, self.config.horizon, dict(self.config.env_options))
+        try:
+            rows = env.get_wrapper_attr("_max_episode_steps")  # an episode is a batch
+            batches = {"n_steps": max(rows, 2), "batch_size": max(rows, 2), "gamma": self.config.discount}
+            model = as_ppo(policy.policy, policy.params, env, **batches, seed=seed)
+        finally:
+            env.close()
+        try:
+            path = Path(path)
+            checkpoint.write_atomically(path if path.suffix else path.with_suffix(".zip"), ppo_bytes(model))
+        except OSError as error:
+            raise UserError(f"cannot write {str(path)!r}: {error.strerror}") from error
 
 
 class MAML(Model):

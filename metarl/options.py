@@ -79,6 +79,22 @@ class Video:
 
 
 @dataclasses.dataclass(frozen=True)
+class Export:
+    """Write a policy, adapted to a task, as a model of stable-baselines3's PPO; its value network starts untrained."""
+
+    run: tyro.conf.Positional[Path]
+    """Run directory, a file that `save` wrote, or pretrained:NAME."""
+    to: tuple[str, Path]
+    """The format, which is sb3, and the file."""
+    task: tuple[float, ...] = ()
+    """The task to adapt to."""
+    steps: int | None = None
+    """Gradient steps, by default as many as in training; 0 exports the policy before adaptation."""
+    seed: int = 0
+    """Chooses the episodes it adapts by."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Benchmark:
     """Train methods and baselines under one budget and compare their adaptation curves."""
 

@@ -10,8 +10,6 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
 
-from metarl.core.params import Params
-from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.config import Config
 from metarl.players import HELD_OUT
@@ -57,27 +55,6 @@ def train_baseline(kind: Baseline, config: Config, budget: int) -> PPO:
     )
     model.learn(budget)
     return model
-
-
-def as_params(model: PPO, like: Params) -> Params:
-    """Return the policy network of a PPO model under the names of our policies.
-
-    Raises:
-        UserError: If the network has other shapes.
-    """
-    state = model.policy.state_dict()
-    head = "mean" if "log_std" in like else "logits"
-    found = {"log_std": state["log_std"]} if "log_std" in like else {}
-    layers = sorted({int(name.split(".")[1]) for name in like if name.startswith(head)})
-    for layer in layers:
-        ours, theirs = f"{head}.{layer}", f"mlp_extractor.policy_net.{layer}"
-        theirs = "action_net" if layer == layers[-1] else theirs
-        for part in ("weight", "bias"):
-            found[f"{ours}.{part}"] = state[f"{theirs}.{part}"]
-    for name, value in like.items():
-        if found[name].shape != value.shape:
-            raise UserError(f"PPO's {name} has shape {tuple(found[name].shape)}, ours {tuple(value.shape)}")
-    return {name: found[name].detach().clone().cpu() for name in like}
 
 
 def oracle_curve(model: PPO, config: Config, steps: int, tasks: int, episodes: int, seed: int) -> AdaptationCurve:

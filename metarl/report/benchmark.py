@@ -25,8 +25,9 @@ from metarl.experiment.players import make_player
 from metarl.experiment.run import RunDirectory, resume, train
 from metarl.experiment.training import Trainer
 from metarl.learners import LEARNERS
-from metarl.report.baselines import as_params, oracle_curve, train_baseline
+from metarl.report.baselines import oracle_curve, train_baseline
 from metarl.report.plot import LINES
+from metarl.rl.ppo import as_params
 
 BASELINES = ("random", "pretrained", "oracle")
 """What is compared besides the methods: an untrained policy, and two that PPO trains."""

@@ -14,8 +14,9 @@ from metarl.cli import main
 from metarl.core import params as P
 from metarl.experiment.players import make_player
 from metarl.experiment.presets import PRESETS
-from metarl.report.baselines import as_params, oracle_curve, train_baseline
+from metarl.report.baselines import oracle_curve, train_baseline
 from metarl.report.benchmark import Protocol, benchmark, interquartile_mean, stratified_bootstrap, summarise
+from metarl.rl.ppo import as_params
 
 SMALL = dataclasses.replace(
     PRESETS["point-navigation"], tasks=3, episodes=4, horizon=8, hidden=(8, 8), eval_tasks=2, eval_episodes=2
