@@ -20,7 +20,8 @@ from common import machine, report, versions
 
 from metarl.experiment.presets import PRESETS, find_preset
 from metarl.learners import LEARNERS
-from metarl.report.benchmark import BASELINES, Protocol, benchmark
+from metarl.report.benchmark import Protocol, benchmark
+from metarl.report.comparison import BASELINES
 
 
 @dataclasses.dataclass(frozen=True)

@@ -252,6 +252,11 @@ def _benchmark(args: list[str]) -> int:
         used = f"{row['env_steps'] / 1e6:.1f}M", f"{row['seconds'] / 60:.1f}"
         table.add_row(method, *curve, f"{row['gain_step1']:.1f}", *used)
     Console(width=None if console.is_terminal else 140, highlight=False).print(table)
+    scratch = summary.get("scratch", {"reached": {}})
+    for method, value in scratch["reached"].items():
+        needed = scratch["steps_needed"][method]
+        when = f"{needed:,} environment steps" if needed else f"more than {scratch['env_steps'][-1]:,} steps"
+        console.print(f"PPO from scratch needs {when} in one task for what {method} reaches by 1 step ({value:.1f})")
     console.print(f"interquartile means and 95 % intervals; curves.png, results.csv and results.json are in {out}")
     return 0
 

@@ -99,7 +99,7 @@ class Benchmark:
     """Train methods and baselines under one budget and compare their adaptation curves."""
 
     methods: str = "maml,fomaml,anil,reptile,pretrained,random,oracle"
-    """Methods and baselines, by comma."""
+    """Methods and baselines, by comma; random, pretrained, oracle and scratch (PPO on single tasks) are baselines."""
     seeds: int = 3
     """Number of seeds."""
     budget: int = 2_000_000

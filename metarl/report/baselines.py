@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import io
+import json
+import time
+import zipfile
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecMonitor
 
 from metarl.evaluation import AdaptationCurve
+from metarl.experiment.checkpoint import write_atomically
 from metarl.experiment.config import Config
 from metarl.players import HELD_OUT
 from metarl.rl.make import make_vec
+from metarl.rl.ppo import ppo_bytes
 from metarl.rl.sb3 import SB3VecEnv
 
 Baseline = Literal["pretrained", "oracle"]
@@ -30,7 +39,87 @@ def train_baseline(kind: Baseline, config: Config, budget: int) -> PPO:
         config: Environment, network, seed and size of a batch.
         budget: Environment steps.
     """
-    rows = config.tasks * config.episodes
+    rng = np.random.default_rng(config.seed)
+    vec = _environments(config, config.tasks * config.episodes, resample=rng, observe_task=kind == "oracle")
+    model = _ppo(config, vec, 100, batches=16)
+    model.learn(budget)
+    return model
+
+
+def cached_baseline(kind: Baseline, config: Config, budget: int, folder: Path) -> tuple[PPO, float]:
+    """Train a baseline, or load it if the folder holds it already; returns it and the seconds it took."""
+    file, note = folder / "ppo.zip", folder / "ppo.json"
+    made_with = json.loads(json.dumps({"kind": kind, "config": config.as_dict(), "budget": budget}))
+    try:
+        found = json.loads(note.read_text())
+        if found["made_with"] == made_with:
+            return PPO.load(io.BytesIO(file.read_bytes()), device="cpu"), float(found["seconds"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        pass  # not there, or cut off: train it
+    started = time.perf_counter()
+    model = train_baseline(kind, config, budget)
+    seconds = time.perf_counter() - started
+    note.unlink(missing_ok=True)
+    write_atomically(file, ppo_bytes(model))
+    write_atomically(note, json.dumps({"made_with": made_with, "seconds": seconds}).encode())
+    return model, seconds
+
+
+def learn_from_scratch(config: Config, budget: int, task: NDArray[np.float64]) -> list[tuple[int, float]]:
+    """Train PPO on one task; returns its learning curve: environment steps and mean return of each of its rollouts.
+
+    PPO learns from as many episodes at a time as an inner step of the configuration.
+
+    Args:
+        config: Environment, network, seed and size of a batch.
+        budget: Environment steps.
+        task: The task `[d]`.
+    """
+    vec = _environments(config, config.episodes)
+    vec.vector.set_tasks(np.tile(task, (config.episodes, 1)))  # type: ignore[attr-defined]
+    horizon = config.horizon or vec.vector.max_episode_steps  # type: ignore[attr-defined]
+    model = _ppo(config, VecMonitor(vec), horizon, batches=4)
+    curve = _LearningCurve()
+    model.learn(budget, curve)
+    return curve.points
+
+
+class _LearningCurve(BaseCallback):
+    """Notes the mean return of the episodes that each rollout finished."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.points: list[tuple[int, float]] = []
+        self._returns: list[float] = []
+
+    def _on_step(self) -> bool:
+        self._returns += [float(info["episode"]["r"]) for info in self.locals["infos"] if "episode" in info]
+        return True
+
+    def _on_rollout_end(self) -> None:
+        if self._returns:
+            self.points.append((self.num_timesteps, float(np.mean(self._returns))))
+        self._returns = []
+
+
+def held_out_tasks(env: Any, tasks: int, seed: int) -> NDArray[np.float64]:
+    """Return the tasks `[tasks, d]` that an evaluation with this seed draws."""
+    return env.sample_tasks(tasks, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
+
+
+def oracle_curve(model: PPO, config: Config, steps: int, tasks: int, episodes: int, seed: int) -> AdaptationCurve:
+    """Return the oracle's returns on held-out tasks as a curve, which is flat: it has nothing to adapt to."""
+    vec = _environments(config, tasks * episodes, observe_task=True)
+    drawn = held_out_tasks(vec.vector, tasks, seed)
+    vec.vector.set_tasks(np.repeat(drawn, episodes, axis=0))  # type: ignore[attr-defined]
+    torch.manual_seed(seed)  # stable-baselines3 samples actions from torch's global generator
+    vec.seed(seed)
+    total, env_steps = _first_episodes(model, vec)
+    per_task = total.reshape(tasks, episodes).mean(1)
+    return AdaptationCurve(config.env, np.repeat(per_task[:, None], steps + 1, axis=1), env_steps)
+
+
+def _environments(config: Config, rows: int, **options: Any) -> SB3VecEnv:
     env = make_vec(
         config.env,
         rows,
@@ -39,42 +128,22 @@ def train_baseline(kind: Baseline, config: Config, budget: int) -> PPO:
         vectorization=config.vectorization,
         **config.env_options,
     )
-    rng = np.random.default_rng(config.seed)
-    vec = SB3VecEnv(env, resample=rng, observe_task=kind == "oracle", action_scale=config.action_scale)
-    steps = 100
-    model = PPO(
+    return SB3VecEnv(env, action_scale=config.action_scale, **options)
+
+
+def _ppo(config: Config, vec: Any, steps: int, batches: int) -> PPO:
+    """Return PPO with the policy network of a configuration, which learns from so many steps of each row at a time."""
+    return PPO(
         "MlpPolicy",
         vec,
         n_steps=steps,
-        batch_size=rows * steps // 16,
+        batch_size=max(vec.num_envs * steps // batches, 2),
         gamma=config.discount,
         learning_rate=1e-3,
         seed=config.seed,
         device="cpu",
         policy_kwargs={"net_arch": list(config.hidden), "log_std_init": float(np.log(config.init_std))},
     )
-    model.learn(budget)
-    return model
-
-
-def oracle_curve(model: PPO, config: Config, steps: int, tasks: int, episodes: int, seed: int) -> AdaptationCurve:
-    """Return the oracle's returns on held-out tasks as a curve, which is flat: it has nothing to adapt to."""
-    env = make_vec(
-        config.env,
-        tasks * episodes,
-        horizon=config.horizon,
-        autoreset_mode=AutoresetMode.SAME_STEP,
-        vectorization=config.vectorization,
-        **config.env_options,
-    )
-    vec = SB3VecEnv(env, observe_task=True, action_scale=config.action_scale)
-    drawn = vec.vector.sample_tasks(tasks, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))  # type: ignore
-    vec.vector.set_tasks(np.repeat(drawn, episodes, axis=0))  # type: ignore[attr-defined]
-    torch.manual_seed(seed)  # stable-baselines3 samples actions from torch's global generator
-    vec.seed(seed)
-    total, env_steps = _first_episodes(model, vec)
-    per_task = total.reshape(tasks, episodes).mean(1)
-    return AdaptationCurve(config.env, np.repeat(per_task[:, None], steps + 1, axis=1), env_steps)
 
 
 def _first_episodes(model: PPO, vec: SB3VecEnv) -> tuple[NDArray[np.float64], int]:

@@ -14,8 +14,10 @@ from metarl.cli import main
 from metarl.core import params as P
 from metarl.experiment.players import make_player
 from metarl.experiment.presets import PRESETS
+from metarl.report import baselines
 from metarl.report.baselines import oracle_curve, train_baseline
-from metarl.report.benchmark import Protocol, benchmark, interquartile_mean, stratified_bootstrap, summarise
+from metarl.report.benchmark import Protocol, benchmark
+from metarl.report.comparison import compare_scratch, interquartile_mean, stratified_bootstrap, summarise
 from metarl.rl.ppo import as_params
 
 SMALL = dataclasses.replace(
@@ -95,6 +97,38 @@ def test_a_benchmark_runs_once_and_writes_all(tmp_path):
     assert third["methods"]["maml"]["iqm"] == summary["methods"]["maml"]["iqm"]
     with pytest.raises(UserError, match="another protocol"):
         benchmark(SMALL, methods, 2, dataclasses.replace(TINY, budget=400), tmp_path, said.append)
+
+
+def test_ppo_models_are_trained_once(tmp_path, monkeypatch):
+    methods = ["pretrained", "oracle"]
+    first = benchmark(SMALL, methods, 1, TINY, tmp_path, list)
+    for method in methods:  # as if it had been interrupted between training and evaluation
+        (tmp_path / f"{method}-seed0" / "result.json").unlink()
+    with monkeypatch.context() as patched:
+        patched.setattr(baselines, "train_baseline", None)
+        assert benchmark(SMALL, methods, 1, TINY, tmp_path, list)["methods"] == first["methods"]
+    (tmp_path / "oracle-seed0" / "result.json").unlink()
+    file = tmp_path / "oracle-seed0" / "ppo.zip"
+    file.write_bytes(file.read_bytes()[:100])
+    again = benchmark(SMALL, methods, 1, TINY, tmp_path, list)["methods"]["oracle"]
+    assert again["iqm"] == first["methods"]["oracle"]["iqm"]
+
+
+def test_ppo_from_scratch_learns_its_task_and_is_compared_with_what_one_step_reaches(tmp_path):
+    config = dataclasses.replace(SMALL, episodes=20, horizon=20)
+    summary = benchmark(config, ["random", "scratch"], 1, dataclasses.replace(TINY, budget=8000), tmp_path, list)
+    assert list(summary["methods"]) == ["random"]
+    scratch = summary["scratch"]
+    assert len(scratch["tasks"]) == 2 and scratch["env_steps"][0] == 400 and scratch["env_steps"][-1] == 4000
+    assert scratch["returns"][-1] > scratch["returns"][0]
+    per_task = json.loads((tmp_path / "random-seed0" / "result.json").read_text())["per_task"]
+    assert scratch["reached"]["random"] == pytest.approx(np.mean([row[1] for row in per_task[:2]]))
+
+
+def test_the_steps_that_scratch_needs():
+    scratch = [{"tasks": [[0.0]], "curves": [{"env_steps": [10, 20, 30], "returns": [-9.0, -5.0, -2.0]}]}]
+    others = {"maml": [{"per_task": [[-8.0, -5.0]]}], "oracle": [{"per_task": [[0.0, 0.0]]}]}
+    assert compare_scratch(scratch, others)["steps_needed"] == {"maml": 20, "oracle": None}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,130 @@
+"""What a benchmark's results say: interquartile means with bootstrap intervals, as a table, a CSV file and a figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy import stats
+
+from metarl.experiment.checkpoint import write_atomically
+from metarl.report.plot import LINES
+
+BASELINES = ("random", "pretrained", "oracle", "scratch")
+"""What is compared besides the methods: an untrained policy, two that PPO trains on all tasks, and PPO on one task."""
+
+
+def summarise(results: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Return for each method the interquartile means over seeds and tasks with their 95 % intervals."""
+    summary = {}
+    for method, runs in results.items():
+        scores = np.array([run["per_task"] for run in runs])  # [seeds, tasks, steps + 1]
+        low, high = stratified_bootstrap(scores)
+        centre = interquartile_mean(scores)
+        summary[method] = {
+            "iqm": centre.tolist(),
+            "ci_low": low.tolist(),
+            "ci_high": high.tolist(),
+            "mean": scores.mean((0, 1)).tolist(),
+            "gain_step1": float(centre[min(1, len(centre) - 1)] - centre[0]),
+            "env_steps": float(np.mean([run["train_steps"] for run in runs])),
+            "seconds": float(np.mean([run["seconds"] for run in runs])),
+        }
+    if {"random", "oracle"} <= summary.keys():
+        worst, best = summary["random"]["iqm"][0], summary["oracle"]["iqm"][0]
+        for row in summary.values():  # Finn et al. 2017 compare in this way across simulators
+            row["gap_closed"] = [(value - worst) / (best - worst) for value in row["iqm"]]
+    return summary
+
+
+def interquartile_mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the mean of the middle half of all seeds and tasks, `[..., S, K, k] -> [..., k]` (Agarwal et al. 2021)."""
+    joined = scores.reshape(*scores.shape[:-3], -1, scores.shape[-1])
+    return np.asarray(stats.trim_mean(joined, 0.25, axis=-2))
+
+
+def stratified_bootstrap(
+    scores: NDArray[np.float64], resamples: int = 2000, seed: int = 0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the 95 % interval of the interquartile mean of scores `[S, K, k]`, `[k]` each.
+
+    With several seeds, each task's seeds are drawn anew (Agarwal et al. 2021, section 4.1); with
+    one, the tasks are.
+    """
+    s, k, _ = scores.shape
+    rng = np.random.default_rng(seed)
+    if s > 1:
+        drawn = scores[rng.integers(s, size=(resamples, s, k)), np.arange(k)]
+    else:
+        drawn = scores[0][rng.integers(k, size=(resamples, 1, k))]
+    low, high = np.percentile(interquartile_mean(drawn), [2.5, 97.5], axis=0)
+    return low, high
+
+
+def compare_scratch(runs: list[dict[str, Any]], others: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """Return the learning curve of PPO from scratch, and when it reaches what methods reach by one gradient step.
+
+    Args:
+        runs: Results of PPO from scratch, one a seed.
+        others: Results of each method, whose first tasks are the same.
+
+    Returns:
+        `env_steps` of one task, `returns` (mean over tasks and seeds), and for each method `reached` after one
+        gradient step on these tasks, and `steps_needed`: the environment steps after which PPO is as good on
+        average, or None if it never was.
+    """
+    curves = [curve for run in runs for curve in run["curves"]]
+    length = min(len(curve["returns"]) for curve in curves)
+    env_steps = curves[0]["env_steps"][:length]
+    returns = np.mean([curve["returns"][:length] for curve in curves], axis=0)
+    tasks, reached, needed = len(runs[0]["tasks"]), {}, {}
+    for method, results in others.items():
+        per_task = np.array([run["per_task"][:tasks] for run in results])  # [seeds, tasks, steps + 1]
+        reached[method] = float(per_task[..., min(1, per_task.shape[-1] - 1)].mean())
+        as_good = np.flatnonzero(returns >= reached[method])
+        needed[method] = env_steps[as_good[0]] if len(as_good) else None
+    found = {"tasks": runs[0]["tasks"], "env_steps": env_steps, "returns": returns.tolist()}
+    return {**found, "reached": reached, "steps_needed": needed}
+
+
+def draw(summary: dict[str, Any]) -> Figure:
+    """Draw the adaptation curves of all methods, and beside them how PPO learns from scratch."""
+    both = "scratch" in summary
+    figure = Figure(figsize=(11 if both else 6.5, 4.2), layout="constrained")
+    axes = figure.subplots(1, 2, squeeze=False)[0] if both else [figure.subplots()]
+    axis = axes[0]
+    colours = dict(zip(summary["methods"], LINES * 3, strict=False))
+    for method, row in summary["methods"].items():
+        steps = range(len(row["iqm"]))
+        style = ":" if method in BASELINES else "-"
+        axis.plot(steps, row["iqm"], style, color=colours[method], marker="o", ms=3, label=method)
+        axis.fill_between(steps, row["ci_low"], row["ci_high"], color=colours[method], alpha=0.12, lw=0)
+    budget, seeds = summary["protocol"]["budget"], summary["seeds"]
+    axis.set(xlabel="gradient steps", ylabel="return (interquartile mean)")
+    axis.set(title=f"{summary['env']}, {budget / 1e6:g}M steps, {seeds} seeds")
+    axis.set_xticks(range(summary["protocol"]["steps"] + 1))
+    if summary["methods"]:
+        axis.legend(fontsize=8, frameon=False, bbox_to_anchor=(1, 1))
+    if both:
+        _draw_scratch(axes[1], summary["scratch"], colours)
+    return figure
+
+
+def _draw_scratch(axis: Any, scratch: dict[str, Any], colours: dict[str, str]) -> None:
+    axis.plot(scratch["env_steps"], scratch["returns"], color="black", lw=1.2)
+    for method, value in scratch["reached"].items():
+        axis.axhline(value, color=colours[method], lw=1, ls=":" if method in BASELINES else "-")
+    axis.set(xscale="log", xlabel="environment steps in one task", ylabel="return")
+    axis.set(title=f"PPO from scratch, {len(scratch['tasks'])} tasks; lines: the methods after 1 step")
+
+
+def write_csv(summary: dict[str, Any], file: Path) -> None:
+    """Write the adaptation curves of all methods as a table."""
+    lines = ["method,step,iqm,ci_low,ci_high"]
+    for method, row in summary["methods"].items():
+        points = zip(row["iqm"], row["ci_low"], row["ci_high"], strict=True)
+        lines += [",".join(map(str, (method, step, *point))) for step, point in enumerate(points)]
+    write_atomically(file, "\n".join([*lines, ""]).encode())
