@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -18,6 +18,7 @@ from metarl.errors import UserError, did_you_mean
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.checkpoint import write_atomically
 from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.film import film_adaptation, log_film, write_film
 from metarl.experiment.logging import Terminal, log_figure
 from metarl.experiment.methods import check_method, with_method
 from metarl.experiment.presets import PRESETS, find_preset
@@ -25,13 +26,13 @@ from metarl.experiment.run import Interrupted, RunDirectory, resume, train
 from metarl.experiment.training import Trainer
 from metarl.few_shot import FewShot
 from metarl.learners import LEARNERS, OUTERS
+from metarl.models import Model
 from metarl.options import Analyse, Benchmark, Eval, Export, Plot, Train, Video, parse
 from metarl.report.analysis import analyse, draw_analysis
 from metarl.report.benchmark import Protocol, benchmark
-from metarl.report.plot import plot_runs
+from metarl.report.plot import plot_paths, plot_runs
 from metarl.report.sines import plot_sines
 from metarl.report.tables import analysis_table, curve_table
-from metarl.report.video import film_adaptation, log_film, write_film
 from metarl.rl.make import catalogue, registered
 
 HELP = """usage: metarl COMMAND ...
@@ -160,7 +161,7 @@ def _eval(args: list[str]) -> int:
     model = metarl.load(command.run, best=command.checkpoint == "best")
     try:
         if command.figure is not None:
-            _fits(model, command)
+            _save(_figure(model, command), command.figure)
         curve = metarl.adaptation_curve(model, command.steps, command.tasks, command.episodes, command.seed)
     finally:
         model.close()
@@ -170,12 +171,12 @@ def _eval(args: list[str]) -> int:
     return 0
 
 
-def _fits(model: Any, command: Eval) -> None:
-    """Draw the fitted sine waves."""
-    if not isinstance(model, FewShot):
-        raise UserError(f"--figure draws sinusoid runs only, {command.run} is of {model.config.title}")
+def _figure(model: Model | FewShot, command: Eval) -> Figure:
+    """Draw adaptation itself: the sine waves fitted, or the paths in 2-D navigation."""
+    if isinstance(model, Model):
+        return plot_paths(model, command.steps, seed=command.seed)
     steps = tuple(sorted({0, min(1, command.steps), command.steps}))
-    _save(plot_sines(model, steps, seed=command.seed), cast(Path, command.figure))
+    return plot_sines(model, steps, seed=command.seed)
 
 
 def _plot(args: list[str]) -> int:
@@ -201,7 +202,7 @@ def _video(args: list[str]) -> int:
     if isinstance(model, FewShot):
         raise UserError(f"nothing to film: {command.run} is a run on {model.config.data}")
     try:
-        frames, fps = film_adaptation(model, command.task or None, command.steps, command.seed)
+        frames, fps = film_adaptation(model.trainer, command.task or None, command.steps, command.seed)
     finally:
         model.close()
     out = command.out or (command.run / "adaptation.gif" if command.run.is_dir() else Path("adaptation.gif"))
@@ -287,7 +288,7 @@ def _analyse(args: list[str]) -> int:
 
 def _presets(args: list[str]) -> int:
     _no_more(args, "presets")
-    table = Table(Column("preset", no_wrap=True), "tasks", "size", "inner step", "iterations")
+    table = Table(Column("preset", no_wrap=True), Column("tasks", overflow="fold"), "size", "inner step", "iterations")
     for name, config in PRESETS.items():
         inner_lr = str(getattr(config.learner, "inner_lr", ""))
         if isinstance(config, FewShotConfig):
@@ -297,7 +298,8 @@ def _presets(args: list[str]) -> int:
         horizon = config.horizon or registered()[config.env].max_episode_steps
         size = f"{config.tasks} x {config.episodes} x {horizon}"
         table.add_row(name, config.env, size, inner_lr, str(config.iterations))
-    Console().print(table)
+    console = Console()
+    Console(width=None if console.is_terminal else 120).print(table)
     return 0
 
 

@@ -7,20 +7,17 @@ import warnings
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-import numpy as np
-
-from metarl.errors import UserError
+from metarl.errors import UserError, check_counts
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment import checkpoint
+from metarl.experiment.adapted import policy_before, policy_for
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.methods import configure
-from metarl.experiment.players import make_player
 from metarl.experiment.pretrained import PREFIX, find_pretrained
 from metarl.experiment.run import RunDirectory, restore
 from metarl.few_shot import FewShot
 from metarl.learned import Learned
 from metarl.learners import method_of
-from metarl.players import HELD_OUT, Player, task_seeds
 from metarl.predict import AdaptedPolicy
 from metarl.rl.make import EnvSource, make_single
 from metarl.rl.ppo import as_ppo, ppo_bytes
@@ -58,12 +55,7 @@ class Model(Learned):
     @property
     def policy(self) -> AdaptedPolicy:
         """The policy before adaptation."""
-        player = cast(Player, self.trainer.player)
-        return AdaptedPolicy(self.trainer.policy, player.start(self.trainer.params), self._observation_shape)
-
-    @property
-    def _observation_shape(self) -> tuple[int, ...]:
-        return cast(Player, self.trainer.player).sampler.env.single_observation_space.shape
+        return policy_before(self.trainer)
 
     def adapt(self, task: Any, steps: int | None = None, episodes: int | None = None, seed: int = 0) -> AdaptedPolicy:
         """Play a task, take gradient steps, and return the adapted policy; the model stays as it is.
@@ -74,21 +66,7 @@ class Model(Learned):
             episodes: Episodes a step; by default as many as in training.
             seed: Chooses the episodes.
         """
-        steps = self.config.learner.inner_steps if steps is None else steps
-        episodes = self.config.episodes if episodes is None else episodes
-        check_counts(steps=(steps, 0), episodes=(episodes, 1), seed=(seed, 0))
-        player = make_player(self.config, self.trainer.source, 1, episodes)
-        tasks = np.asarray(task, dtype=np.float64).reshape(1, -1)
-        try:
-            player.sampler.env.set_tasks(np.repeat(tasks, episodes, axis=0))  # refuses what is no task
-            adapted = player.adapted(self.trainer.params, tasks, task_seeds(seed, HELD_OUT, 1, [0]), steps)
-        except FloatingPointError:
-            raise
-        except ValueError as error:
-            raise UserError(str(error)) from error
-        finally:
-            player.close()
-        return AdaptedPolicy(self.trainer.policy, adapted, self._observation_shape, seed)
+        return policy_for(self.trainer, task, steps, episodes, seed)
 
     def export_sb3(self, path: str | Path, task: Any = None, steps: int | None = None, seed: int = 0) -> None:
         """Write the adapted policy as a stable-baselines3 PPO model, which `PPO.load` reads; its value network is new.
@@ -207,13 +185,6 @@ def load(path: str | Path, env: EnvSource | None = None, *, best: bool = True, d
     model._begin(config, env, None, False)
     restore(model.trainer, saved)
     return model
-
-
-def check_counts(**counts: tuple[int, int]) -> None:
-    """Refuse numbers under their least value, given as name=(value, least)."""
-    for name, (value, least) in counts.items():
-        if value < least:
-            raise UserError(f"{name} must be at least {least}, got {value}")
 
 
 def adaptation_curve(

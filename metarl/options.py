@@ -49,7 +49,7 @@ class Eval:
     json: Path | None = None
     """Where to write the curve as JSON."""
     figure: Path | None = None
-    """Where to draw the sine waves fitted before and after (sinusoid only)."""
+    """Where to draw what adaptation does: the paths in 2-D navigation or the sine waves fitted."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,15 +18,16 @@ class AdaptedPolicy:
 
     Args:
         policy: The network.
-        adapted: Its params for this task, `[1, ...]`; or what it remembers of the task, which stays
-            as it is: a recurrent policy acts from what it has adapted by, not from the running episode.
+        adapted: Its params for this task, `[1, ...]`; or what it remembers of the task. A recurrent policy
+            acts from what it has adapted by, and from the running episode only if `see` tells it of that.
         shape: Shape of one observation.
         seed: Seed of the sampled actions.
     """
 
     def __init__(self, policy: Any, adapted: Params | Memory, shape: tuple[int, ...], seed: int = 0) -> None:
         self.policy, self.shape = policy, shape
-        self.memory = adapted if isinstance(adapted, Memory) else None
+        self.memory = adapted.copies(1) if isinstance(adapted, Memory) else None
+        self._act: torch.Tensor | None = None
         self.params = adapted.params if isinstance(adapted, Memory) else {n: v[0] for n, v in adapted.items()}
         self.rng = np.random.default_rng(seed)
 
@@ -45,7 +46,22 @@ class AdaptedPolicy:
             if self.memory is None:
                 actions = distribution(self.policy, self.params, obs)
             else:
-                actions = self.memory.copies(obs.shape[1]).act(obs)
+                actions = (self.memory if single else self.memory.copies(obs.shape[1])).act(obs)
             noise = torch.from_numpy(self.policy.noise(self.rng, obs.shape[:2]))
-            chosen = self.policy.env_action((actions.mode() if deterministic else actions.sample(noise))[0])
+            act = actions.mode() if deterministic else actions.sample(noise)
+            chosen = self.policy.env_action(act[0])
+        self._act = act if single else None
         return (chosen[0] if single else chosen), None
+
+    def see(self, reward: float, done: bool = False) -> None:
+        """Let a recurrent policy remember its last step, predicted for a single observation; others need not.
+
+        Args:
+            reward: The step's reward.
+            done: Whether it was the episode's last.
+        """
+        if self.memory is None or self._act is None:
+            return
+        self.memory.see(self._act, torch.tensor([reward]), torch.ones(1, dtype=torch.bool))
+        if done:
+            self.memory.end_episode()

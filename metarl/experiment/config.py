@@ -112,6 +112,8 @@ class Config(Settings):
     """The environment's actions are this times the policy's."""
     eval_episodes: int = 20
     """Episodes an evaluation plays per task and step."""
+    film: bool = False
+    """Show a task before and after adaptation as a small film in TensorBoard, at every evaluation."""
     vectorization: Vectorization = "sync"
     """For environments without a vector environment of their own: one process or one each."""
 
@@ -228,7 +230,7 @@ def _build(kind: type[Any], values: dict[str, Any]) -> Any:
     return kind(**values)
 
 
-FREE = {"iterations", "device", "log_every", "checkpoint_every", "keep_checkpoints"}
+FREE = {"iterations", "device", "log_every", "checkpoint_every", "keep_checkpoints", "film"}
 """Settings that may change when a run is resumed: the meta-params it computes stay the same."""
 
 

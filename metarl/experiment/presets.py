@@ -43,6 +43,19 @@ GLYPHS = FewShotConfig(
     checkpoint_every=50,
 )
 
+ANT = Config(
+    env="metarl/AntDir-v0",
+    learner=MAML(inner_lr=0.1, outer=TRPO(max_kl=0.01)),
+    tasks=20,
+    episodes=10,
+    horizon=100,
+    action_scale=0.1,
+    discount=0.97,
+    gae_lambda=0.9,
+    iterations=300,
+)
+"""With larger actions, or with γ = 0.99 and λ = 1, the gradients of two batches of one task hardly agree."""
+
 PRESETS: dict[str, Config | FewShotConfig] = {
     "point-navigation": Config(
         env="metarl/PointNavigation-v0",
@@ -51,6 +64,7 @@ PRESETS: dict[str, Config | FewShotConfig] = {
         tasks=20,
         episodes=20,
         action_scale=0.1,
+        film=True,
         iterations=150,
     ),
     "half-cheetah-vel": Config(
@@ -71,6 +85,8 @@ PRESETS: dict[str, Config | FewShotConfig] = {
         action_scale=0.1,
         iterations=300,
     ),
+    "ant-dir": ANT,
+    "ant-vel": replace(ANT, env="metarl/AntVel-v0"),
     "sinusoid": SINUSOID,
     "sinusoid-pretrained": replace(SINUSOID, learner=PRETRAINED),
     "sinusoid-oracle": replace(SINUSOID, learner=PRETRAINED, oracle=True),

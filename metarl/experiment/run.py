@@ -24,6 +24,7 @@ from metarl.evaluation import AdaptationCurve
 from metarl.experiment import checkpoint
 from metarl.experiment.checkpoint import Checkpoint, DamagedCheckpoint
 from metarl.experiment.config import Config, FewShotConfig, differences
+from metarl.experiment.film import EvaluationFilm
 from metarl.experiment.logging import TENSORBOARD_ONLY, Terminal, curve_figure, log_settings, make_logger
 from metarl.experiment.training import Trainer
 
@@ -203,6 +204,7 @@ def train(
     """
     c = trainer.config
     curve: AdaptationCurve | None = None
+    film = EvaluationFilm(trainer)
     logger = make_logger(directory and directory.path, trainer.env_steps, terminal)
     if directory is not None and not trainer.iteration:
         last_phase = c.learner.inner_steps + c.learner.plays_query - 1
@@ -220,6 +222,7 @@ def train(
                 if trainer.iteration % c.eval_every == 0 or done:
                     curve = trainer.evaluate()
                     _log_evaluation(logger, trainer, curve, directory)
+                    film.log(logger)
                     _keep_best(trainer, curve, directory)
                     logger.dump(trainer.env_steps)
                 elif trainer.iteration % c.log_every == 0:

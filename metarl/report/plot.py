@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,11 +13,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from metarl.core.params import Params
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.run import RunDirectory
-from metarl.players import HELD_OUT, Player, task_seeds
+from metarl.models import Model
+from metarl.players import HELD_OUT, task_seeds
 
 MEASURES = ("return", "loss", "accuracy")
 """What a run may measure."""
@@ -78,30 +79,38 @@ def plot_curves(curves: dict[str, AdaptationCurve]) -> Figure:
     return figure
 
 
-def plot_paths(player: Player, params: Params, seed: int, steps: int = 2, episodes: int = 3) -> Figure:
-    """Draw paths in 2-D navigation, a row a task, a column a number of gradient steps.
+def plot_paths(model: Model, steps: int = 2, tasks: int = 3, episodes: int = 3, seed: int = 0) -> Figure:
+    """Draw paths in 2-D navigation, a row a task, a column a number of gradient steps, as the curve takes them.
 
     Args:
-        player: Plays a few tasks whose observations are positions.
-        params: Meta-params.
-        seed: Chooses the tasks and episodes.
+        model: The model, which stays as it is.
         steps: Gradient steps.
+        tasks: Held-out tasks.
         episodes: Paths a picture.
+        seed: Chooses the tasks and episodes.
+
+    Raises:
+        UserError: If the model does not walk in the plane to a goal that is its task.
     """
-    k = player.tasks
-    tasks = player.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
-    played = player.play(params, tasks, task_seeds(seed, HELD_OUT, 0, range(k)))
-    figure = Figure(figsize=(2.4 * (steps + 1), 2.4 * k), layout="constrained")
-    axes = np.atleast_2d(figure.subplots(k, steps + 1, sharex=True, sharey=True, squeeze=False))
+    if not re.fullmatch(r"metarl/\w+Navigation-v0", model.config.env):
+        raise UserError(f"paths are drawn of 2-D navigation only, this model is of {model.config.title}")
+    player = model.trainer.make_player(held_out=True, tasks=tasks)
+    goals = player.sample_tasks(tasks, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
+    trained, later = model.config.learner.inner_steps, model.config.later_lr
+    seeds = task_seeds(seed, HELD_OUT, 0, range(tasks))
+    played = player.play(model.trainer.params, goals, seeds, lambda step: 1.0 if step < trained else later)
+    figure = Figure(figsize=(2.4 * (steps + 1), 2.4 * tasks), layout="constrained")
+    axes = figure.subplots(tasks, steps + 1, sharex=True, sharey=True, squeeze=False)
     for step, (_, phase) in enumerate(islice(played, steps + 1)):
-        for i in range(k):
-            axis = axes[i, step]
-            for e in range(min(episodes, phase.obs.shape[1])):
-                path = phase.obs[i, e, : int(phase.lengths[i, e])].cpu().numpy()
-                axis.plot(path[:, 0], path[:, 1], color=LINES[e], lw=1)
-            axis.plot(*tasks[i], marker="*", ms=12, color=LINES[1], mec="white")
-            axis.set_title(f"{step} steps: {float(phase.returns[i].mean()):.1f}", fontsize=9)
+        for axis, goal, obs, lengths, returns in zip(
+            axes[:, step], goals, phase.obs, phase.lengths, phase.returns, strict=True
+        ):
+            for path, length, colour in zip(obs[:episodes], lengths, LINES, strict=False):
+                axis.plot(*path[: int(length)].cpu().numpy().T, color=colour, lw=1)
+            axis.plot(*goal, marker="*", ms=12, color="black", mec="white")
+            axis.set_title(f"{step} {'step' if step == 1 else 'steps'}: {float(returns.mean()):.1f}", fontsize=9)
             axis.set_aspect("equal")
+    player.close()
     return figure
 
 

@@ -111,6 +111,11 @@ def test_it_learns_a_bandit():
         adapted = model.adapt([arm], seed=3)
         assert adapted.predict(np.ones(1), deterministic=True)[0] == arm
         assert adapted.predict(np.ones((4, 1)), deterministic=True)[0].tolist() == [arm] * 4
+        new = model.policy
+        for _ in range(2):
+            pulled = new.predict(np.ones(1), deterministic=True)[0]
+            new.see(float(pulled == arm), done=True)
+        assert new.predict(np.ones(1), deterministic=True)[0] == arm
     assert model.policy.predict(np.ones(1))[0] in (0, 1)
     model.close()
 

@@ -46,6 +46,19 @@ def test_the_bootstrap_draws_seeds_within_each_task():
     assert one[1] - one[0] > 20  # with one seed the tasks are drawn
 
 
+def test_the_statistics_are_rliables():
+    """Agarwal et al.'s own code on the same scores, rliable 1.2.0 with numpy 2.4 and pandas 2:
+
+    get_interval_estimates({"a": scores}, lambda x: np.array([metrics.aggregate_iqm(x)]), reps=50000,
+    random_state=np.random.RandomState(0))
+    """
+    seed, task = np.indices((5, 20))
+    scores = ((7 * seed + 11 * task) ** 2 % 101).astype(float)[..., None]
+    assert interquartile_mean(scores) == pytest.approx([50.18])
+    low, high = stratified_bootstrap(scores, resamples=20_000)
+    assert low == pytest.approx([42.24], abs=0.4) and high == pytest.approx([58.16], abs=0.4)
+
+
 def test_the_gap_from_random_to_oracle():
     def runs(*curve):
         return [{"per_task": [list(curve)] * 3, "train_steps": 1, "seconds": 1.0}]

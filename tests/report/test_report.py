@@ -12,12 +12,13 @@ import matplotlib.image
 import numpy as np
 import pytest
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import metarl
 from metarl.cli import main
-from metarl.experiment.players import make_player
+from metarl.experiment import film
+from metarl.experiment.film import film_adaptation
 from metarl.report.plot import plot_curves, plot_paths
-from metarl.report.video import film_adaptation
 
 SMALL = "--tasks 3 --episodes 3 --horizon 8 --eval-tasks 2 --eval-episodes 2 --iterations 4 --eval-every 2".split()
 
@@ -60,16 +61,18 @@ def test_figures_of_curves_and_paths(run):
     curve = metarl.adaptation_curve(model, steps=2, tasks=3, episodes=2)
     axis = plot_curves({"a": curve, "b": curve}).axes[0]
     assert np.allclose(axis.lines[0].get_ydata(), curve.mean)
-    player = make_player(model.config, model.trainer.source, 2, 2)
-    figure = plot_paths(player, model.trainer.params, seed=0, steps=1)
+    figure = plot_paths(model, steps=2, tasks=3)
     path = figure.axes[0].lines[0].get_xydata()
-    assert len(figure.axes) == 4
+    assert len(figure.axes) == 9
+    shown = [float(axis.get_title().split(": ")[1]) for axis in figure.axes]
+    curve = metarl.adaptation_curve(model, steps=2, tasks=3, episodes=2, seed=0)
+    assert np.allclose(np.reshape(shown, (3, 3)), curve.per_task, atol=0.051)  # the curve's steps, later_lr too
     assert not path[0].any()  # from the origin
     assert np.abs(np.diff(path, axis=0)).max() <= 0.1 + 1e-6
 
 
 def test_a_film_shows_the_task_before_and_after(run, capsys):
-    frames, fps = film_adaptation(metarl.load(run), task=[0.3, 0.2])
+    frames, fps = film_adaptation(metarl.load(run).trainer, task=[0.3, 0.2])
     assert frames.dtype == np.uint8 and frames.shape[0] == 9 and frames.shape[2] == 2 * frames.shape[1] - 40
     assert fps > 0
     assert main(["video", str(run)]) == 0
@@ -78,6 +81,47 @@ def test_a_film_shows_the_task_before_and_after(run, capsys):
     assert main(["video", str(run), "--task", "3", "3"]) == 2
     assert main(["video", str(run), "--out", "film.avi"]) == 2
     assert "outside its task space" in capsys.readouterr().err
+
+
+def test_a_recurrent_policy_is_filmed_remembering_its_episode(capsys):
+    model = metarl.RL2("metarl/PointNavigation-v0", tasks=2, episodes=2, horizon=8, hidden=(8,), action_scale=0.1)
+    frames, _ = film_adaptation(model.trainer, task=[0.3, 0.2], side=64, longest=4)
+    assert frames.shape == (5, 64 + 20, 2 * 64, 3)
+    first = model.policy
+    act = first.predict(np.zeros(2), deterministic=True)[0]
+    assert np.array_equal(first.predict(np.zeros(2), deterministic=True)[0], act)  # predicting alone changes nothing
+    first.see(-1.0)
+    assert not np.array_equal(first.predict(np.zeros(2), deterministic=True)[0], act)
+
+
+def test_a_film_at_every_evaluation_changes_nothing_else(run, tmp_path, monkeypatch):
+    quiet = tmp_path / "quiet"
+    assert main(["train", "point-navigation", *SMALL, "--no-film", "--log-dir", str(quiet)]) == 0
+    ours, theirs = (metarl.load(path, best=False).trainer.params for path in (run, quiet))
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    assert len({event.step for event in images(run)["adaptation/film"]}) == 2
+    assert "adaptation/film" not in images(quiet)
+    monkeypatch.setattr(film, "make_single", lambda *args: (_ for _ in ()).throw(RuntimeError("no OpenGL")))
+    with pytest.warns(UserWarning, match="no films in TensorBoard: no OpenGL"):
+        assert main(["train", "point-navigation", *SMALL, "--log-dir", str(tmp_path / "blind")]) == 0
+    assert (tmp_path / "blind" / "best.safetensors").exists()
+
+
+def images(directory):
+    """The pictures in a run's event files, by tag."""
+    events = EventAccumulator(str(directory), size_guidance={"images": 0}).Reload()
+    return {tag: events.Images(tag) for tag in events.Tags()["images"]}
+
+
+@pytest.mark.parametrize("env", ["PointNavigation", "SparseNavigation", "CornerNavigation"])
+def test_eval_draws_paths_in_the_plane(env, tmp_path, capsys):
+    sizes = {"tasks": 2, "episodes": 2, "horizon": 8, "hidden": (8,), "eval_episodes": 2}
+    metarl.MAML(f"metarl/{env}-v0", **sizes).save(tmp_path / "model")
+    file, few = str(tmp_path / "paths.png"), ["--tasks", "2", "--episodes", "2", "--steps", "1"]
+    assert main(["eval", str(tmp_path / "model.safetensors"), *few, "--figure", file]) == 0
+    assert matplotlib.image.imread(file).std() > 0.05
+    assert main(["eval", "pretrained:half-cheetah-dir", *few, "--figure", file]) == 2
+    assert "paths are drawn of 2-D navigation only" in capsys.readouterr().err
 
 
 def test_tensorboard_serves_scalars_images_histograms_and_hparams(run):

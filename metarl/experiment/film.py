@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import io
+import warnings
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 from torch.utils.tensorboard import SummaryWriter
 
-from metarl.errors import UserError
-from metarl.models import AdaptedPolicy, Model, check_counts
+from metarl.errors import UserError, check_counts
+from metarl.experiment.adapted import policy_before, policy_for
+from metarl.experiment.config import Config
+from metarl.experiment.training import Trainer
 from metarl.players import HELD_OUT
+from metarl.predict import AdaptedPolicy
 from metarl.rl.make import make_single
 
 Frames = NDArray[np.uint8]
@@ -25,14 +31,48 @@ BANNER = 20
 """Height of the line of text above each picture, in pixels."""
 
 
-def film_adaptation(model: Model, task: Any = None, steps: int = 1, seed: int = 0) -> tuple[Frames, int]:
+class EvaluationFilm:
+    """Films a held-out task at every evaluation, small, into TensorBoard; a run goes on where that fails.
+
+    Args:
+        trainer: The training.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer, self.on = trainer, getattr(trainer.config, "film", False)
+
+    def log(self, logger: Logger) -> None:
+        """Film, if the configuration says so."""
+        writers = [output.writer for output in logger.output_formats if isinstance(output, TensorBoardOutputFormat)]
+        if not (self.on and writers):
+            return
+        try:
+            seed, steps = self.trainer.config.seed, max(self.trainer.config.learner.inner_steps, 1)
+            film = film_adaptation(self.trainer, None, steps, seed, side=128, longest=40)
+        except Exception as error:  # without OpenGL, say; a film is not worth a run
+            self.on = False
+            warnings.warn(f"no films in TensorBoard: {error}", stacklevel=2)
+            return
+        _add_film(writers[0], *film, self.trainer.env_steps)
+
+
+def film_adaptation(
+    trainer: Trainer,
+    task: Any = None,
+    steps: int = 1,
+    seed: int = 0,
+    side: int | None = None,
+    longest: int | None = None,
+) -> tuple[Frames, int]:
     """Film one episode before adaptation and one after it, side by side.
 
     Args:
-        model: The model, which stays as it is.
+        trainer: The training, of a policy.
         task: The task `[d]`; by default a held-out one.
-        steps: Gradient steps between the two.
+        steps: Gradient steps between the two (episodes, of a recurrent policy).
         seed: Chooses the task, the episodes of the adaptation and the start of those filmed.
+        side: Height of the pictures in pixels; by default as the environment draws them.
+        longest: Most pictures to take of an episode; by default one a step.
 
     Returns:
         Pictures `[T, height, width, 3]` and how many of them a second show.
@@ -41,18 +81,17 @@ def film_adaptation(model: Model, task: Any = None, steps: int = 1, seed: int = 
         UserError: If the environment draws no pictures or the task is none of its.
     """
     check_counts(steps=(steps, 0), seed=(seed, 0))
-    if model.config.learner.inner_steps == 0 or model.method == "rl2":
-        raise UserError("an RL² policy cannot be filmed: it acts from the memory of the running episode")
     if task is None:
         rng = np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT]))
-        task = model.trainer.player.sample_tasks(1, rng)[0]
+        task = trainer.player.sample_tasks(1, rng)[0]
     films, fps = [], 20
+    unit = "episode" if trainer.player.adapts_by == "episodes seen" else "step"
     for name, policy in (
-        ("before", model.policy),
-        (f"after {steps} step{'s' * (steps != 1)}", model.adapt(task, steps, seed=seed)),
+        ("before", policy_before(trainer)),
+        (f"after {steps} {unit}{'s' * (steps != 1)}", policy_for(trainer, task, steps, seed=seed)),
     ):
-        frames, total, fps = _film(model, policy, np.asarray(task, dtype=np.float64), seed)
-        films.append([_captioned(frame, f"{name}: {total:.1f}") for frame in frames])
+        frames, total, fps = _film(trainer, policy, np.asarray(task, dtype=np.float64), seed, longest)
+        films.append([_captioned(_shrunk(frame, side), f"{name}: {total:.1f}") for frame in frames])
     length = max(len(film) for film in films)
     sides = [np.stack(film + [film[-1]] * (length - len(film))) for film in films]  # the shorter waits at its end
     return np.concatenate(sides, axis=2), fps
@@ -78,14 +117,19 @@ def write_film(frames: Frames, fps: int, file: Path) -> None:
 
 
 def log_film(frames: Frames, fps: int, directory: Path, step: int) -> None:
-    """Show a film as a moving image in TensorBoard (its own add_video needs a moviepy that is gone)."""
+    """Show a film in a run's TensorBoard."""
+    writer = SummaryWriter(str(directory))
+    _add_film(writer, frames, fps, step)
+    writer.close()
+
+
+def _add_film(writer: SummaryWriter, frames: Frames, fps: int, step: int) -> None:
+    """Add a film as a moving image (TensorBoard's own add_video needs a moviepy that is gone)."""
     _, height, width, _ = frames.shape
     image = Summary.Image(
         height=height, width=width, colorspace=3, encoded_image_string=encode_gif(frames, fps)
     )  # fmt: skip
-    writer = SummaryWriter(str(directory))
     writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag="adaptation/film", image=image)]), step)
-    writer.close()
 
 
 def encode_gif(frames: Frames, fps: int) -> bytes:
@@ -96,24 +140,39 @@ def encode_gif(frames: Frames, fps: int) -> bytes:
     return file.getvalue()
 
 
-def _film(model: Model, policy: AdaptedPolicy, task: NDArray[np.float64], seed: int) -> tuple[list[Frames], float, int]:
+def _film(
+    trainer: Trainer, policy: AdaptedPolicy, task: NDArray[np.float64], seed: int, longest: int | None
+) -> tuple[list[Frames], float, int]:
     """Play one episode by the likeliest actions; returns its pictures, its return and pictures a second."""
-    options = {**model.config.env_options, "render_mode": "rgb_array"}
-    env = make_single(model.trainer.source, model.config.horizon, options)
+    config = cast(Config, trainer.config)
+    env = make_single(trainer.source, config.horizon, {**config.env_options, "render_mode": "rgb_array"})
     try:
         env.get_wrapper_attr("set_task")(task)
         observation, _ = env.reset(seed=seed)
         frames, total, done = [env.render()], 0.0, False
-        while not done:
+        every = 1 if longest is None else -(-env.get_wrapper_attr("_max_episode_steps") // longest)
+        for step in count(1):
             action, _ = policy.predict(observation, deterministic=True)
             observation, reward, terminated, truncated, _ = env.step(action)
-            frames.append(env.render())
+            policy.see(float(reward))
             total, done = total + float(reward), terminated or truncated
+            if done or not step % every:
+                frames.append(env.render())
+            if done:
+                break
         if not isinstance(frames[0], np.ndarray):
-            raise UserError(f"environment {model.config.env!r} draws no pictures")
-        return frames, total, int(env.metadata.get("render_fps", 20))  # type: ignore[return-value]
+            raise UserError(f"environment {config.env!r} draws no pictures")
+        return frames, total, max(1, int(env.metadata.get("render_fps", 20)) // every)  # type: ignore[return-value]
     finally:
         env.close()
+
+
+def _shrunk(frame: Frames, side: int | None) -> Frames:
+    """Return the picture with this height."""
+    height, width, _ = frame.shape
+    if side is None:
+        return frame
+    return np.asarray(Image.fromarray(frame).resize((width * side // height, side), Image.Resampling.BILINEAR))
 
 
 def _captioned(frame: Frames, text: str) -> Frames:
