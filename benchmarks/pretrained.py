@@ -2,7 +2,8 @@
 
     python benchmarks/pretrained.py RUN_DIR NAME
 
-The card holds the adaptation curve on 40 held-out tasks that training never saw.
+The card holds the adaptation curve on held-out tasks that training never saw. A test plays it again, so slow
+environments want fewer tasks and episodes.
 """
 
 from __future__ import annotations
@@ -20,8 +21,6 @@ from metarl.experiment.pretrained import FOLDER
 from metarl.experiment.run import RunDirectory
 from metarl.learners import method_of
 
-EVALUATION = {"steps": 3, "tasks": 40, "episodes": 20, "seed": 2}
-
 
 @dataclasses.dataclass(frozen=True)
 class Args:
@@ -31,14 +30,25 @@ class Args:
     """Run directory."""
     name: tyro.conf.Positional[str]
     """Name of the policy."""
+    steps: int = 3
+    """Gradient steps of the curve."""
+    tasks: int = 40
+    """Held-out tasks."""
+    episodes: int = 20
+    """Episodes a task and step."""
+    seed: int = 2
+    """Chooses the tasks and their episodes."""
 
 
 def main() -> None:
     """Evaluate, copy, write the card."""
     args = tyro.cli(Args)
     record = json.loads((args.run / "config.json").read_text())
+    if not RunDirectory(args.run).best.exists():
+        raise SystemExit(f"{args.run} has not been evaluated yet: there is no best policy to ship")
     model = metarl.load(args.run)
-    curve = metarl.adaptation_curve(model, **EVALUATION).as_dict()
+    evaluation = {name: getattr(args, name) for name in ("steps", "tasks", "episodes", "seed")}
+    curve = metarl.adaptation_curve(model, **evaluation).as_dict()
     card = {
         "env": curve["env"],
         "method": method_of(model.config.learner),
@@ -46,7 +56,7 @@ def main() -> None:
         "command": " ".join([Path(record["command"][0]).name, *record["command"][1:]]),
         "versions": record["versions"],
         "machine": machine(),
-        "evaluation": EVALUATION,
+        "evaluation": evaluation,
         "curve": {name: curve[name] for name in ("steps", "mean", "ci_low", "ci_high")},
     }
     FOLDER.mkdir(exist_ok=True)

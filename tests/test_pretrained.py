@@ -17,7 +17,7 @@ def test_a_pretrained_policy_reaches_the_curve_of_its_card(name):
     assert (card["env"], card["env_steps"]) == (model.config.env, model.trainer.env_steps)
     low, high = np.array(card["curve"]["ci_low"]), np.array(card["curve"]["ci_high"])
     assert np.all((low <= curve.mean) & (curve.mean <= high))
-    assert curve.mean[1] > curve.mean[0] + 20
+    assert curve.mean[1] > high[0]  # it adapts
 
 
 def test_the_command_line_takes_them_by_name(capsys):

@@ -21,6 +21,7 @@ from stable_baselines3.common.logger import (
 )
 from torch.utils.tensorboard import SummaryWriter
 
+from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
 
 TENSORBOARD_ONLY = ("stdout", "csv", "json", "log")
@@ -157,8 +158,11 @@ def _csv(path: Path, step: int) -> CSVOutputFormat:
     """Open the table with its rows up to `step`; stable-baselines3's own would begin anew."""
     rows = []
     if path.exists():
-        with open(path, newline="") as file:
-            rows = [row for row in csv.DictReader(file) if _step(row) <= step]
+        try:
+            with open(path, newline="") as file:
+                rows = [row for row in csv.DictReader(file) if _step(row) <= step]
+        except (ValueError, csv.Error) as error:
+            raise UserError(f"{str(path)!r} is damaged ({error}); move it away to go on without it") from error
     output = CSVOutputFormat(str(path))
     for row in rows:
         output.write({key: _number(value) for key, value in row.items() if value}, {}, 0)

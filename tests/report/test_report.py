@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -54,6 +55,26 @@ def test_plot_refuses_what_it_cannot_draw(run, tmp_path, capsys):
         assert main(["plot", *arguments]) == 2
         said = capsys.readouterr().err
         assert message in said and said.count("\n") == 1
+
+
+def test_damaged_files_of_a_run(run, tmp_path, capsys):
+    broken = tmp_path / "broken"
+    shutil.copytree(run, broken)
+    go_on = ["train", "point-navigation", "--log-dir", str(broken), "--resume", "--iterations"]
+    for events in broken.glob("events.out.tfevents.*"):
+        events.write_bytes(events.read_bytes()[:-7] + b"garbage")
+    assert main(["plot", str(broken)]) == 0
+    assert main([*go_on, "5"]) == 0
+    for name, content, command in [
+        ("curve.json", '{"steps": [0', ["plot", str(broken)]),
+        ("progress.csv", "time/total_timesteps\nx\n", [*go_on, "6"]),
+        ("config.json", "{", ["plot", str(broken)]),
+    ]:
+        (broken / name).write_text(content)
+        capsys.readouterr()
+        assert main(command) == 2
+        said = capsys.readouterr().err
+        assert name in said and "is damaged" in said and said.count("\n") == 1
 
 
 def test_figures_of_curves_and_paths(run):
