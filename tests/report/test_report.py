@@ -145,8 +145,9 @@ def test_eval_draws_paths_in_the_plane(env, tmp_path, capsys):
     assert "paths are drawn of 2-D navigation only" in capsys.readouterr().err
 
 
-def test_tensorboard_serves_scalars_images_histograms_and_hparams(run):
-    """Start the real server on the run and ask as its page does."""
+@pytest.fixture(scope="module")
+def tensorboard(run):
+    """The real server on the run: its address, and what waits for an answer."""
     main(["video", str(run)])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -154,30 +155,48 @@ def test_tensorboard_serves_scalars_images_histograms_and_hparams(run):
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(run), "--host", "127.0.0.1"]
     log = open(run.parent / "tensorboard.log", "w")
     server = subprocess.Popen([*command, "--port", str(port), "--load_fast", "false"], stdout=log, stderr=log)
+    yield f"http://127.0.0.1:{port}", server
+    server.terminate()
+    server.wait()
+    log.close()
+
+
+def test_tensorboard_serves_scalars_images_histograms_and_hparams(tensorboard):
+    """Ask as its page does."""
+    address, server = tensorboard
 
     def ask(path):
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/data/{path}", timeout=10) as answer:
+        with urllib.request.urlopen(f"{address}/data/{path}", timeout=10) as answer:
             return json.load(answer)
 
-    try:
-        tags = _until(lambda: ask("plugin/scalars/tags").get("."), server)
-        assert {"meta/return_step1", "eval/return_step3", "time/fps"} <= set(tags)
-        points = ask("plugin/scalars/scalars?tag=meta/return_step1&run=.")
-        assert len(points) == 4 and points[0][1] < points[-1][1]
-        images = _until(lambda: ask("plugin/images/tags").get("."), server)
-        assert {"eval/adaptation_curve", "adaptation/film"} <= set(images)
-        assert any(tag.startswith("adaptation/") for tag in ask("plugin/histograms/tags")["."])
-        layout = ask("plugin/custom_scalars/layout")
-        assert [category["title"] for category in layout["category"]] == ["returns", "seconds"]
-        url, kind = f"http://127.0.0.1:{port}/data/plugin/hparams/experiment", {"Content-Type": "application/json"}
-        request = urllib.request.Request(url, data=b"{}", method="POST", headers=kind)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            names = {info["name"] for info in json.load(answer)["hparamInfos"]}
-        assert {"learner.inner_lr", "learner.method", "seed"} <= names
-    finally:
-        server.terminate()
-        server.wait()
-        log.close()
+    tags = _until(lambda: ask("plugin/scalars/tags").get("."), server)
+    assert {"meta/return_step1", "eval/return_step3", "time/fps"} <= set(tags)
+    points = ask("plugin/scalars/scalars?tag=meta/return_step1&run=.")
+    assert len(points) == 4 and points[0][1] < points[-1][1]
+    images = _until(lambda: ask("plugin/images/tags").get("."), server)
+    assert {"eval/adaptation_curve", "adaptation/film"} <= set(images)
+    assert any(tag.startswith("adaptation/") for tag in ask("plugin/histograms/tags")["."])
+    layout = ask("plugin/custom_scalars/layout")
+    assert [category["title"] for category in layout["category"]] == ["returns", "seconds"]
+    url, kind = f"{address}/data/plugin/hparams/experiment", {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, data=b"{}", method="POST", headers=kind)
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        names = {info["name"] for info in json.load(answer)["hparamInfos"]}
+    assert {"learner.inner_lr", "learner.method", "seed"} <= names
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
+def test_its_page_shows_the_curves(tensorboard, tmp_path):
+    address, server = tensorboard
+    _until(lambda: urllib.request.urlopen(f"{address}/data/plugin/custom_scalars/layout").read(), server)
+    picture = tmp_path / "page.png"
+    size = ["--hide-scrollbars", "--window-size=1400,900", "--virtual-time-budget=60000"]
+    browser = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'browser'}"]
+    command = [*browser, *size, f"--screenshot={picture}", f"{address}/#custom_scalars"]
+    subprocess.run(command, check=True, timeout=300, capture_output=True)
+    red, green, blue = (matplotlib.image.imread(picture)[80:, 360:, :3] * 255).astype(int).transpose(2, 0, 1)
+    assert ((red > 200) & (green < 180) & (blue < 120)).sum() > 500  # only the curves are orange below the bar
 
 
 def _until(ask, server, seconds=60):
