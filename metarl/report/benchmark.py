@@ -14,7 +14,7 @@ from metarl.core import params as P
 from metarl.errors import UserError, did_you_mean
 from metarl.evaluation import evaluate
 from metarl.experiment.checkpoint import write_atomically
-from metarl.experiment.config import Config
+from metarl.experiment.config import Config, differences
 from metarl.experiment.methods import with_method
 from metarl.experiment.players import make_player
 from metarl.experiment.run import RunDirectory, resume, train
@@ -109,7 +109,11 @@ def _run(config: Config, method: str, protocol: Protocol, run: Path) -> dict[str
 def _method(config: Config, method: str, protocol: Protocol, run: Path) -> tuple[dict[str, Any], int, float]:
     # judged once, at the end, by the protocol: evaluations along the way cost more steps than the training
     chosen = dataclasses.replace(
-        with_method(config, method, None), eval_every=10**9, eval_tasks=config.tasks, eval_episodes=config.episodes
+        with_method(config, method, None),
+        eval_every=10**9,
+        eval_tasks=config.tasks,
+        eval_episodes=config.episodes,
+        film=False,
     )
     trainer, directory = Trainer(chosen), RunDirectory(run)
     if directory.holds_run and directory.checkpoints():
@@ -178,11 +182,11 @@ def _finished(file: Path, protocol: Protocol, config: Config) -> dict[str, Any] 
         return None
     try:
         found = json.loads(file.read_text())
-        before, made_with = found["protocol"], found["config"]
-    except (KeyError, ValueError) as error:
+        before, made_with = found["protocol"], Config.from_dict(found["config"])
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error!r}); remove it to run it again") from error
     if before != dataclasses.asdict(protocol):
         raise UserError(f"{str(file)!r} was made under another protocol {before}; choose another --out")
-    if made_with != json.loads(json.dumps(config.as_dict())):
+    if differences(made_with, config):
         raise UserError(f"{str(file)!r} was made with other settings or another preset; choose another --out")
     return found

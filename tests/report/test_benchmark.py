@@ -108,6 +108,14 @@ def test_a_benchmark_runs_once_and_writes_all(tmp_path):
     third = benchmark(SMALL, methods, 2, TINY, tmp_path, said.append)
     assert said[8:] == ["maml, seed 1: 300 environment steps"]
     assert third["methods"]["maml"]["iqm"] == summary["methods"]["maml"]["iqm"]
+    file = tmp_path / "maml-seed1" / "result.json"
+    found = json.loads(file.read_text())
+    del found["config"]["film"]  # made before there was this setting, which changes no result
+    file.write_text(json.dumps(found))
+    benchmark(SMALL, methods, 2, TINY, tmp_path, said.append)
+    assert len(said) == 9
+    with pytest.raises(UserError, match="other settings"):
+        benchmark(dataclasses.replace(SMALL, discount=0.9), methods, 2, TINY, tmp_path, said.append)
     with pytest.raises(UserError, match="another protocol"):
         benchmark(SMALL, methods, 2, dataclasses.replace(TINY, budget=400), tmp_path, said.append)
 
