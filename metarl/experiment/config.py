@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -46,6 +47,10 @@ class Settings(ABC):
     """Checkpoints kept beside the best one."""
     device: str = "cpu"
     """Where the meta-update runs; sampling stays on the CPU."""
+    workers: int | str = "local"
+    """Who does the work: local, this process; N Ray actors on this machine; or auto or ray://HOST[:PORT], a cluster."""
+    worker_timeout: float = 1800.0
+    """Seconds after which a Ray actor that gives no answer counts as hung."""
 
     @property
     @abstractmethod
@@ -59,7 +64,9 @@ class Settings(ABC):
             _at_least_one(self, name)
         if self.eval_steps < 0 or self.seed < 0:
             raise UserError(f"eval_steps and seed must be 0 or more, got {self.eval_steps} and {self.seed}")
-        _positive(self, "later_lr")
+        for name in ("later_lr", "worker_timeout"):
+            _positive(self, name)
+        _check_workers(self)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON takes it, with the names of the method and its outer update."""
@@ -209,6 +216,16 @@ def _positive(config: Settings, name: str) -> None:
         raise UserError(f"{name} must be positive and finite, got {getattr(config, name)}")
 
 
+def _check_workers(config: Settings) -> None:
+    workers, known = config.workers, "local, auto, ray://HOST[:PORT] or a number"
+    if isinstance(workers, str) and workers not in ("local", "auto") and not re.fullmatch(r"ray://[^\s/]+", workers):
+        raise UserError(f"workers must be {known}, got {workers!r}{did_you_mean(workers, ('local', 'auto', 'ray://'))}")
+    if isinstance(workers, int) and not 1 <= workers <= config.tasks:
+        raise UserError(f"workers must be 1 to {config.tasks}, the number of tasks, got {workers}; or {known}")
+    if workers != "local" and config.device != "cpu":
+        raise UserError(f"Ray's workers compute on the CPU, got device {config.device!r}")
+
+
 def _widths(hidden: tuple[int, ...]) -> None:
     if any(width < 1 for width in hidden):
         raise UserError(f"hidden widths must be at least 1, got {hidden}")
@@ -228,8 +245,8 @@ def _build(kind: type[Any], values: dict[str, Any]) -> Any:
     return kind(**values)
 
 
-FREE = {"iterations", "device", "log_every", "checkpoint_every", "keep_checkpoints"}
-"""Settings that may change when a run is resumed: the meta-params it computes stay the same."""
+FREE = {"iterations", "device", "log_every", "checkpoint_every", "keep_checkpoints", "workers", "worker_timeout"}
+"""Settings that may change when a run is resumed: the meta-params it computes stay the same, up to rounding."""
 
 
 def differences(old: Settings, new: Settings) -> list[str]:
