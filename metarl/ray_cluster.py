@@ -11,7 +11,7 @@ import threading
 import warnings
 from typing import Any
 
-from metarl.errors import UserError
+from metarl.errors import UserError, did_you_mean
 
 OBJECT_STORE = 100 * 2**20
 """Bytes of shared memory; all that lies there are a few flat vectors."""
@@ -21,6 +21,22 @@ CONNECT_SECONDS = 5.0
 
 _users: set[int] = set()
 """Who uses the Ray that was started here; when the last one leaves, it ends."""
+
+
+def check_workers(workers: int | str, tasks: int, device: str) -> None:
+    """Refuse what cannot be the setting `workers`.
+
+    Raises:
+        UserError: If it is neither `local`, `auto`, `ray://HOST[:PORT]` nor a number from 1 to that of the
+            tasks, or the device is not the CPU.
+    """
+    known = "local, auto, ray://HOST[:PORT] or a number"
+    if isinstance(workers, str) and workers not in ("local", "auto") and not re.fullmatch(r"ray://[^\s/]+", workers):
+        raise UserError(f"workers must be {known}, got {workers!r}{did_you_mean(workers, ('local', 'auto', 'ray://'))}")
+    if isinstance(workers, int) and not 1 <= workers <= tasks:
+        raise UserError(f"workers must be 1 to {tasks}, the number of tasks, got {workers}; or {known}")
+    if workers != "local" and device != "cpu":
+        raise UserError(f"Ray's workers compute on the CPU, got device {device!r}")
 
 
 def connect(where: int | str, user: object) -> Any:
@@ -34,6 +50,7 @@ def connect(where: int | str, user: object) -> Any:
         UserError: If Ray is not installed or the cluster cannot be reached.
     """
     ray = import_ray(local=isinstance(where, int))
+    address = _client_address(where) if isinstance(where, str) and where != "auto" else "auto"
     if ray.is_initialized():
         if _users:
             _users.add(id(user))
@@ -45,13 +62,9 @@ def connect(where: int | str, user: object) -> Any:
             here = {"num_cpus": max(_cpus(), where), "object_store_memory": OBJECT_STORE, "include_dashboard": False}
             ray.init(address="local", **here, **quiet)
             _users.add(id(user))
-        elif where == "auto":
-            ray.init(address="auto", **quiet)
         else:
-            ray.init(address=_client_address(where), **quiet)
+            ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        if isinstance(error, UserError):
-            raise
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(f"workers {where!r}: no Ray cluster answers ({reason})") from error
     finally:

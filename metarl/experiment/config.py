@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from metarl.errors import UserError, did_you_mean
 from metarl.learners import LEARNERS, MAML, OUTERS, SUPERVISED, AnyLearner, method_of
+from metarl.ray_cluster import check_workers
 from metarl.rl.advantages import Baseline
 from metarl.rl.losses import InnerLoss
 from metarl.rl.make import Vectorization
@@ -66,7 +66,7 @@ class Settings(ABC):
             raise UserError(f"eval_steps and seed must be 0 or more, got {self.eval_steps} and {self.seed}")
         for name in ("later_lr", "worker_timeout"):
             _positive(self, name)
-        _check_workers(self)
+        check_workers(self.workers, self.tasks, self.device)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON takes it, with the names of the method and its outer update."""
@@ -214,16 +214,6 @@ def _at_least_one(config: Settings, name: str) -> None:
 def _positive(config: Settings, name: str) -> None:
     if not (math.isfinite(getattr(config, name)) and getattr(config, name) > 0):
         raise UserError(f"{name} must be positive and finite, got {getattr(config, name)}")
-
-
-def _check_workers(config: Settings) -> None:
-    workers, known = config.workers, "local, auto, ray://HOST[:PORT] or a number"
-    if isinstance(workers, str) and workers not in ("local", "auto") and not re.fullmatch(r"ray://[^\s/]+", workers):
-        raise UserError(f"workers must be {known}, got {workers!r}{did_you_mean(workers, ('local', 'auto', 'ray://'))}")
-    if isinstance(workers, int) and not 1 <= workers <= config.tasks:
-        raise UserError(f"workers must be 1 to {config.tasks}, the number of tasks, got {workers}; or {known}")
-    if workers != "local" and config.device != "cpu":
-        raise UserError(f"Ray's workers compute on the CPU, got device {config.device!r}")
 
 
 def _widths(hidden: tuple[int, ...]) -> None:

@@ -13,7 +13,8 @@ from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.players import PlayerMaker
 from metarl.players import AnyPlayer
-from metarl.ray_workers import Job, RayWorkers
+from metarl.ray_actor import Job
+from metarl.ray_workers import RayWorkers
 from metarl.rl.make import EnvSource, registration
 from metarl.workers import Worker, Workers
 

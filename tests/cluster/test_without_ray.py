@@ -9,7 +9,7 @@ from metarl import UserError
 from metarl.cli import main
 from metarl.experiment.config import Config, differences
 from metarl.experiment.training import Trainer
-from metarl.ray_workers import shares
+from metarl.ray_actor import shares
 
 
 @pytest.mark.parametrize(
