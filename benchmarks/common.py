@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-PACKAGES = ("metarl-toolkit", "torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "envpool")
+PACKAGES = ("metarl-toolkit", "torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "envpool", "ray")
 
 
 def machine() -> dict[str, Any]:
@@ -31,15 +31,15 @@ def versions() -> dict[str, str]:
     return found
 
 
-def report(title: str, rows: list[dict[str, Any]], file: Path | None) -> None:
-    """Print the rows as a table, and write them with machine and versions to a JSON file."""
+def report(title: str, rows: list[dict[str, Any]], file: Path | None, **more: Any) -> None:
+    """Print the rows as a table, and write them with machine, versions and what else there is to a JSON file."""
     table = Table(*rows[0], title=title)
     for row in rows:
         table.add_row(*(_shown(value) for value in row.values()))
     Console(width=None if Console().is_terminal else 140).print(table)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        body = {"machine": machine(), "versions": versions(), "rows": rows}
+        body = {"machine": machine(), "versions": versions(), **more, "rows": rows}
         file.write_text(json.dumps(body, indent=2) + "\n")
 
 

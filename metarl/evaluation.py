@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -63,6 +64,13 @@ class AdaptationCurve:
         axis.fill_between(self.steps, low, high, color=colour, alpha=0.18, lw=0)
         axis.set_xticks(self.steps)
 
+    @staticmethod
+    def joined(parts: Sequence[AdaptationCurve]) -> AdaptationCurve:
+        """Return the curve of all tasks from those of shares, in order."""
+        change = {name: np.concatenate([part.change[name] for part in parts]) for name in parts[0].change}
+        per_task = np.concatenate([part.per_task for part in parts])
+        return replace(parts[0], per_task=per_task, env_steps=sum(part.env_steps for part in parts), change=change)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the curve as JSON takes it."""
         low, high = self.interval
@@ -79,7 +87,17 @@ class AdaptationCurve:
         }
 
 
-def evaluate(player: AnyPlayer, params: Params, *, env: str, steps: int, seed: int, later_lr: float) -> AdaptationCurve:
+def evaluate(
+    player: AnyPlayer,
+    params: Params,
+    *,
+    env: str,
+    steps: int,
+    seed: int,
+    later_lr: float,
+    tasks: int | None = None,
+    share: Sequence[int] | None = None,
+) -> AdaptationCurve:
     """Draw the adaptation curve of meta-params, which stay untouched.
 
     Each task starts from the same params, and its tasks and episodes come from a stream of random
@@ -93,12 +111,15 @@ def evaluate(player: AnyPlayer, params: Params, *, env: str, steps: int, seed: i
         seed: Chooses the tasks and episodes.
         later_lr: Factor on the inner step size beyond the steps trained with (Finn et al. 2017 train with one
             and halve it from the second on).
+        tasks: Number of held-out tasks, where the player plays a share of them only.
+        share: Indices of those it plays; by default all.
     """
-    k = player.tasks
-    tasks = player.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
-    seeds = task_seeds(seed, HELD_OUT, 0, range(k))
+    share = range(player.tasks) if share is None else share
+    rng = np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT]))
+    drawn = player.sample_tasks(tasks or player.tasks, rng)[list(share)]
+    seeds = task_seeds(seed, HELD_OUT, 0, share)
     trained = player.learner.inner_steps
-    played = player.play(params, tasks, seeds, lambda step: 1.0 if step < trained else later_lr)
+    played = player.play(params, drawn, seeds, lambda step: 1.0 if step < trained else later_lr)
     per_step, env_steps, change = [], 0, {}
     for step, (adapted, episodes) in enumerate(islice(played, steps + 1)):
         per_step.append(episodes.returns.double().mean(1).cpu().numpy())

@@ -177,7 +177,7 @@ def load(path: str | Path, env: EnvSource | None = None, *, best: bool = True, d
             warnings.warn(f"{problem}; going back to iteration {saved.state['iteration']}", stacklevel=2)
     else:
         saved = checkpoint.load(path if path.suffix else path.with_suffix(".safetensors"))
-    config = dataclasses.replace(Config.from_dict(saved.config), device=device)
+    config = dataclasses.replace(Config.from_dict(saved.config), device=device, workers="local")
     if isinstance(config, Config) and env is None and ":" in config.env and "/" not in config.env:
         raise UserError(f"this model was trained on the function {config.env}; give it as load(path, env=...)")
     kind = FewShot if isinstance(config, FewShotConfig) else METHODS[method_of(config.learner)]

@@ -196,9 +196,16 @@ class Workers:
     def __init__(self, workers: Sequence[Worker]) -> None:
         self.workers = list(workers)
 
+    def ask(self, name: str, *args: Any) -> list[Any]:
+        """Call a method of every worker and return their answers in order."""
+        return [getattr(worker, name)(*args) for worker in self.workers]
+
+    def close(self) -> None:
+        """Nothing to close."""
+
     def collect(self, params: Tensor, iteration: int) -> dict[str, Any]:
         """Collect on every worker; arrays are joined along the tasks, counts added."""
-        parts = [worker.collect(params, iteration) for worker in self.workers]
+        parts = self.ask("collect", params, iteration)
         return {
             "returns": [np.concatenate(phase) for phase in zip(*(part["returns"] for part in parts), strict=True)],
             "lengths": np.concatenate([part["lengths"] for part in parts]),
@@ -208,32 +215,31 @@ class Workers:
 
     def loss_and_gradient(self, params: Tensor) -> tuple[float, Tensor]:
         """Return the mean loss over all tasks and its gradient `[P]`."""
-        losses, gradients = zip(*(worker.loss_and_gradient(params) for worker in self.workers), strict=True)
+        losses, gradients = zip(*self.ask("loss_and_gradient", params), strict=True)
         return sum(losses), torch.stack(gradients).sum(0)
 
     def fisher_product(self, vector: Tensor, stride: int) -> Tensor:
         """Return the Fisher product of all tasks, `[P]`."""
-        return torch.stack([worker.fisher_product(vector, stride) for worker in self.workers]).sum(0)
+        return torch.stack(self.ask("fisher_product", vector, stride)).sum(0)
 
     def loss_and_kl(self, params: Tensor) -> tuple[float, float]:
         """Return the mean loss and KL divergence over all tasks."""
-        losses, kls = zip(*(worker.loss_and_kl(params) for worker in self.workers), strict=True)
+        losses, kls = zip(*self.ask("loss_and_kl", params), strict=True)
         return sum(losses), sum(kls)
 
     def support_kl(self, params: Tensor) -> float:
         """Return the mean KL divergence on the support data over all tasks."""
-        return sum(worker.support_kl(params) for worker in self.workers)
+        return sum(self.ask("support_kl", params))
 
     def adapted(self) -> Tensor:
         """Return the mean of all tasks' adapted params, `[P]`."""
-        return torch.stack([worker.adapted() for worker in self.workers]).sum(0)
+        return torch.stack(self.ask("adapted")).sum(0)
 
     def return_moments(self) -> tuple[float, float]:
         """Return mean and mean square over all tasks of the return after adaptation."""
-        means, squares = zip(*(worker.return_moments() for worker in self.workers), strict=True)
+        means, squares = zip(*self.ask("return_moments"), strict=True)
         return sum(means), sum(squares)
 
     def prepare(self, numbers: Mapping[str, float]) -> None:
         """Tell every worker the numbers that this iteration's objective depends on."""
-        for worker in self.workers:
-            worker.prepare(numbers)
+        self.ask("prepare", numbers)

@@ -89,7 +89,8 @@ class MujocoTaskEnv(TaskEnv):
 class MujocoTaskVectorEnv(TaskVectorEnv):
     """N simulations of a MuJoCo family on one C++ thread pool, as many threads as this process may use.
 
-    Takes the options of `MujocoTaskEnv`, and `nthread`, the number of threads.
+    Takes the options of `MujocoTaskEnv`, and `nthread`, the number of threads; the environment variable
+    METARL_PHYSICS_THREADS bounds it for processes that share a machine.
     """
 
     family: MujocoFamily
@@ -180,4 +181,5 @@ def _make_family(env_type: Any, options: dict[str, Any]) -> MujocoFamily:
 
 def available_cpus() -> int:
     """Return how many CPUs this process may use, which in a container is fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpus, int(os.environ.get("METARL_PHYSICS_THREADS", cpus)))

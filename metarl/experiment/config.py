@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from metarl.errors import UserError, did_you_mean
 from metarl.learners import LEARNERS, MAML, OUTERS, SUPERVISED, AnyLearner, method_of
+from metarl.ray_cluster import check_workers
 from metarl.rl.advantages import Baseline
 from metarl.rl.losses import InnerLoss
 from metarl.rl.make import Vectorization
@@ -46,6 +47,10 @@ class Settings(ABC):
     """Checkpoints kept beside the best one."""
     device: str = "cpu"
     """Where the meta-update runs; sampling stays on the CPU."""
+    workers: int | str = "local"
+    """Who does the work: local, this process; N Ray actors on this machine; or auto or ray://HOST[:PORT], a cluster."""
+    worker_timeout: float = 1800.0
+    """Seconds after which a Ray actor that gives no answer counts as hung."""
 
     @property
     @abstractmethod
@@ -59,7 +64,9 @@ class Settings(ABC):
             _at_least_one(self, name)
         if self.eval_steps < 0 or self.seed < 0:
             raise UserError(f"eval_steps and seed must be 0 or more, got {self.eval_steps} and {self.seed}")
-        _positive(self, "later_lr")
+        for name in ("later_lr", "worker_timeout"):
+            _positive(self, name)
+        check_workers(self.workers, self.tasks, self.device)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON takes it, with the names of the method and its outer update."""
@@ -230,8 +237,8 @@ def _build(kind: type[Any], values: dict[str, Any]) -> Any:
     return kind(**values)
 
 
-FREE = {"iterations", "device", "log_every", "checkpoint_every", "keep_checkpoints", "film"}
-"""Settings that may change when a run is resumed: the meta-params it computes stay the same."""
+FREE = {"iterations", "device", "log_every", "checkpoint_every", "keep_checkpoints", "film", "workers", "worker_timeout"}
+"""Settings that may change when a run is resumed: the meta-params it computes stay the same, up to rounding."""
 
 
 def differences(old: Settings, new: Settings) -> list[str]:

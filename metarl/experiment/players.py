@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -17,9 +18,9 @@ from metarl.fewshot.sinusoid import Sinusoids
 from metarl.learners import RL2
 from metarl.learners.learner import StepLearner
 from metarl.lifetimes import LifetimePlayer
-from metarl.players import Player
+from metarl.players import AnyPlayer, Player
 from metarl.rl.losses import PolicyGradient
-from metarl.rl.make import EnvSource, make_vec
+from metarl.rl.make import EnvSource, make_vec, register
 from metarl.rl.policies import make_policy
 from metarl.rl.recurrent import LifetimeGradient, RecurrentPolicy
 from metarl.rl.sampler import Sampler
@@ -38,8 +39,36 @@ def check_device(device: str) -> None:
         raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
 
-def make_player(config: Config, source: EnvSource, tasks: int, episodes: int) -> Player:
+@dataclass(frozen=True)
+class PlayerMaker:
+    """Builds players under one configuration, in this process or, pickled, in another one."""
+
+    config: Config | FewShotConfig
+    source: EnvSource
+    registration: Any = None
+    """What this process knows of the environment's id, which another one may not have heard of."""
+
+    def __call__(
+        self, held_out: bool = False, tasks: int | None = None, episodes: int | None = None, first: int = 0
+    ) -> AnyPlayer:
+        """Build what plays training or held-out tasks; by default as many as the configuration says."""
+        c = self.config
+        if isinstance(c, FewShotConfig):
+            return make_shot_player(c, tasks, held_out)
+        register(self.registration)
+        usual = (c.eval_tasks, c.eval_episodes) if held_out else (c.tasks, c.episodes)
+        return make_player(c, self.source, tasks or usual[0], episodes or usual[1], first)
+
+
+def make_player(config: Config, source: EnvSource, tasks: int, episodes: int, first: int = 0) -> Player:
     """Build what plays `tasks` tasks with `episodes` episodes each under this configuration.
+
+    Args:
+        config: The run's configuration.
+        source: What to make environments from.
+        tasks: Number of tasks.
+        episodes: Episodes in each of them.
+        first: Index of the first task, where these are a share of all.
 
     Raises:
         UserError: If the environment or the device cannot be used.
@@ -57,10 +86,11 @@ def make_player(config: Config, source: EnvSource, tasks: int, episodes: int) ->
         if not config.hidden:
             raise UserError("rl2 needs a memory; give hidden at least one width")
         memory = RecurrentPolicy(*spaces, config.hidden, config.seed, *rules)
-        return LifetimePlayer(Sampler(env, memory, tasks, episodes, horizon), LifetimeGradient(memory), *rest)
+        return LifetimePlayer(Sampler(env, memory, tasks, episodes, horizon, first), LifetimeGradient(memory), *rest)
     policy = make_policy(*spaces, config.hidden, config.seed, *rules)
     # the device's copy shares the CPU policy's architecture only: params always come as arguments
-    return Player(Sampler(env, policy, tasks, episodes, horizon), PolicyGradient(policy, config.inner_loss), *rest)
+    sampler = Sampler(env, policy, tasks, episodes, horizon, first)
+    return Player(sampler, PolicyGradient(policy, config.inner_loss), *rest)
 
 
 def make_shot_player(config: FewShotConfig, tasks: int | None = None, held_out: bool = False) -> ShotPlayer:

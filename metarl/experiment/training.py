@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from metarl.core import params as P
@@ -10,9 +11,11 @@ from metarl.core.adam import State
 from metarl.core.params import Params
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment.config import Config, FewShotConfig
-from metarl.experiment.players import make_player, make_shot_player
+from metarl.experiment.players import PlayerMaker
 from metarl.players import AnyPlayer
-from metarl.rl.make import EnvSource
+from metarl.ray_actor import Job
+from metarl.ray_workers import RayWorkers
+from metarl.rl.make import EnvSource, registration
 from metarl.workers import Worker, Workers
 
 
@@ -28,12 +31,13 @@ class Trainer:
     def __init__(self, config: Config | FewShotConfig, source: EnvSource | None = None) -> None:
         self.config = config
         self.source = config.title if source is None else source
-        self.player = self.make_player()
+        self._maker = PlayerMaker(config, self.source)
+        local = config.workers == "local"
+        self.player = self._maker() if local else self._maker(tasks=1, episodes=1)
         self.policy: Any = self.player.network
         self.params: Params = config.learner.initial(P.params_of(self.policy))
         self.outer_state: State = config.learner.initial_state(P.flatten(self.params.values()))
-        worker = Worker(self.player, self.params, config.seed, config.tasks, range(config.tasks))
-        self.workers = Workers([worker])
+        self.workers = self._local_worker() if local else self._ray_workers()
         self.iteration = 0
         self.env_steps = 0
         self.best_return = float("-inf")
@@ -41,11 +45,17 @@ class Trainer:
 
     def make_player(self, held_out: bool = False, tasks: int | None = None, episodes: int | None = None) -> AnyPlayer:
         """Build what plays training or held-out tasks; by default as many as the configuration says."""
+        return self._maker(held_out, tasks, episodes)
+
+    def _local_worker(self) -> Workers:
         c = self.config
-        if isinstance(c, FewShotConfig):
-            return make_shot_player(c, tasks, held_out)
-        usual = (c.eval_tasks, c.eval_episodes) if held_out else (c.tasks, c.episodes)
-        return make_player(c, self.source, tasks or usual[0], episodes or usual[1])
+        return Workers([Worker(self.player, self.params, c.seed, c.tasks, range(c.tasks))])
+
+    def _ray_workers(self) -> RayWorkers:
+        c = self.config
+        known = registration(self.source) if isinstance(c, Config) else None
+        job = Job(replace(self._maker, registration=known), self.params, c.seed, c.tasks, c.eval_tasks)
+        return RayWorkers(c.workers, job, c.worker_timeout)
 
     def iterate(self) -> dict[str, float]:
         """Run one meta-iteration: sample, adapt, sample again, move the meta-params.
@@ -97,14 +107,16 @@ class Trainer:
     def evaluate(self) -> AdaptationCurve:
         """Draw the adaptation curve on this run's held-out tasks, the same ones every time."""
         c = self.config
+        how = {"env": c.title, "steps": c.eval_steps, "seed": c.seed, "later_lr": c.later_lr}
+        if isinstance(self.workers, RayWorkers):
+            return self.workers.evaluate(P.flatten(self.params.values()), how)
         if self._eval_player is None:
             self._eval_player = self.make_player(held_out=True)
-        return evaluate(
-            self._eval_player, self.params, env=c.title, steps=c.eval_steps, seed=c.seed, later_lr=c.later_lr
-        )
+        return evaluate(self._eval_player, self.params, **how)
 
     def close(self) -> None:
-        """Close the environments."""
+        """Close the environments, and the workers' processes."""
+        self.workers.close()
         for player in (self.player, self._eval_player):
             if player is not None:
                 player.close()

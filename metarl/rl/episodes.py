@@ -57,10 +57,16 @@ class Episodes:
         return mask / mask.sum(-1, keepdim=True)
 
     def every(self, stride: int) -> Episodes:
-        """Return every stride-th step of each task, as one long episode with rewards left as they are."""
+        """Return every stride-th step of each task, as one long episode with rewards left as they are.
+
+        Step t of episode e is taken where stride divides e + t: a choice that does not depend on the
+        padding, and so not on the tasks played beside.
+        """
         if stride == 1:
             return self
-        return replace(self, **{name: getattr(self, name).flatten(1, 2)[:, None, ::stride] for name in _STEPPED})
+        _, e, t = self.mask.shape
+        taken = (torch.arange(e)[:, None] + torch.arange(t)).flatten() % stride == 0
+        return replace(self, **{name: getattr(self, name).flatten(1, 2)[:, None, taken] for name in _STEPPED})
 
     def to(self, device: torch.device | str) -> Episodes:
         """Return the episodes on a device."""

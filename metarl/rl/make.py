@@ -78,6 +78,17 @@ def find_spec(env_id: str) -> EnvSpec:
         raise UserError(f"unknown environment {env_id!r}{hint} 'metarl envs' lists all of ours") from error
 
 
+def registration(source: EnvSource) -> EnvSpec | None:
+    """Return what Gymnasium knows of an id, for a process that has not imported what registers it."""
+    return find_spec(source) if isinstance(source, str) else None
+
+
+def register(spec: EnvSpec | None) -> None:
+    """Tell Gymnasium of an id that it does not know yet."""
+    if spec is not None:
+        gymnasium.registry.setdefault(spec.id, spec)
+
+
 def _vectorised_with_tasks(spec: EnvSpec) -> bool:
     """Return whether an id has a vector environment of its own that gives each row its task."""
     entry = spec.vector_entry_point

@@ -41,6 +41,8 @@ class Sampler:
     """Episodes E in each task."""
     horizon: int
     """Longest episode T, in steps."""
+    first: int = 0
+    """Index of the first task, where these are a share of all, for messages."""
 
     def sample(
         self,
@@ -133,13 +135,13 @@ class Sampler:
         blind = ~torch.isfinite(obs).all(-1)
         what = "observation" if blind.any() else "action"
         k = int((blind if blind.any() else bad).nonzero()[0, 0])
-        raise FloatingPointError(f"{what} is not finite in task {k} ({tasks[k].tolist()}) at step {t}")
+        raise FloatingPointError(f"{what} is not finite in task {self.first + k} ({tasks[k].tolist()}) at step {t}")
 
     def _check_rewards(self, rew: NDArray[np.float64], mask: NDArray[np.bool_], tasks: NDArray[np.float64]) -> None:
         bad = np.argwhere(~np.isfinite(rew) & mask)
         if len(bad):
             t, k = int(bad[0, 0]), int(bad[0, 1]) // self.episodes
-            raise FloatingPointError(f"reward is not finite in task {k} ({tasks[k].tolist()}) at step {t}")
+            raise FloatingPointError(f"reward is not finite in task {self.first + k} ({tasks[k].tolist()}) at step {t}")
 
 
 def _column(mask: NDArray[np.bool_], k: int, e: int) -> torch.Tensor:
