@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from metarl.core.params import Params
+from metarl.errors import Fault, stop_at
 from metarl.players import HELD_OUT, AnyPlayer, task_seeds
 
 
@@ -30,6 +31,8 @@ class AdaptationCurve:
     """What the steps are: gradient steps, or episodes seen."""
     measure: str = "return"
     """What was measured: the return, the loss or the accuracy."""
+    dropped: int = 0
+    """Tasks left out because something in them was not finite."""
 
     @property
     def steps(self) -> list[int]:
@@ -76,10 +79,12 @@ class AdaptationCurve:
             "ci_high": high.tolist(),
             "per_task": self.per_task.tolist(),
             "env_steps": self.env_steps,
-        }
+        } | ({"dropped": self.dropped} if self.dropped else {})
 
 
-def evaluate(player: AnyPlayer, params: Params, *, env: str, steps: int, seed: int, later_lr: float) -> AdaptationCurve:
+def evaluate(
+    player: AnyPlayer, params: Params, *, env: str, steps: int, seed: int, later_lr: float, drop: bool = False
+) -> AdaptationCurve:
     """Draw the adaptation curve of meta-params, which stay untouched.
 
     Each task starts from the same params, and its tasks and episodes come from a stream of random
@@ -93,17 +98,27 @@ def evaluate(player: AnyPlayer, params: Params, *, env: str, steps: int, seed: i
         seed: Chooses the tasks and episodes.
         later_lr: Factor on the inner step size beyond the steps trained with (Finn et al. 2017 train with one
             and halve it from the second on).
+        drop: Whether to leave out tasks in which something is not finite.
+
+    Raises:
+        NotFinite: If something is not finite and is not dropped, or in all tasks; names task and step.
     """
     k = player.tasks
     tasks = player.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
     seeds = task_seeds(seed, HELD_OUT, 0, range(k))
     trained = player.learner.inner_steps
-    played = player.play(params, tasks, seeds, lambda step: 1.0 if step < trained else later_lr)
+    played = player.play(params, tasks, seeds, lambda step: 1.0 if step < trained else later_lr, drop)
     per_step, env_steps, change = [], 0, {}
+    faults: dict[int, Fault] = {}
     for step, (adapted, episodes) in enumerate(islice(played, steps + 1)):
         per_step.append(episodes.returns.double().mean(1).cpu().numpy())
         env_steps += episodes.steps
+        faults = {**episodes.faults, **faults}
         if step == 1 and adapted is not params:  # a recurrent policy adapts without
             change = {name: (adapted[name] - params[name]).detach().numpy() for name in params}
-    per_task, unit = np.stack(per_step, axis=1), player.adapts_by
-    return AdaptationCurve(env, per_task, env_steps, change, unit, player.measures)
+    if len(faults) == k:
+        stop_at(faults)
+    kept = [task for task in range(k) if task not in faults]
+    change = {name: value[kept] for name, value in change.items()} if faults else change
+    per_task, unit = np.stack(per_step, axis=1)[kept], player.adapts_by
+    return AdaptationCurve(env, per_task, env_steps, change, unit, player.measures, len(faults))

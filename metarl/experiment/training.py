@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import torch
+
 from metarl.core import params as P
 from metarl.core.adam import State
 from metarl.core.params import Params
+from metarl.errors import NotFinite
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.players import make_player, make_shot_player
@@ -33,9 +36,11 @@ class Trainer:
         self.params: Params = config.learner.initial(P.params_of(self.policy))
         self.outer_state: State = config.learner.initial_state(P.flatten(self.params.values()))
         worker = Worker(self.player, self.params, config.seed, config.tasks, range(config.tasks))
-        self.workers = Workers([worker])
+        self.workers = Workers([worker], config.on_nan)
         self.iteration = 0
         self.env_steps = 0
+        self.seconds = 0.0
+        self.dropped_tasks = 0
         self.best_return = float("-inf")
         self._eval_player: AnyPlayer | None = None
 
@@ -54,18 +59,23 @@ class Trainer:
             Metrics under the names that appear in TensorBoard.
 
         Raises:
-            FloatingPointError: If something is not finite; the meta-params are as before.
+            NotFinite: If something is not finite and is not to be dropped; the meta-params are as before.
         """
         vector = P.flatten(self.params.values())
         started = time.perf_counter()
         data = self.workers.collect(vector, self.iteration)
         sampled = time.perf_counter()
         vector, state, outer = self.config.learner.update(self.workers, vector, self.outer_state)
+        for name, values in {"meta-params": vector, **state}.items():
+            if not torch.isfinite(values).all():
+                raise NotFinite(f"{name} is not finite after the outer update of meta-iteration {self.iteration + 1}")
         updated = time.perf_counter()
         self.params = {name: value.clone() for name, value in P.unflatten(vector, self.params).items()}
         self.outer_state = state
         self.iteration += 1
         self.env_steps += data["steps"]
+        self.seconds += updated - started
+        self.dropped_tasks += len(self.workers.dropped)
         return self._metrics(data, outer, sampled - started, updated - sampled)
 
     def _metrics(
@@ -80,6 +90,7 @@ class Trainer:
             "time/fps": data["steps"] / (sampling + update),
             "time/sampling_seconds": sampling,
             "time/meta_update_seconds": update,
+            "time/total_seconds": self.seconds,
             "time/iterations": self.iteration,
             "time/total_timesteps": self.env_steps,
         }
@@ -89,6 +100,8 @@ class Trainer:
                 "rollout/ep_len_mean": float(data["lengths"].mean()),
                 "physics/unstable_simulations": data["unstable"],
             }
+        if self.config.on_nan == "drop":
+            metrics["train/dropped_tasks"] = self.dropped_tasks
         for name in ("log_std", "actor.log_std"):
             if name in self.params:
                 metrics["train/std"] = float(self.params[name].detach().exp().mean())
@@ -100,7 +113,13 @@ class Trainer:
         if self._eval_player is None:
             self._eval_player = self.make_player(held_out=True)
         return evaluate(
-            self._eval_player, self.params, env=c.title, steps=c.eval_steps, seed=c.seed, later_lr=c.later_lr
+            self._eval_player,
+            self.params,
+            env=c.title,
+            steps=c.eval_steps,
+            seed=c.seed,
+            later_lr=c.later_lr,
+            drop=c.on_nan == "drop",
         )
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import time
@@ -184,7 +183,7 @@ def _run(config: Config, method: str, protocol: Protocol, run: Path) -> dict[str
         elif not directory.holds_run:
             directory.create(chosen)
         train(trainer, 10**9, directory, budget=protocol.budget)
-        train_steps, seconds = trainer.env_steps, _seconds(run)
+        train_steps, seconds = trainer.env_steps, trainer.seconds
         curve = _curve(chosen, trainer.params, protocol)
         trainer.close()
     return {
@@ -205,13 +204,6 @@ def _curve(config: Config, params: P.Params, protocol: Protocol) -> AdaptationCu
         player.close()
 
 
-def _seconds(run: Path) -> float:
-    """Return how long the run sampled and updated, over all its sessions."""
-    with open(run / "progress.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return sum(float(row["time/sampling_seconds"]) + float(row["time/meta_update_seconds"]) for row in rows)
-
-
 def _finished(file: Path, protocol: Protocol, config: Config) -> dict[str, Any] | None:
     """Return a result that is there already.
 
@@ -223,7 +215,7 @@ def _finished(file: Path, protocol: Protocol, config: Config) -> dict[str, Any] 
     try:
         found = json.loads(file.read_text())
         before, made_with = found["protocol"], found["config"]
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error!r}); remove it to run it again") from error
     if before != dataclasses.asdict(protocol):
         raise UserError(f"{str(file)!r} was made under another protocol {before}; choose another --out")
