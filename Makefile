@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: install train test test-slow lint bench clean
+.PHONY: install train test test-slow lint bench faults clean
 
 install: .venv/installed
 
@@ -30,6 +30,10 @@ bench: install
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/sampling.py --json benchmarks/results/sampling.json
 	$(BIN)/python benchmarks/meta_update.py --json benchmarks/results/meta_update.json
+
+faults: install
+	METARL_FAULTS=benchmarks/results/faults.md $(BIN)/pytest -m "slow or not slow" tests/faults
+	$(BIN)/python benchmarks/soak.py --json benchmarks/results/soak.json
 
 clean:
 	rm -rf .venv build dist

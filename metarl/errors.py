@@ -3,11 +3,40 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Literal, NamedTuple
 
 
 class UserError(ValueError):
     """Something the user can mend; the message says what, and the command line prints it alone."""
+
+
+OnNan = Literal["stop", "drop"]
+"""What to do where something of a task is not finite: stop the run, or leave the task out of the meta-iteration."""
+
+
+class Fault(NamedTuple):
+    """Something of a task that is not finite."""
+
+    what: str
+    """Reward, observation, action, ..."""
+    where: str = ""
+    """The task itself, and the step."""
+
+    def of(self, task: int) -> str:
+        """Return what happened, in words."""
+        return f"{self.what} is not finite in task {task}{self.where}"
+
+
+class NotFinite(FloatingPointError):
+    """Something is not finite; the message names the first task, by its index, and the step."""
+
+
+def stop_at(faults: Mapping[int, Fault]) -> None:
+    """Raise `NotFinite` with the first of several tasks, if there is any."""
+    if faults:
+        task = min(faults)
+        raise NotFinite(faults[task].of(task))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from metarl.core.params import Params
+from metarl.errors import Fault, NotFinite, stop_at
 from metarl.players import HELD_OUT, AnyPlayer, task_seeds
 
 
@@ -31,6 +32,8 @@ class AdaptationCurve:
     """What the steps are: gradient steps, or episodes seen."""
     measure: str = "return"
     """What was measured: the return, the loss or the accuracy."""
+    dropped: int = 0
+    """Tasks left out because something in them was not finite."""
 
     @property
     def steps(self) -> list[int]:
@@ -66,10 +69,17 @@ class AdaptationCurve:
 
     @staticmethod
     def joined(parts: Sequence[AdaptationCurve]) -> AdaptationCurve:
-        """Return the curve of all tasks from those of shares, in order."""
+        """Return the curve of all tasks from those of shares, in order.
+
+        Raises:
+            NotFinite: If no task is left in any of them.
+        """
+        if not any(len(part.per_task) for part in parts):
+            raise NotFinite("something is not finite in every held-out task")
         change = {name: np.concatenate([part.change[name] for part in parts]) for name in parts[0].change}
         per_task = np.concatenate([part.per_task for part in parts])
-        return replace(parts[0], per_task=per_task, env_steps=sum(part.env_steps for part in parts), change=change)
+        env_steps, dropped = sum(part.env_steps for part in parts), sum(part.dropped for part in parts)
+        return replace(parts[0], per_task=per_task, env_steps=env_steps, change=change, dropped=dropped)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the curve as JSON takes it."""
@@ -84,7 +94,7 @@ class AdaptationCurve:
             "ci_high": high.tolist(),
             "per_task": self.per_task.tolist(),
             "env_steps": self.env_steps,
-        }
+        } | ({"dropped": self.dropped} if self.dropped else {})
 
 
 def evaluate(
@@ -97,6 +107,7 @@ def evaluate(
     later_lr: float,
     tasks: int | None = None,
     share: Sequence[int] | None = None,
+    drop: bool = False,
 ) -> AdaptationCurve:
     """Draw the adaptation curve of meta-params, which stay untouched.
 
@@ -113,18 +124,28 @@ def evaluate(
             and halve it from the second on).
         tasks: Number of held-out tasks, where the player plays a share of them only.
         share: Indices of those it plays; by default all.
+        drop: Whether to leave out tasks in which something is not finite.
+
+    Raises:
+        NotFinite: If something is not finite and is not dropped, or in all tasks; names task and step.
     """
     share = range(player.tasks) if share is None else share
     rng = np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT]))
     drawn = player.sample_tasks(tasks or player.tasks, rng)[list(share)]
     seeds = task_seeds(seed, HELD_OUT, 0, share)
     trained = player.learner.inner_steps
-    played = player.play(params, drawn, seeds, lambda step: 1.0 if step < trained else later_lr)
+    played = player.play(params, drawn, seeds, lambda step: 1.0 if step < trained else later_lr, drop=True)
     per_step, env_steps, change = [], 0, {}
+    faults: dict[int, Fault] = {}
     for step, (adapted, episodes) in enumerate(islice(played, steps + 1)):
         per_step.append(episodes.returns.double().mean(1).cpu().numpy())
         env_steps += episodes.steps
+        faults = {**episodes.faults, **faults}
         if step == 1 and adapted is not params:  # a recurrent policy adapts without
             change = {name: (adapted[name] - params[name]).detach().numpy() for name in params}
-    per_task, unit = np.stack(per_step, axis=1), player.adapts_by
-    return AdaptationCurve(env, per_task, env_steps, change, unit, player.measures)
+    if not drop or len(faults) == (tasks or player.tasks):
+        stop_at({share[k]: fault for k, fault in faults.items()})
+    kept = [k for k in range(len(share)) if k not in faults]
+    change = {name: value[kept] for name, value in change.items()} if faults else change
+    per_task, unit = np.stack(per_step, axis=1)[kept], player.adapts_by
+    return AdaptationCurve(env, per_task, env_steps, change, unit, player.measures, len(faults))

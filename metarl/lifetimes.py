@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from metarl.core.params import Params
+from metarl.errors import stop_at
 from metarl.players import Player
 from metarl.rl.advantages import with_advantages
 from metarl.rl.episodes import Episodes
@@ -30,9 +31,10 @@ class LifetimePlayer(Player):
         tasks: NDArray[np.float64],
         seeds: Callable[[int], list[np.random.SeedSequence]],
         scale: Callable[[int], float] = lambda step: 1.0,
+        drop: bool = False,
     ) -> Iterator[tuple[Params, Episodes]]:
         """Yield the params with the first episodes of every lifetime, then the second ones, and so on."""
-        yield from ((params, episodes) for episodes in self._play(self.start(params), tasks, seeds))
+        yield from ((params, episodes) for episodes in self._play(self.start(params), tasks, seeds, drop))
 
     def adapted(
         self,
@@ -62,9 +64,12 @@ class LifetimePlayer(Player):
         memory: Memory,
         tasks: NDArray[np.float64],
         seeds: Callable[[int], list[np.random.SeedSequence]],
+        drop: bool = False,
     ) -> Iterator[Episodes]:
         for episode in count():
             with torch.no_grad():
                 episodes = self.sampler.sample(memory.params, tasks, seeds(episode), memory)
                 memory.end_episode()
+            if not drop:
+                stop_at(episodes.faults)
             yield episodes

@@ -222,6 +222,7 @@ def adaptation_curve(
             steps=steps,
             seed=seed,
             later_lr=c.later_lr if later_lr is None else later_lr,
+            drop=c.on_nan == "drop",
         )
     finally:
         player.close()

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from metarl.core import params as P
 from metarl.core.params import Params
+from metarl.errors import stop_at
 from metarl.learners.learner import Learner, StepLearner
 from metarl.rl.advantages import Baseline, with_advantages
 from metarl.rl.episodes import Episodes
@@ -68,8 +69,12 @@ class AnyPlayer(Protocol):
         tasks: NDArray[Any],
         seeds: Callable[[int], list[np.random.SeedSequence]],
         scale: Callable[[int], float] = lambda step: 1.0,
+        drop: bool = False,
     ) -> Iterator[tuple[Params, Any]]:
-        """Yield the params and their data, then those after one inner step, after two, and so on."""
+        """Yield the params and their data, then those after one inner step, after two, and so on.
+
+        With `drop`, what is not finite in a task is told in the data's `faults` instead of raising `NotFinite`.
+        """
         ...
 
     def arrange(self, data: list[Any]) -> tuple[list[Any], Any]:
@@ -128,6 +133,7 @@ class Player:
         tasks: NDArray[np.float64],
         seeds: Callable[[int], list[np.random.SeedSequence]],
         scale: Callable[[int], float] = lambda step: 1.0,
+        drop: bool = False,
     ) -> Iterator[tuple[Params, Episodes]]:
         """Yield the params and their episodes, then those after one gradient step, after two, and so on.
 
@@ -136,10 +142,16 @@ class Player:
             tasks: The tasks, `[K, d]`.
             seeds: From the phase to one seed sequence a task.
             scale: From the inner step (0 the first) to a factor on the inner step size.
+            drop: Whether the caller leaves out the tasks in the episodes' `faults`.
+
+        Raises:
+            NotFinite: If something is not finite and the caller does not; names task and step.
         """
         adapted = P.stack(params, len(tasks))
         for phase in count():
             episodes = self._episodes(adapted, tasks, seeds(phase))
+            if not drop:
+                stop_at(episodes.faults)
             yield adapted, episodes
             adapted = self.step(adapted, episodes, scale(phase))
 
@@ -153,7 +165,9 @@ class Player:
         """Return the policy's params after this many inner steps, `[K, ...]` on the CPU."""
         adapted = P.stack(params, len(tasks))
         for phase in range(steps):
-            adapted = self.step(adapted, self._episodes(adapted, tasks, seeds(phase)), 1.0)
+            episodes = self._episodes(adapted, tasks, seeds(phase))
+            stop_at(episodes.faults)
+            adapted = self.step(adapted, episodes, 1.0)
         return self.problem.own(adapted)
 
     def _episodes(self, adapted: Params, tasks: NDArray[np.float64], seeds: list[np.random.SeedSequence]) -> Episodes:

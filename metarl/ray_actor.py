@@ -26,7 +26,7 @@ class Job:
     """What the actors need to know to build their workers."""
 
     make_player: Callable[..., AnyPlayer]
-    """Builds a player, from `held_out`, `tasks` and `first`, the index of its first task."""
+    """Builds a player, from `held_out` and `tasks`, their number."""
     like: Params
     """Params that give names and shapes to flat vectors."""
     seed: int
@@ -59,7 +59,7 @@ class Actor:
     def begin(self) -> None:
         """Build the environments."""
         job, share = self.job, shares(self.job.tasks, self.workers)[self.index]
-        player = job.make_player(tasks=len(share), first=share[0])
+        player = job.make_player(tasks=len(share))
         self.worker = Worker(player, job.like, job.seed, job.tasks, share)
 
     def call(self, name: str, *args: Any) -> Any:
@@ -73,7 +73,7 @@ class Actor:
         if not share:
             return None
         if self.eval_player is None:
-            self.eval_player = job.make_player(held_out=True, tasks=len(share), first=share[0])
+            self.eval_player = job.make_player(held_out=True, tasks=len(share))
         return evaluate(self.eval_player, P.unflatten(params, job.like), tasks=job.eval_tasks, share=share, **how)
 
 

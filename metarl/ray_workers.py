@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from metarl.errors import UserError
+from metarl.errors import OnNan, UserError
 from metarl.evaluation import AdaptationCurve
 from metarl.ray_actor import Actor, Job, shares, tensors
 from metarl.ray_cluster import connect, disconnect
@@ -34,6 +34,7 @@ class RayWorkers(Workers):
             actor for each CPU that is free, at most one for each task.
         job: What to work on.
         timeout: Seconds after which an actor that gives no answer counts as hung.
+        on_nan: Whether a task in which something is not finite stops the run or is left out.
 
     Raises:
         UserError: If Ray is not installed, the cluster cannot be reached or has no CPU free, or a
@@ -42,10 +43,11 @@ class RayWorkers(Workers):
 
     OPENING: ClassVar[tuple[str, ...]] = ("collect", "evaluate")
     """Calls that depend on nothing before them."""
-    REMEMBERED: ClassVar[tuple[str, ...]] = ("collect", "prepare", "loss_and_gradient")
+    REMEMBERED: ClassVar[tuple[str, ...]] = ("collect", "prepare", "drop", "loss_and_gradient")
     """Calls that later ones depend on."""
 
-    def __init__(self, where: int | str, job: Job, timeout: float) -> None:
+    def __init__(self, where: int | str, job: Job, timeout: float, on_nan: OnNan = "stop") -> None:
+        super().__init__([], on_nan)
         self.ray = connect(where, self)
         self.timeout, self._pickled = timeout, self.ray.cloudpickle.dumps(job)
         free = int(self.ray.available_resources().get("CPU", 0))

@@ -52,14 +52,18 @@ class ShotPlayer:
         tasks: NDArray[Any],
         seeds: Callable[[int], list[np.random.SeedSequence]],
         scale: Callable[[int], float] = lambda step: 1.0,
+        drop: bool = False,
     ) -> Iterator[tuple[Params, Lesson]]:
         """Yield the params and their score on the query examples, then those after one gradient step, and so on.
+
+        A task that diverges has a score that is not finite; nothing is dropped here.
 
         Args:
             params: Meta-params, on the CPU.
             tasks: The tasks, `[K, d]`.
             seeds: From the phase to one seed sequence a task.
             scale: From the inner step (0 the first) to a factor on the inner step size.
+            drop: As in `Player.play`.
         """
         adapted = P.stack(params, len(tasks))
         lesson = self.source.draw(tasks, seeds(0)).to(self.device)

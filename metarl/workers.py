@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cache
 from itertools import islice
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from metarl.core import params as P
 from metarl.core.params import Params
+from metarl.errors import Fault, NotFinite, OnNan, stop_at
 from metarl.learners import MAML
 from metarl.learners.learner import QUERY
 from metarl.players import TRAINING, AnyPlayer, task_seeds
@@ -23,7 +25,7 @@ class Worker:
     """Collects the data of its share of the tasks and differentiates the learner's objective on them.
 
     Params and gradients travel as flat vectors `[P]`; losses, gradients and products are sums over
-    the worker's tasks divided by the number of tasks of all workers.
+    the worker's tasks divided by the number of tasks of all workers, less those left out.
 
     Args:
         player: Plays and adapts.
@@ -35,9 +37,11 @@ class Worker:
 
     def __init__(self, player: AnyPlayer, like: Params, seed: int, tasks: int, share: Sequence[int]) -> None:
         self.player, self.like, self.seed, self.tasks, self.share = player, like, seed, tasks, list(share)
+        self.kept, self.left = list(share), tasks
         self.learner, self.problem = cast(MAML, player.learner), player.problem
         self.support: list[Any] = []
         self.query: Any
+        self._reached: Params = {}
         self.numbers: dict[str, float] = {}
         self._old: dict[int, Any] = {}
         self._curvature: Callable[[Tensor], Tensor] | None = None
@@ -47,23 +51,49 @@ class Worker:
 
         Returns:
             `returns`, a list with an array `[tasks, episodes]` for each number of inner steps, and
-            `lengths`, `steps` and `unstable` simulations.
+            `lengths`, `steps`, `unstable` simulations, and the `faults` of tasks in which something was not
+            finite; the others are of the rest. Those tasks are to be left out by `drop`.
         """
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, TRAINING, iteration]))
         tasks = self.player.sample_tasks(self.tasks, rng)[self.share]
         seeds = task_seeds(self.seed, TRAINING, iteration, self.share)
-        played = self.player.play(P.unflatten(params, self.like), tasks, seeds)
+        played = self.player.play(P.unflatten(params, self.like), tasks, seeds, drop=True)
         phases = self.learner.inner_steps + self.learner.plays_query
         reached, data = zip(*islice(played, phases), strict=True)
-        self._reached: Params = reached[-1]
         self.support, self.query = self.player.arrange(list(data))
-        self._old, self._curvature = {}, None
+        last = reached[-1]
+        self._reached = last if self.learner.plays_query else self.player.step(last, self.support[-1])
+        self._old, self._curvature, self.kept, self.left = {}, None, self.share, self.tasks
+        faults: dict[int, Fault] = {}
+        for phase in [*data, *self.support, self.query]:
+            faults = {**phase.faults, **faults}  # the first of a task stands
+        if faults:
+            data = [phase.of([k for k in range(len(self.share)) if k not in faults]) for phase in data]
         return {
             "returns": [phase.returns.cpu().numpy() for phase in data],
             "lengths": data[0].lengths.cpu().numpy(),
             "steps": sum(phase.steps for phase in data),
             "unstable": sum(phase.unstable for phase in data),
+            "faults": {self.share[k]: fault for k, fault in faults.items()},
         }
+
+    def drop(self, tasks: Collection[int], left: int) -> None:
+        """Leave tasks out of this meta-iteration, and divide by the number of tasks that all workers have left.
+
+        A worker without any left answers with zeros.
+
+        Args:
+            tasks: Indices of tasks of all workers.
+            left: Number of tasks of all workers that remain.
+        """
+        rows = [row for row, task in enumerate(self.kept) if task not in tasks]
+        if len(rows) < len(self.kept):
+            self.support, self.query = [data.of(rows) for data in self.support], self.query.of(rows)
+            if self.support:  # a policy that adapts by its memory has no params for each task
+                self._reached = {name: value[rows] for name, value in self._reached.items() if name in self.like}
+            self._old = {phase: _rows(old, rows) for phase, old in self._old.items()}
+            self.kept, self._curvature = [self.kept[row] for row in rows], None
+        self.left = left
 
     def prepare(self, numbers: Mapping[str, float]) -> None:
         """Keep the numbers that this iteration's objective depends on."""
@@ -71,13 +101,14 @@ class Worker:
 
     def return_moments(self) -> tuple[float, float]:
         """Return the sums over its tasks of the return after adaptation and of its square, over all tasks' number."""
+        if not self.kept:
+            return 0.0, 0.0
         returns = self.query.returns.double().mean(1)
-        return float(returns.sum() / self.tasks), float(returns.square().sum() / self.tasks)
+        return float(returns.sum() / self.left), float(returns.square().sum() / self.left)
 
     def adapted(self) -> Tensor:
         """Return the sum of the adapted params of its tasks over the number of all tasks, `[P]`."""
-        reached = self._reached if self.learner.plays_query else self.player.step(self._reached, self.support[-1])
-        return P.flatten([reached[name].sum(0) / self.tasks for name in self.like])
+        return P.flatten([self._reached[name].sum(0) / self.left for name in self.like])
 
     def _leaf(self, params: Tensor) -> Tensor:
         """Return a copy on the device to differentiate with respect to."""
@@ -99,7 +130,7 @@ class Worker:
         return cache(lambda phase: self.problem.outputs(path[phase], data[phase]))
 
     def _objective(self, new: Callable[[int], Any]) -> Tensor:
-        return self._losses(new).sum() / self.tasks
+        return self._losses(new).sum() / self.left
 
     def _losses(self, new: Callable[[int], Any]) -> Tensor:
         """Return the objective of each of its tasks, `[K]`."""
@@ -114,38 +145,50 @@ class Worker:
 
     def loss_and_gradient(self, params: Tensor) -> tuple[float, Tensor]:
         """Return the meta-objective and its gradient `[P]`; after `collect` first at the params that played."""
+        if not self.kept:
+            return 0.0, torch.zeros_like(params)
         vector = self._leaf(params)
         with self.problem.threads():
             loss = self._objective(self._outputs(self._stacked(vector), create_graph=True))
             (gradient,) = P.grad(loss, [vector])
-        if not torch.isfinite(gradient).all():
-            raise FloatingPointError(f"the meta-gradient is not finite in {self._not_finite(params)}")
         self._at, self._curvature = params, None
         return float(loss.detach()), gradient.cpu()
 
-    def _not_finite(self, params: Tensor) -> str:
-        """Name the first task whose own part of the meta-gradient is not finite."""
-        own = {name: value.clone().requires_grad_() for name, value in self._stacked(params).items()}
-        losses = self._losses(self._outputs(own, create_graph=True))
-        parts = P.grad(losses.sum(), list(own.values()))  # a copy of the params for each task keeps its part apart
-        bad = ~torch.isfinite(torch.cat([part.flatten(1) for part in parts], dim=1)).all(1)
-        return f"task {self.share[int(bad.nonzero()[0])]}" if bad.any() else "the sum over tasks"
+    def gradient_faults(self, params: Tensor) -> dict[int, Fault]:
+        """Return the tasks whose own part of the meta-gradient is not finite."""
+        faults = {}
+        for task in self.kept:
+            alone = copy(self)
+            alone.drop({*self.kept} - {task}, self.left)
+            if not torch.isfinite(alone.loss_and_gradient(params)[1]).all():
+                faults[task] = Fault("the meta-gradient")
+        return faults
+
+    def adapted_faults(self) -> dict[int, Fault]:
+        """Return the tasks whose adapted params are not finite."""
+        parts = [self._reached[name].flatten(1) for name in self.like]
+        bad = ~torch.isfinite(torch.cat(parts, dim=1)).all(1)
+        return {self.kept[row]: Fault("adapted param") for row in bad.nonzero().flatten().tolist()}
 
     def loss_and_kl(self, params: Tensor) -> tuple[float, float]:
         """Return the meta-objective and the KL divergence from the policies that played, at other params."""
+        if not self.kept:
+            return 0.0, 0.0
         # the inner step needs gradients, the outcome does not
         new = self._outputs(self._stacked(params), create_graph=False)
         with torch.no_grad(), self.problem.threads():
             loss = self._objective(new)
-            kl = self.problem.kl(self._old[QUERY], new(QUERY), self.query).sum() / self.tasks
+            kl = self.problem.kl(self._old[QUERY], new(QUERY), self.query).sum() / self.left
         return float(loss), float(kl)
 
     def support_kl(self, params: Tensor) -> float:
         """Return the KL divergence from the policies that played the support data, mean over the inner steps."""
+        if not self.kept:
+            return 0.0
         new = self._outputs(self._stacked(params), create_graph=False)
         with torch.no_grad():
             kls = [self.problem.kl(self._old[i], new(i), support) for i, support in enumerate(self.support)]
-        return float(torch.stack(kls).mean(0).sum() / self.tasks)
+        return float(torch.stack(kls).mean(0).sum() / self.left)
 
     def fisher_product(self, vector: Tensor, stride: int) -> Tensor:
         """Return J'FJ times a vector `[P]`: F the Fisher matrices on the query states, J through adaptation.
@@ -154,6 +197,8 @@ class Worker:
         the KL's gradient with respect to their outputs is zero and this is its exact Hessian (with
         stride 1; else that of every stride-th sample).
         """
+        if not self.kept:
+            return torch.zeros_like(vector)
         if self._curvature is None:
             self._curvature = self._build_curvature(stride)
         return self._curvature(vector.to(self.player.device)).cpu()
@@ -174,7 +219,7 @@ class Worker:
         def product(vector: Tensor) -> Tensor:
             pushed = self.problem.fisher(fixed, jacobian([vector]), query)
             (pulled,) = torch.autograd.grad(outputs, [point], pushed, retain_graph=True)
-            return pulled / self.tasks
+            return pulled / self.left
 
         return product
 
@@ -190,11 +235,25 @@ def _detached(distribution: Any) -> Any:
     return replace(distribution, **{name: value.detach() for name, value in vars(distribution).items()})
 
 
-class Workers:
-    """Several workers as one: collects on all, and adds up their answers."""
+def _rows(distribution: Any, rows: list[int]) -> Any:
+    """Return the distributions `[K, N]` of some tasks; what all tasks share, `[1, a]`, stays."""
+    values = {name: value[rows] if value.dim() == 3 else value for name, value in vars(distribution).items()}
+    return replace(distribution, **values)
 
-    def __init__(self, workers: Sequence[Worker]) -> None:
-        self.workers = list(workers)
+
+class Workers:
+    """Several workers as one: collects on all, and adds up their answers.
+
+    Args:
+        workers: The workers.
+        on_nan: Whether a task in which something is not finite stops the run or is left out; without
+            any task left the run stops in either case.
+    """
+
+    def __init__(self, workers: Sequence[Worker], on_nan: OnNan = "stop") -> None:
+        self.workers, self.on_nan = list(workers), on_nan
+        self.dropped: dict[int, Fault] = {}
+        self._left = sum(len(worker.share) for worker in self.workers)
 
     def ask(self, name: str, *args: Any) -> list[Any]:
         """Call a method of every worker and return their answers in order."""
@@ -204,8 +263,17 @@ class Workers:
         """Nothing to close."""
 
     def collect(self, params: Tensor, iteration: int) -> dict[str, Any]:
-        """Collect on every worker; arrays are joined along the tasks, counts added."""
+        """Collect on every worker; arrays are joined along the tasks, counts added.
+
+        Raises:
+            NotFinite: If something is not finite and stops the run; names task and step.
+        """
         parts = self.ask("collect", params, iteration)
+        faults = {task: fault for part in parts for task, fault in part["faults"].items()}
+        self.dropped = {}
+        self._left = len(faults) + sum(len(part["lengths"]) for part in parts)
+        if faults:
+            self._drop(faults)
         return {
             "returns": [np.concatenate(phase) for phase in zip(*(part["returns"] for part in parts), strict=True)],
             "lengths": np.concatenate([part["lengths"] for part in parts]),
@@ -213,10 +281,35 @@ class Workers:
             "unstable": sum(part["unstable"] for part in parts),
         }
 
+    def _drop(self, faults: dict[int, Fault]) -> None:
+        """Leave tasks out of this meta-iteration, or stop."""
+        if self.on_nan == "stop":
+            stop_at(faults)
+        self.dropped = self.dropped | faults
+        self._left -= len(faults)
+        if not self._left:
+            stop_at(self.dropped)
+        self.ask("drop", list(self.dropped), self._left)
+
     def loss_and_gradient(self, params: Tensor) -> tuple[float, Tensor]:
-        """Return the mean loss over all tasks and its gradient `[P]`."""
+        """Return the mean loss over all tasks and its gradient `[P]`.
+
+        Raises:
+            NotFinite: If the gradient is not finite and stops the run; names the task.
+        """
         losses, gradients = zip(*self.ask("loss_and_gradient", params), strict=True)
-        return sum(losses), torch.stack(gradients).sum(0)
+        gradient = torch.stack(gradients).sum(0)
+        if torch.isfinite(gradient).all():
+            return sum(losses), gradient
+        self._drop_some(self.ask("gradient_faults", params), "the meta-gradient")
+        return self.loss_and_gradient(params)
+
+    def _drop_some(self, found: list[dict[int, Fault]], what: str) -> None:
+        """Leave out what the workers found, or stop where every part is finite and only the sum is not."""
+        faults = {task: fault for part in found for task, fault in part.items()}
+        if not faults:
+            raise NotFinite(f"{what} is not finite in the sum over tasks")
+        self._drop(faults)
 
     def fisher_product(self, vector: Tensor, stride: int) -> Tensor:
         """Return the Fisher product of all tasks, `[P]`."""
@@ -233,7 +326,11 @@ class Workers:
 
     def adapted(self) -> Tensor:
         """Return the mean of all tasks' adapted params, `[P]`."""
-        return torch.stack(self.ask("adapted")).sum(0)
+        mean = torch.stack(self.ask("adapted")).sum(0)
+        if torch.isfinite(mean).all():
+            return mean
+        self._drop_some(self.ask("adapted_faults"), "adapted param")
+        return self.adapted()
 
     def return_moments(self) -> tuple[float, float]:
         """Return mean and mean square over all tasks of the return after adaptation."""

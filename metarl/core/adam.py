@@ -41,13 +41,7 @@ def adam(
     beta2: float = 0.999,
     epsilon: float = 1e-8,
 ) -> tuple[Tensor, State]:
-    """Return the params and the state after one step of Adam (Kingma & Ba 2015, algorithm 1).
-
-    Raises:
-        FloatingPointError: If the gradient is not finite.
-    """
-    if not torch.isfinite(gradient).all():
-        raise FloatingPointError("the gradient is not finite")
+    """Return the params and the state after one step of Adam (Kingma & Ba 2015, algorithm 1)."""
     t = state["t"] + 1
     m = beta1 * state["m"] + (1 - beta1) * gradient
     v = beta2 * state["v"] + (1 - beta2) * gradient.square()

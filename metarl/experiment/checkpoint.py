@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -65,30 +66,50 @@ def load(path: Path) -> Checkpoint:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         body = json.loads(metadata["metarl"])
-        version = body["format"]
-        order = body["order"]
-    except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
+        if body["format"] > FORMAT:
+            number = body["format"]
+            raise UserError(
+                f"checkpoint {str(path)!r} has format {number}; this version of metarl reads up to {FORMAT}"
+            )
+        if metadata["sha256"] != _digest(tensors, metadata["metarl"]):
+            raise DamagedCheckpoint(f"checkpoint {str(path)!r} is damaged (its checksum does not match)")
+        outer = {name.removeprefix(OUTER): value for name, value in tensors.items() if name.startswith(OUTER)}
+        params = {name: tensors[name] for name in body["order"]}
+        return Checkpoint(params, dict(body["config"]), dict(body["state"]), outer)
+    except UserError:
+        raise
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
         raise DamagedCheckpoint(f"checkpoint {str(path)!r} is damaged or not a checkpoint ({error})") from error
-    if version > FORMAT:
-        raise UserError(f"checkpoint {str(path)!r} has format {version}; this version of metarl reads up to {FORMAT}")
-    if metadata.get("sha256") != _digest(tensors, metadata["metarl"]):
-        raise DamagedCheckpoint(f"checkpoint {str(path)!r} is damaged (its checksum does not match)")
-    outer = {name.removeprefix(OUTER): value for name, value in tensors.items() if name.startswith(OUTER)}
-    return Checkpoint({name: tensors[name] for name in order}, body["config"], body["state"], outer)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whatever happens in between."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a file so that it is there whole or not at all, whatever happens in between.
+
+    Raises:
+        UserError: If it cannot be written (a full disk, say); what was there stays.
+    """
+    temporary = temporary_beside(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        raise UserError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return where to write what is to become a file; nobody takes it for the file itself."""
+    return path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
+
+
+UNFINISHED = ".tmp"
+"""How files end that were never finished."""
 
 
 def _digest(params: dict[str, Tensor], text: str) -> str:

@@ -6,9 +6,11 @@ import dataclasses
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_type_hints
 
-from metarl.errors import UserError, did_you_mean
+from typeguard import TypeCheckError, check_type
+
+from metarl.errors import OnNan, UserError, did_you_mean
 from metarl.learners import LEARNERS, MAML, OUTERS, SUPERVISED, AnyLearner, method_of
 from metarl.ray_cluster import check_workers
 from metarl.rl.advantages import Baseline
@@ -51,6 +53,8 @@ class Settings(ABC):
     """Who does the work: local, this process; N Ray actors on this machine; or auto or ray://HOST[:PORT], a cluster."""
     worker_timeout: float = 1800.0
     """Seconds after which a Ray actor that gives no answer counts as hung."""
+    on_nan: OnNan = "stop"
+    """Where something of a task is not finite: stop the run, or drop the task from the meta-iteration and count it."""
 
     @property
     @abstractmethod
@@ -67,6 +71,7 @@ class Settings(ABC):
         for name in ("later_lr", "worker_timeout"):
             _positive(self, name)
         check_workers(self.workers, self.tasks, self.device)
+        _one_of(self, "on_nan", OnNan)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the configuration as JSON takes it, with the names of the method and its outer update."""
@@ -81,14 +86,19 @@ class Settings(ABC):
         """Return the configuration that `as_dict` gave.
 
         Raises:
-            UserError: If a field, the method or its outer update is unknown.
+            UserError: If a field, the method or its outer update is unknown, or a value is of the wrong kind.
         """
-        learner = dict(values["learner"])
-        outer = dict(learner["outer"])
-        learner["outer"] = _build(_known(OUTERS, outer.pop("name"), "outer update"), outer)
-        method = type(_known(LEARNERS, learner.pop("method"), "method"))
-        kind = FewShotConfig if "data" in values else Config
-        return _build(kind, {**values, "learner": _build(method, learner), "hidden": tuple(values["hidden"])})
+        try:
+            learner = dict(values["learner"])
+            outer = dict(learner["outer"])
+            learner["outer"] = _build(_known(OUTERS, outer.pop("name"), "outer update"), outer)
+            method = type(_known(LEARNERS, learner.pop("method"), "method"))
+            kind = FewShotConfig if "data" in values else Config
+            return _build(kind, {**values, "learner": _build(method, learner), "hidden": tuple(values["hidden"])})
+        except UserError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"no settings of a run ({error!r})") from error
 
 
 @dataclass(frozen=True)
@@ -140,8 +150,7 @@ class Config(Settings):
             _positive(self, name)
         choices = {"inner_loss": InnerLoss, "baseline": Baseline, "vectorization": Vectorization}
         for name, kind in choices.items():
-            if getattr(self, name) not in get_args(kind):
-                raise UserError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(self, name)!r}")
+            _one_of(self, name, kind)
         for name, value in self.env_options.items():
             if not isinstance(value, int | float | str):
                 raise UserError(f"env_options takes numbers and texts, got {name}={value!r}; give a function as env")
@@ -218,6 +227,11 @@ def _positive(config: Settings, name: str) -> None:
         raise UserError(f"{name} must be positive and finite, got {getattr(config, name)}")
 
 
+def _one_of(config: Settings, name: str, kind: Any) -> None:
+    if getattr(config, name) not in get_args(kind):
+        raise UserError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(config, name)!r}")
+
+
 def _widths(hidden: tuple[int, ...]) -> None:
     if any(width < 1 for width in hidden):
         raise UserError(f"hidden widths must be at least 1, got {hidden}")
@@ -234,7 +248,16 @@ def _build(kind: type[Any], values: dict[str, Any]) -> Any:
     for name in values:
         if name not in known:
             raise UserError(f"unknown setting {name!r} of {kind.__name__}{did_you_mean(name, known)}")
+    for name, hint in get_type_hints(kind).items():
+        try:
+            check_type(values.get(name), hint if name in values else Any)
+        except TypeCheckError as error:
+            raise UserError(f"{name} must be {_shown(hint)}, got {values[name]!r}") from error
     return kind(**values)
+
+
+def _shown(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
 
 
 FREE = {
@@ -246,8 +269,12 @@ FREE = {
     "film",
     "workers",
     "worker_timeout",
+    "on_nan",
 }
-"""Settings that may change when a run is resumed: the meta-params it computes stay the same, up to rounding."""
+"""Settings that may change when a run is resumed: the meta-params it computes stay the same.
+
+Up to rounding, and while all is finite.
+"""
 
 
 def differences(old: Settings, new: Settings) -> list[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
+import math
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +26,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
+from metarl.experiment.checkpoint import temporary_beside
 
 TENSORBOARD_ONLY = ("stdout", "csv", "json", "log")
 """Outputs that a picture or a histogram is kept from."""
@@ -59,6 +63,8 @@ class Terminal(KVWriter):
         measure, evaluation = _measured(key_values, "eval")
         if evaluation:
             self.evaluated = "held-out " + _arrows(evaluation, measure)
+        if "train/dropped" in key_values:
+            self.console.print(f"metarl: {key_values['train/dropped']}", soft_wrap=True, highlight=False, markup=False)
         if "time/iterations" not in key_values:
             return
         iteration = int(key_values["time/iterations"])
@@ -83,6 +89,9 @@ def log_figure(figure: matplotlib.figure.Figure, directory: Path, name: str, ste
     writer.add_figure(name, figure, step, close=False)
     writer.close()
 
+
+EVENTS = "events.out.tfevents.*"
+"""TensorBoard's files."""
 
 DIGITS = {"return": 1, "loss": 3, "accuracy": 3}
 """Decimals that people look at."""
@@ -111,10 +120,12 @@ def make_logger(directory: Path | None, step: int, terminal: Terminal | None) ->
     outputs: list[KVWriter] = [] if terminal is None else [terminal]
     if directory is not None:
         outputs.append(_csv(directory / "progress.csv", step))
-        resumed = any(directory.glob("events.out.tfevents.*"))
+        before = set(directory.glob(EVENTS))
         tensorboard = TensorBoardOutputFormat(str(directory))
-        if resumed:  # tell TensorBoard to forget what a run that was cut off logged after its last checkpoint
+        if before:  # tell TensorBoard to forget what a run that was cut off logged after its last checkpoint
             tensorboard.writer.close()
+            for empty in set(directory.glob(EVENTS)) - before:
+                empty.unlink()
             tensorboard.writer = SummaryWriter(str(directory), purge_step=step + 1)
         outputs.append(tensorboard)
     return Logger(None if directory is None else str(directory), outputs)
@@ -156,25 +167,33 @@ def _leaves(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 def _csv(path: Path, step: int) -> CSVOutputFormat:
     """Open the table with its rows up to `step`; stable-baselines3's own would begin anew."""
-    rows = []
-    if path.exists():
-        try:
-            with open(path, newline="") as file:
-                rows = [row for row in csv.DictReader(file) if _step(row) <= step]
-        except (ValueError, csv.Error) as error:
-            raise UserError(f"{str(path)!r} is damaged ({error}); move it away to go on without it") from error
-    output = CSVOutputFormat(str(path))
+    rows = [row for row in read_rows(path) if row.get("time/total_timesteps", math.inf) <= step]
+    fresh = temporary_beside(path)
+    output = CSVOutputFormat(str(fresh))
     for row in rows:
-        output.write({key: _number(value) for key, value in row.items() if value}, {}, 0)
+        output.write(row, {}, 0)
+    os.replace(fresh, path)  # which the open file follows
     return output
 
 
-def _step(row: dict[str, Any]) -> float:
-    value = row.get("time/total_timesteps")
-    return float(value) if value else float("inf")
+def read_rows(path: Path) -> list[dict[str, float]]:
+    """Read a run's table, row by row; empty cells are left out, and so is a last row that was never finished.
+
+    Raises:
+        UserError: If the table is damaged.
+    """
+    if not path.exists():
+        return []
+    try:
+        text = path.read_text()
+        whole = text[: text.rfind("\n") + 1]
+        rows = list(csv.DictReader(io.StringIO(whole), strict=True, restkey="", restval="damaged"))
+        return [{name: _number(value) for name, value in row.items() if value} for row in rows]
+    except (ValueError, TypeError, csv.Error) as error:
+        raise UserError(f"{str(path)!r} is damaged ({error}); without it the run goes on with a new one") from error
 
 
-def _number(text: str) -> Any:
+def _number(text: str) -> float:
     try:
         return int(text)
     except ValueError:

@@ -48,19 +48,17 @@ class PlayerMaker:
     registration: Any = None
     """What this process knows of the environment's id, which another one may not have heard of."""
 
-    def __call__(
-        self, held_out: bool = False, tasks: int | None = None, episodes: int | None = None, first: int = 0
-    ) -> AnyPlayer:
+    def __call__(self, held_out: bool = False, tasks: int | None = None, episodes: int | None = None) -> AnyPlayer:
         """Build what plays training or held-out tasks; by default as many as the configuration says."""
         c = self.config
         if isinstance(c, FewShotConfig):
             return make_shot_player(c, tasks, held_out)
         register(self.registration)
         usual = (c.eval_tasks, c.eval_episodes) if held_out else (c.tasks, c.episodes)
-        return make_player(c, self.source, tasks or usual[0], episodes or usual[1], first)
+        return make_player(c, self.source, tasks or usual[0], episodes or usual[1])
 
 
-def make_player(config: Config, source: EnvSource, tasks: int, episodes: int, first: int = 0) -> Player:
+def make_player(config: Config, source: EnvSource, tasks: int, episodes: int) -> Player:
     """Build what plays `tasks` tasks with `episodes` episodes each under this configuration.
 
     Args:
@@ -68,7 +66,6 @@ def make_player(config: Config, source: EnvSource, tasks: int, episodes: int, fi
         source: What to make environments from.
         tasks: Number of tasks.
         episodes: Episodes in each of them.
-        first: Index of the first task, where these are a share of all.
 
     Raises:
         UserError: If the environment or the device cannot be used.
@@ -86,10 +83,10 @@ def make_player(config: Config, source: EnvSource, tasks: int, episodes: int, fi
         if not config.hidden:
             raise UserError("rl2 needs a memory; give hidden at least one width")
         memory = RecurrentPolicy(*spaces, config.hidden, config.seed, *rules)
-        return LifetimePlayer(Sampler(env, memory, tasks, episodes, horizon, first), LifetimeGradient(memory), *rest)
+        return LifetimePlayer(Sampler(env, memory, tasks, episodes, horizon), LifetimeGradient(memory), *rest)
     policy = make_policy(*spaces, config.hidden, config.seed, *rules)
     # the device's copy shares the CPU policy's architecture only: params always come as arguments
-    sampler = Sampler(env, policy, tasks, episodes, horizon, first)
+    sampler = Sampler(env, policy, tasks, episodes, horizon)
     return Player(sampler, PolicyGradient(policy, config.inner_loss), *rest)
 
 

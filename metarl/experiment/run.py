@@ -6,15 +6,10 @@ import json
 import math
 import os
 import platform
-import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 from stable_baselines3.common.logger import Logger
@@ -26,17 +21,10 @@ from metarl.experiment.checkpoint import Checkpoint, DamagedCheckpoint
 from metarl.experiment.config import Config, FewShotConfig, differences
 from metarl.experiment.film import EvaluationFilm
 from metarl.experiment.logging import TENSORBOARD_ONLY, Terminal, curve_figure, log_settings, make_logger
+from metarl.experiment.outside import Interrupted, full_disk, quiet_writer, signals
 from metarl.experiment.training import Trainer
 
 PACKAGES = ("metarl-toolkit", "torch", "gymnasium", "mujoco", "stable-baselines3", "numpy")
-
-
-class Interrupted(Exception):
-    """The run ended early, after a whole iteration and with a checkpoint, because a signal asked for it."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.exit_status = 128 + number
 
 
 class RunDirectory:
@@ -65,6 +53,11 @@ class RunDirectory:
         """
         if self.holds_run:
             raise UserError(f"{self.path} already holds a run; resume it with --resume or choose another --log-dir")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._refuse_links()
+        except OSError as error:
+            raise UserError(f"log directory {str(self.path)!r} cannot be written: {error.strerror}") from error
         record = {
             "config": config.as_dict(),
             "seed": config.seed,
@@ -72,10 +65,7 @@ class RunDirectory:
             "git_commit": _git_commit(),
             "command": sys.argv,
         }
-        try:
-            checkpoint.write_atomically(self.config_file, json.dumps(record, indent=2).encode())
-        except OSError as error:
-            raise UserError(f"log directory {str(self.path)!r} cannot be written: {error.strerror}") from error
+        checkpoint.write_atomically(self.config_file, json.dumps(record, indent=2).encode())
 
     def update(self, config: Config | FewShotConfig) -> None:
         """Write down the settings that a resumed run has changed, such as more iterations."""
@@ -86,14 +76,29 @@ class RunDirectory:
         """Read the run's configuration.
 
         Raises:
-            UserError: If there is no run here.
+            UserError: If there is no run here, it is damaged, or it holds links.
         """
+        if not self.holds_run:
+            raise UserError(f"{str(self.path)!r} holds no run (no config.json)")
+        self._refuse_links()
         try:
             return Config.from_dict(json.loads(self.config_file.read_text())["config"])
-        except FileNotFoundError as error:
-            raise UserError(f"{str(self.path)!r} holds no run (no config.json)") from error
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+        except UserError as error:
+            raise UserError(f"{str(self.config_file)!r}: {error}") from error
+        except (KeyError, TypeError, ValueError, OSError, RecursionError) as error:
             raise UserError(f"{str(self.config_file)!r} is damaged ({error!r})") from error
+
+    def _refuse_links(self) -> None:
+        """Refuse what would make us read or write somewhere else than in this directory."""
+        for entry in (*self.path.iterdir(), *(self.path / "checkpoints").glob("*")):
+            if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
+                raise UserError(f"{str(entry)!r} is a link or a device; a run directory holds files and folders only")
+
+    def sweep(self) -> None:
+        """Remove what a run that was killed had not finished writing."""
+        for folder in (self.path, self.path / "checkpoints"):
+            for file in folder.glob(f".*{checkpoint.UNFINISHED}"):
+                file.unlink()
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints kept, oldest first."""
@@ -114,9 +119,17 @@ class RunDirectory:
             return saved, [str(error), *problems]
 
     def save(self, state: Checkpoint, keep: int) -> None:
-        """Save the newest checkpoint and remove those beyond the `keep` newest."""
+        """Save the newest checkpoint and remove those beyond the `keep` newest.
+
+        Raises:
+            UserError: If it cannot be written; the one before stays.
+        """
         name = f"iteration-{state.state['iteration']:06d}.safetensors"
-        checkpoint.save(state, self.path / "checkpoints" / name)
+        try:
+            checkpoint.save(state, self.path / "checkpoints" / name)
+        except UserError as error:
+            stands = "".join(f"; {path.name} stands, --resume goes on from it" for path in self.checkpoints()[-1:])
+            raise UserError(f"{error}{stands}") from error
         for old in self.checkpoints()[:-keep]:
             old.unlink()
 
@@ -135,9 +148,13 @@ class RunDirectory:
         raise UserError(f"{str(self.path)!r} holds no checkpoint to go on from" + "".join(f"; {p}" for p in problems))
 
 
+COUNTS = ("iteration", "env_steps", "seconds", "dropped_tasks")
+"""What a run counts from its very beginning."""
+
+
 def snapshot(trainer: Trainer) -> Checkpoint:
     """Return where the training stands."""
-    state = {name: getattr(trainer, name) for name in ("iteration", "env_steps")}
+    state = {name: getattr(trainer, name) for name in COUNTS}
     best = trainer.best_return
     state["best_return"] = None if best == float("-inf") else best
     return Checkpoint(trainer.params, trainer.config.as_dict(), state, trainer.outer_state)
@@ -147,15 +164,20 @@ def restore(trainer: Trainer, saved: Checkpoint) -> None:
     """Put the training where a checkpoint stands.
 
     Raises:
-        UserError: If the network has other shapes.
+        UserError: If the network has other shapes, or the checkpoint does not say where the run stood.
     """
     shapes = {name: tuple(value.shape) for name, value in trainer.params.items()}
     found = {name: tuple(value.shape) for name, value in saved.params.items()}
     if shapes != found:
         raise UserError(f"the checkpoint's network {found} is not this run's {shapes}")
+    try:
+        counts = {name: type(getattr(trainer, name))(saved.state.get(name, 0)) for name in COUNTS}
+        best = saved.state["best_return"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"the checkpoint does not say where the run stood ({error!r})") from error
     trainer.params, trainer.outer_state = saved.params, saved.outer
-    trainer.iteration, trainer.env_steps = saved.state["iteration"], saved.state["env_steps"]
-    best = saved.state["best_return"]
+    for name, count in counts.items():
+        setattr(trainer, name, count)
     trainer.best_return = float("-inf") if best is None else best
 
 
@@ -171,6 +193,7 @@ def resume(trainer: Trainer, directory: RunDirectory) -> list[str]:
     changed = differences(directory.config(), trainer.config)
     if changed:
         raise UserError(f"cannot resume {directory.path}: its settings differ: {', '.join(changed)}")
+    directory.sweep()
     saved, problems = directory.newest()
     restore(trainer, saved)
     directory.update(trainer.config)
@@ -205,7 +228,9 @@ def train(
     c = trainer.config
     curve: AdaptationCurve | None = None
     film = EvaluationFilm(trainer)
-    logger = make_logger(directory and directory.path, trainer.env_steps, terminal)
+    logs = f"the logs in {str(directory and directory.path)!r}"
+    with full_disk(logs):
+        logger = make_logger(directory and directory.path, trainer.env_steps, terminal)
     if directory is not None and not trainer.iteration:
         last_phase = c.learner.inner_steps + c.learner.plays_query - 1
         log_settings(logger, c.as_dict(), trainer.player.measures, last_phase, c.eval_steps)
@@ -213,20 +238,22 @@ def train(
     if directory is not None and not directory.checkpoints():
         directory.save(whole, c.keep_checkpoints)
     try:
-        with _signals() as caught:
+        with signals() as caught, quiet_writer():
             done = trainer.iteration >= iterations or trainer.env_steps >= budget
             while not done:
                 for name, value in trainer.iterate().items():
                     logger.record(name, value)
+                if trainer.workers.dropped:
+                    logger.record("train/dropped", _dropped(trainer), TENSORBOARD_ONLY)
                 done = trainer.iteration >= iterations or trainer.env_steps >= budget
                 if trainer.iteration % c.eval_every == 0 or done:
                     curve = trainer.evaluate()
                     _log_evaluation(logger, trainer, curve, directory)
                     film.log(logger)
                     _keep_best(trainer, curve, directory)
-                    logger.dump(trainer.env_steps)
-                elif trainer.iteration % c.log_every == 0:
-                    logger.dump(trainer.env_steps)
+                if trainer.iteration % c.eval_every == 0 or trainer.iteration % c.log_every == 0 or done:
+                    with full_disk(logs):
+                        logger.dump(trainer.env_steps)
                 whole = snapshot(trainer)
                 if directory is not None and (trainer.iteration % c.checkpoint_every == 0 or done or caught):
                     directory.save(whole, c.keep_checkpoints)
@@ -234,16 +261,27 @@ def train(
                 if caught:
                     raise Interrupted(caught[0])
     finally:
-        if directory is not None and whole.state["iteration"] > saved_at:
-            directory.save(whole, c.keep_checkpoints)
-        logger.close()
+        try:
+            if directory is not None and whole.state["iteration"] > saved_at:
+                directory.save(whole, c.keep_checkpoints)
+        finally:
+            with full_disk(logs):
+                logger.close()
     return curve
+
+
+def _dropped(trainer: Trainer) -> str:
+    """Say which tasks were left out, and why."""
+    faults = "; ".join(fault.of(task) for task, fault in sorted(trainer.workers.dropped.items()))
+    return f"iteration {trainer.iteration} without {len(trainer.workers.dropped)} of its tasks: {faults}"
 
 
 def _log_evaluation(logger: Logger, trainer: Trainer, curve: AdaptationCurve, directory: RunDirectory | None) -> None:
     """Log an evaluation: scalars everywhere, picture and histograms in TensorBoard, the curve in `curve.json`."""
     for step, value in zip(curve.steps, curve.mean, strict=True):
         logger.record(f"eval/{curve.measure}_step{step}", float(value))
+    if trainer.config.on_nan == "drop":
+        logger.record("eval/dropped_tasks", curve.dropped)
     if directory is None:
         return
     logger.record("eval/adaptation_curve", curve_figure(curve), TENSORBOARD_ONLY)
@@ -262,27 +300,6 @@ def _keep_best(trainer: Trainer, curve: AdaptationCurve, directory: RunDirectory
         trainer.best_return = reached
         if directory is not None:
             checkpoint.save(snapshot(trainer), directory.best)
-
-
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT is a KeyboardInterrupt."""
-    caught: list[int] = []
-
-    def handle(number: int, frame: Any) -> None:
-        if number == signal.SIGINT and caught:
-            raise KeyboardInterrupt
-        caught.append(number)
-
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
-        yield caught
-        return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _version(package: str) -> str | None:

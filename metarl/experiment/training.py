@@ -6,9 +6,12 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from metarl.core import params as P
 from metarl.core.adam import State
 from metarl.core.params import Params
+from metarl.errors import NotFinite
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.players import PlayerMaker
@@ -40,6 +43,8 @@ class Trainer:
         self.workers = self._local_worker() if local else self._ray_workers()
         self.iteration = 0
         self.env_steps = 0
+        self.seconds = 0.0
+        self.dropped_tasks = 0
         self.best_return = float("-inf")
         self._eval_player: AnyPlayer | None = None
 
@@ -49,13 +54,13 @@ class Trainer:
 
     def _local_worker(self) -> Workers:
         c = self.config
-        return Workers([Worker(self.player, self.params, c.seed, c.tasks, range(c.tasks))])
+        return Workers([Worker(self.player, self.params, c.seed, c.tasks, range(c.tasks))], c.on_nan)
 
     def _ray_workers(self) -> RayWorkers:
         c = self.config
         known = registration(self.source) if isinstance(c, Config) else None
         job = Job(replace(self._maker, registration=known), self.params, c.seed, c.tasks, c.eval_tasks)
-        return RayWorkers(c.workers, job, c.worker_timeout)
+        return RayWorkers(c.workers, job, c.worker_timeout, c.on_nan)
 
     def iterate(self) -> dict[str, float]:
         """Run one meta-iteration: sample, adapt, sample again, move the meta-params.
@@ -64,18 +69,23 @@ class Trainer:
             Metrics under the names that appear in TensorBoard.
 
         Raises:
-            FloatingPointError: If something is not finite; the meta-params are as before.
+            NotFinite: If something is not finite and is not to be dropped; the meta-params are as before.
         """
         vector = P.flatten(self.params.values())
         started = time.perf_counter()
         data = self.workers.collect(vector, self.iteration)
         sampled = time.perf_counter()
         vector, state, outer = self.config.learner.update(self.workers, vector, self.outer_state)
+        for name, values in {"meta-params": vector, **state}.items():
+            if not torch.isfinite(values).all():
+                raise NotFinite(f"{name} is not finite after the outer update of meta-iteration {self.iteration + 1}")
         updated = time.perf_counter()
         self.params = {name: value.clone() for name, value in P.unflatten(vector, self.params).items()}
         self.outer_state = state
         self.iteration += 1
         self.env_steps += data["steps"]
+        self.seconds += updated - started
+        self.dropped_tasks += len(self.workers.dropped)
         return self._metrics(data, outer, sampled - started, updated - sampled)
 
     def _metrics(
@@ -90,6 +100,7 @@ class Trainer:
             "time/fps": data["steps"] / (sampling + update),
             "time/sampling_seconds": sampling,
             "time/meta_update_seconds": update,
+            "time/total_seconds": self.seconds,
             "time/iterations": self.iteration,
             "time/total_timesteps": self.env_steps,
         }
@@ -99,6 +110,8 @@ class Trainer:
                 "rollout/ep_len_mean": float(data["lengths"].mean()),
                 "physics/unstable_simulations": data["unstable"],
             }
+        if self.config.on_nan == "drop":
+            metrics["train/dropped_tasks"] = self.dropped_tasks
         for name in ("log_std", "actor.log_std"):
             if name in self.params:
                 metrics["train/std"] = float(self.params[name].detach().exp().mean())
@@ -107,7 +120,13 @@ class Trainer:
     def evaluate(self) -> AdaptationCurve:
         """Draw the adaptation curve on this run's held-out tasks, the same ones every time."""
         c = self.config
-        how = {"env": c.title, "steps": c.eval_steps, "seed": c.seed, "later_lr": c.later_lr}
+        how = {
+            "env": c.title,
+            "steps": c.eval_steps,
+            "seed": c.seed,
+            "later_lr": c.later_lr,
+            "drop": c.on_nan == "drop",
+        }
         if isinstance(self.workers, RayWorkers):
             return self.workers.evaluate(P.flatten(self.params.values()), how)
         if self._eval_player is None:

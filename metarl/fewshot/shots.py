@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from metarl.errors import Fault
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,10 @@ class Batch:
     def __len__(self) -> int:
         """Return the number of tasks K."""
         return len(self.x)
+
+    def of(self, tasks: Sequence[int]) -> Batch:
+        """Return the examples of some tasks."""
+        return Batch(self.x[list(tasks)], self.y[list(tasks)])
 
     def every(self, stride: int) -> Batch:
         """Return every stride-th example of each task."""
@@ -59,6 +65,11 @@ class Lesson:
     def unstable(self) -> int:
         """Nothing to diverge here."""
         return 0
+
+    @property
+    def faults(self) -> Mapping[int, Fault]:
+        """Nothing to go wrong before the networks see it."""
+        return {}
 
     def measured(self, score: Tensor) -> Lesson:
         """Return the lesson with a score `[K]`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import time
@@ -122,7 +121,7 @@ def _method(config: Config, method: str, protocol: Protocol, run: Path) -> tuple
         directory.create(chosen)
     train(trainer, 10**9, directory, budget=protocol.budget)
     trainer.close()
-    return _curve(chosen, trainer.params, protocol), trainer.env_steps, _seconds(run)
+    return _curve(chosen, trainer.params, protocol), trainer.env_steps, trainer.seconds
 
 
 def _baseline(config: Config, kind: str, protocol: Protocol, run: Path) -> tuple[dict[str, Any], int, float]:
@@ -163,13 +162,6 @@ def _curve(config: Config, params: P.Params, protocol: Protocol) -> dict[str, An
         return evaluate(player, params, env=config.env, steps=steps, seed=seed, later_lr=config.later_lr).as_dict()
     finally:
         player.close()
-
-
-def _seconds(run: Path) -> float:
-    """Return how long the run sampled and updated, over all its sessions."""
-    with open(run / "progress.csv", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return sum(float(row["time/sampling_seconds"]) + float(row["time/meta_update_seconds"]) for row in rows)
 
 
 def _finished(file: Path, protocol: Protocol, config: Config) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
+from metarl.experiment.logging import read_rows
 from metarl.experiment.run import RunDirectory
 from metarl.models import Model
 from metarl.players import HELD_OUT, task_seeds
@@ -48,7 +48,7 @@ def plot_runs(paths: Sequence[Path]) -> Figure:
         measure = next(m for m in MEASURES if f"meta/{m}_step0" in table)
         phases = [key for key in table if key.startswith(f"meta/{measure}_step")]
         last = max(phases, key=lambda key: int(key.rpartition("step")[2]))
-        seconds = np.cumsum(table["time/sampling_seconds"] + table["time/meta_update_seconds"])
+        seconds = table["time/total_seconds"]
         for axis, x in ((by_steps, table["time/total_timesteps"]), (by_time, seconds / 60)):
             axis.plot(x, table[last], color=colour, lw=1.2, label=f"{name}, adapted")
             axis.plot(x, table[f"meta/{measure}_step0"], color=colour, lw=1, alpha=0.45, ls="--", label="before")
@@ -121,15 +121,13 @@ def read_progress(path: Path) -> dict[str, NDArray[np.float64]]:
         UserError: If there is none or it is damaged.
     """
     file = path / "progress.csv"
-    try:
-        with open(file, newline="") as opened:
-            rows = [row for row in csv.DictReader(opened) if row.get("time/iterations")]
-        names = list(rows[0])
-        return {name: np.array([float(row[name] or "nan") for row in rows]) for name in names}
-    except FileNotFoundError as error:
-        raise UserError(f"{str(path)!r} holds no progress.csv") from error
-    except (IndexError, ValueError, TypeError) as error:
-        raise UserError(f"{str(file)!r} is empty or damaged ({error})") from error
+    if not file.exists():
+        raise UserError(f"{str(path)!r} holds no progress.csv")
+    rows = [row for row in read_rows(file) if "time/iterations" in row]
+    if not rows:
+        raise UserError(f"{str(file)!r} is empty or damaged")
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: np.array([row.get(name, np.nan) for row in rows], dtype=np.float64) for name in names}
 
 
 def read_curve(path: Path) -> AdaptationCurve | None:

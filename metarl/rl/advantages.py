@@ -11,18 +11,23 @@ from scipy.signal import lfilter
 from torch import Tensor
 
 from metarl.core.adam import adam, adam_state
+from metarl.errors import Fault
 from metarl.rl.episodes import Episodes
 
 Baseline = Literal["linear", "network"]
 
 
 def with_advantages(episodes: Episodes, discount: float, gae_lambda: float, baseline: Baseline = "linear") -> Episodes:
-    """Return the episodes with each task's normalised advantages, from a baseline fitted to that task alone."""
+    """Return the episodes with each task's normalised advantages, from a baseline fitted to that task alone.
+
+    Tasks whose advantages are not finite (returns that overflow, say) are among the episodes' `faults`.
+    """
     returns = discounted_sum(episodes.rew * episodes.mask, discount)
     fit = network_baseline if baseline == "network" else linear_baseline
     values = fit(episodes.obs, episodes.mask, returns)
-    adv = gae(episodes.rew, values, episodes.mask, discount, gae_lambda)
-    return replace(episodes, adv=normalise(adv, episodes.mask))
+    adv = normalise(gae(episodes.rew, values, episodes.mask, discount, gae_lambda), episodes.mask)
+    overflown = (~torch.isfinite(adv).flatten(1).all(1)).nonzero().flatten().tolist()
+    return replace(episodes, adv=adv).blank({task: Fault("advantage") for task in overflown})
 
 
 def discounted_sum(x: Tensor, factor: float) -> Tensor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from metarl.errors import Fault
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Episodes:
     """Advantages, `[K, E, T]`."""
     unstable: int = 0
     """Simulations that diverged."""
+    faults: Mapping[int, Fault] = field(default_factory=dict)
+    """What was not finite, by task; these tasks hold one step of zeros an episode and should be left out."""
 
     @cached_property
     def returns(self) -> Tensor:
@@ -67,6 +72,25 @@ class Episodes:
         _, e, t = self.mask.shape
         taken = (torch.arange(e)[:, None] + torch.arange(t)).flatten() % stride == 0
         return replace(self, **{name: getattr(self, name).flatten(1, 2)[:, None, taken] for name in _STEPPED})
+
+    def of(self, tasks: Sequence[int]) -> Episodes:
+        """Return the episodes of some tasks."""
+        return replace(self, **{name: getattr(self, name)[list(tasks)] for name in _STEPPED}, faults={})
+
+    def blank(self, faults: Mapping[int, Fault]) -> Episodes:
+        """Return the episodes with one step of zeros in tasks in which something is not finite.
+
+        So whatever is computed of all tasks at once stays finite, and the others' share of it as it was.
+        """
+        if not faults:
+            return self
+        blank = torch.zeros(len(self), dtype=torch.bool)
+        blank[list(faults)] = True
+        values = {name: getattr(self, name).clone() for name in _STEPPED}
+        for value in values.values():
+            value[blank] = 0
+        values["mask"][blank, :, 0] = 1
+        return replace(self, **values, faults={**faults, **self.faults})
 
     def to(self, device: torch.device | str) -> Episodes:
         """Return the episodes on a device."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.async_vector_env import AsyncState
 from numpy.typing import NDArray
 
 from metarl.errors import UserError, did_you_mean
@@ -160,12 +162,47 @@ def _vectorise(
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         return make()
 
-    vector = kind([make_one] * num_envs, autoreset_mode=mode)
+    try:
+        vector = kind([make_one] * num_envs, autoreset_mode=mode)
+    except (EOFError, ConnectionError) as error:
+        raise UserError(f"a process of {prototype.unwrapped} died while the environment was made in it") from error
     return _TaskVector(vector, prototype, int(limit))
 
 
 class TaskSlot(gymnasium.Wrapper):
-    """Gives one environment an attribute `current_task`, through which a vector environment reaches `set_task`."""
+    """Gives one environment an attribute `current_task`, through which a vector environment reaches `set_task`.
+
+    It also looks at what the environment returns: an observation that does not fit the observation space, or a
+    reward that is no number, is a `UserError` that names the task and the step.
+    """
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        self._step = 0
+        self._shape = env.observation_space.shape
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment."""
+        self._step = 0
+        observation, info = self.env.reset(**kwargs)
+        self._check("observation", observation, self._shape)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the environment."""
+        self._step += 1
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._check("observation", observation, self._shape)
+        self._check("reward", reward, ())
+        return observation, reward, terminated, truncated, info
+
+    def _check(self, what: str, value: Any, shape: tuple[int, ...] | None) -> None:
+        """Refuse what is not an array of numbers of this shape."""
+        found = np.asarray(value)
+        if found.dtype.kind not in "biuf" or (shape is not None and found.shape != shape):
+            got = f"{found.dtype} of shape {found.shape}" if found.dtype.kind in "biuf" else repr(value)
+            where = f"{self.unwrapped} in task {np.asarray(self.current_task).tolist()} at step {self._step}"
+            raise UserError(f"{where}: {what} must be numbers of shape {shape}, got {got}")
 
     @property
     def current_task(self) -> NDArray[np.float64] | None:
@@ -196,9 +233,37 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
 
     def set_tasks(self, tasks: NDArray[np.float64]) -> None:
         """Give row i the task `tasks[i]`."""
-        cast(Any, self.env).set_attr("current_task", list(tasks))
+        with self._all_alive():
+            cast(Any, self.env).set_attr("current_task", list(tasks))
+
+    def reset(self, **kwargs: Any) -> Any:
+        """Reset all environments."""
+        with self._all_alive():
+            return self.env.reset(**kwargs)
+
+    def step(self, actions: Any) -> Any:
+        """Step all environments."""
+        with self._all_alive():
+            return self.env.step(actions)
+
+    @contextmanager
+    def _all_alive(self) -> Iterator[None]:
+        """Say which process of an AsyncVectorEnv is gone, where one is."""
+        try:
+            yield
+        except (EOFError, ConnectionError) as error:
+            processes = cast(Any, self.env).processes
+            for process in processes:
+                process.join(timeout=0.1)  # one that dies shuts its pipe a moment before
+            codes = {row: process.exitcode for row, process in enumerate(processes) if not process.is_alive()}
+            died = ", ".join(f"that of row {row} with exit code {code}" for row, code in codes.items())
+            raise UserError(f"a process of {self.prototype.unwrapped} died: {died}") from error
 
     def close(self, **kwargs: Any) -> None:
-        """Close all environments, the prototype too."""
+        """Close all environments, the prototype too; processes that do not answer are ended."""
         self.prototype.close()
+        if isinstance(self.env, AsyncVectorEnv) and not self.env.closed:
+            answering = self.env._state is AsyncState.DEFAULT and all(p.is_alive() for p in self.env.processes)
+            self.env._state = AsyncState.DEFAULT  # else it would wait for the answers of those that are gone
+            kwargs = {"terminate": not answering, **kwargs}
         super().close(**kwargs)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from metarl.core.params import Params
+from metarl.errors import Fault
 from metarl.rl.episodes import Episodes
 from metarl.rl.policies import Distribution, distribution
 from metarl.threads import one_thread
@@ -41,8 +42,6 @@ class Sampler:
     """Episodes E in each task."""
     horizon: int
     """Longest episode T, in steps."""
-    first: int = 0
-    """Index of the first task, where these are a share of all, for messages."""
 
     def sample(
         self,
@@ -63,10 +62,8 @@ class Sampler:
             memory: What acts instead of the params, and sees what comes of it.
 
         Returns:
-            Episodes `[K, E, T, ...]`, advantages still zero.
-
-        Raises:
-            FloatingPointError: If an observation, action or reward is not finite; names task and step.
+            Episodes `[K, E, T, ...]`, advantages still zero. A task in which an observation, action, reward
+            or param is not finite ends there and is named in their `faults`; its neighbours play on.
         """
         with torch.no_grad(), one_thread():
             return self._sample(params, tasks, seeds, memory)
@@ -89,16 +86,25 @@ class Sampler:
         rew = np.zeros((t_max, k * e))
         alive = np.ones(k * e, np.bool_)
         mask = np.zeros((t_max, k * e), np.bool_)
+        faults = _Faults(tasks, alive)
+        if memory is None:
+            faults.find("adapted param", ~_finite_params(params).numpy().repeat(e))
         unstable = 0
         t = 0
         while t < t_max and alive.any():
             obs[t].view(k * e, -1).copy_(torch.from_numpy(np.asarray(observation).reshape(k * e, -1)))
             actions = distribution(self.policy, params, obs[t]) if memory is None else memory.act(obs[t])
             action = actions.sample(noise[t])
-            act.append(action)
             logp.append(actions.log_prob(action))
-            self._check(logp[-1], obs[t], tasks, t)
+            # an action that is not finite shows in its log-probability, and never reaches the physics
+            sound, seen = torch.isfinite(logp[-1]), torch.isfinite(obs[t]).all(-1)
+            if not (sound.all() and seen.all()):
+                faults.find("observation", ~seen.flatten().numpy(), t)
+                faults.find("action", ~sound.flatten().numpy(), t)
+                action = torch.where(_like(sound.numpy(), k, e, action)[0] != 0, action, torch.zeros_like(action))
+            act.append(action)
             observation, reward, terminated, truncated, infos = env.step(self.policy.env_action(action))
+            faults.find("reward", ~(np.abs(reward) <= LARGEST), t)
             rew[t] = reward
             mask[t] = alive
             if "unstable" in infos:
@@ -107,16 +113,18 @@ class Sampler:
                 memory.see(action, torch.from_numpy(rew[t]).float(), torch.from_numpy(mask[t]))
             alive &= ~(terminated | truncated)
             t += 1
-        self._check_rewards(rew, mask, tasks)
-        return Episodes(
-            obs=_by_task(obs[:t] * _column(mask[:t], k, e)[..., None]),
+        taken = torch.from_numpy(mask[:t]).view(t, k, e)
+        # steps not taken are zero whatever stands there: not multiplied, for that leaves NaN
+        played = Episodes(
+            obs=_by_task(obs[:t].masked_fill(~taken[..., None], 0)),
             act=_by_task(torch.stack(act) * _like(mask[:t], k, e, act[0])),
-            rew=_by_task(torch.from_numpy(rew[:t] * mask[:t]).view(t, k, e).float()),
-            mask=_by_task(_column(mask[:t], k, e)),
-            logp=_by_task(torch.stack(logp) * _column(mask[:t], k, e)),
+            rew=_by_task(torch.from_numpy(np.where(mask[:t], rew[:t], 0)).view(t, k, e).float()),
+            mask=_by_task(taken.float()),
+            logp=_by_task(torch.stack(logp).masked_fill(~taken, 0)),
             adv=torch.zeros(k, e, t),
             unstable=unstable,
         )
+        return played.blank(faults.found)
 
     def _draw(self, seeds: list[np.random.SeedSequence]) -> tuple[torch.Tensor, list[int]]:
         """Draw the policy's noise of a whole phase `[T, K, E, ...]` and a seed for each row of the environment."""
@@ -127,26 +135,36 @@ class Sampler:
             noise.append(self.policy.noise(rng, (self.horizon, self.episodes)))
         return torch.from_numpy(np.stack(noise, axis=1)), env_seeds
 
-    def _check(self, logp: torch.Tensor, obs: torch.Tensor, tasks: NDArray[np.float64], t: int) -> None:
-        """Stop before the physics sees an action that is not finite, which its log-probability `[K, E]` shows."""
-        bad = ~torch.isfinite(logp)
+
+LARGEST = float(np.finfo(np.float32).max)
+"""Rewards beyond it are infinite in the precision of the networks."""
+
+
+class _Faults:
+    """What was not finite, by task; the rows of such a task are no longer alive.
+
+    Args:
+        tasks: The tasks, `[K, d]`.
+        alive: Which rows of the environment play, `[K E]`; changed in place.
+    """
+
+    def __init__(self, tasks: NDArray[np.float64], alive: NDArray[np.bool_]) -> None:
+        self.tasks, self.alive = tasks, alive.reshape(len(tasks), -1)
+        self.found: dict[int, Fault] = {}
+
+    def find(self, what: str, bad: NDArray[np.bool_], step: int | None = None) -> None:
+        """Note the tasks in which a row that is alive is bad, `[K E]`."""
         if not bad.any():
             return
-        blind = ~torch.isfinite(obs).all(-1)
-        what = "observation" if blind.any() else "action"
-        k = int((blind if blind.any() else bad).nonzero()[0, 0])
-        raise FloatingPointError(f"{what} is not finite in task {self.first + k} ({tasks[k].tolist()}) at step {t}")
-
-    def _check_rewards(self, rew: NDArray[np.float64], mask: NDArray[np.bool_], tasks: NDArray[np.float64]) -> None:
-        bad = np.argwhere(~np.isfinite(rew) & mask)
-        if len(bad):
-            t, k = int(bad[0, 0]), int(bad[0, 1]) // self.episodes
-            raise FloatingPointError(f"reward is not finite in task {self.first + k} ({tasks[k].tolist()}) at step {t}")
+        at = "" if step is None else f" at step {step}"
+        for k in np.flatnonzero((bad.reshape(self.alive.shape) & self.alive).any(1)).tolist():
+            self.found[k] = Fault(what, f" ({self.tasks[k].tolist()}){at}")
+            self.alive[k] = False
 
 
-def _column(mask: NDArray[np.bool_], k: int, e: int) -> torch.Tensor:
-    """Return the mask as floats, `[T, K, E]`."""
-    return torch.from_numpy(mask).view(-1, k, e).float()
+def _finite_params(params: Params) -> torch.Tensor:
+    """Return in which tasks all params `[K, ...]` are finite, `[K]`."""
+    return torch.stack([torch.isfinite(value).flatten(1).all(1) for value in params.values()]).all(0)
 
 
 def _like(mask: NDArray[np.bool_], k: int, e: int, act: torch.Tensor) -> torch.Tensor:

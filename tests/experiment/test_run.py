@@ -5,8 +5,6 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -237,25 +235,6 @@ def test_an_error_keeps_the_last_good_params(tmp_path, monkeypatch):
     assert saved.state["iteration"] == 3
     good = trained(TINY, 3).params
     assert all(torch.equal(saved.params[name], good[name]) for name in good)
-
-
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_run_after_the_iteration_with_a_checkpoint(tmp_path, number, status):
-    options = "--iterations 100000 --eval-every 100000 --checkpoint-every 100000 --tasks 4 --episodes 4".split()
-    command = [sys.executable, "-c", "from metarl.cli import run; run()", "train", "point-navigation", *options]
-    run = subprocess.Popen(
-        [*command, "--log-dir", str(tmp_path / "run")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
-    while "iteration 3/" not in run.stdout.readline():
-        assert run.poll() is None
-    run.send_signal(number)
-    _, said = run.communicate(timeout=60)
-    assert run.returncode == status
-    assert said == f"metarl: stopped by {number.name}; saved, --resume goes on\n"
-    saved, _ = RunDirectory(tmp_path / "run").newest()
-    assert saved.state["iteration"] >= 3
-    assert len(_rows(tmp_path / "run")) == saved.state["iteration"]
 
 
 def test_a_progress_bar_is_shown_on_a_terminal(tmp_path):

@@ -1,0 +1,91 @@
+"""The command line in processes of its own, that can be sent signals, killed and run out of disk."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+CONTEXT = multiprocessing.get_context("forkserver")  # the server has imported everything: a start takes milliseconds
+CONTEXT.set_forkserver_preload(["metarl.cli", "metarl_envs"])
+
+OPTIONS = "--tasks 3 --episodes 3 --horizon 8 --hidden 8 --eval-tasks 2 --eval-episodes 2 --eval-every 3".split()
+SMALL = ["train", "point-navigation", *OPTIONS, "--checkpoint-every", "1"]
+
+
+def nothing() -> None:
+    """Leave the command as it is."""
+
+
+class Command:
+    """`metarl ARGUMENTS` in a process of its own.
+
+    Args:
+        arguments: The arguments.
+        prepare: What to do in that process before.
+        folder: Where it writes what it says.
+    """
+
+    def __init__(self, arguments: list[str], folder: Path, prepare: Callable[[], object] = nothing) -> None:
+        self.out, self.err = folder / "stdout", folder / "stderr"
+        self.process = CONTEXT.Process(target=_run, args=(arguments, self.out, self.err, prepare))
+        self.process.start()
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid or 0
+
+    def wait_for(self, text: str, timeout: float = 60) -> None:
+        """Wait until it has said something."""
+        end = time.time() + timeout
+        while not (self.out.exists() and text in self.out.read_text()):
+            if not self.process.is_alive() or time.time() > end:
+                self.process.kill()
+                raise AssertionError(f"{text!r} is never said: {self.said}")
+            time.sleep(0.01)
+
+    def end(self, timeout: float = 60) -> int:
+        """Wait for its end; returns the exit status, or -n if signal n killed it."""
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            self.process.kill()
+            raise AssertionError(f"it hangs: {self.said}")
+        return self.process.exitcode
+
+    @property
+    def said(self) -> str:
+        """What it has said on standard error."""
+        return self.err.read_text() if self.err.exists() else ""
+
+
+def _run(arguments: list[str], out: Path, err: Path, prepare: Callable[[], object]) -> None:
+    for number, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
+    sys.stdout = os.fdopen(1, "w", buffering=1)
+    sys.stderr = os.fdopen(2, "w", buffering=1)
+    import torch
+
+    from metarl.cli import main
+
+    torch.set_num_threads(1)
+    multiprocessing.set_start_method("fork", force=True)  # as in a process that was started alone
+    prepare()
+    sys.exit(main(arguments))
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process has started."""
+    return [
+        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
+    ]
+
+
+def running(pid: int) -> bool:
+    """Return whether a process is there and not only waiting to be counted."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
