@@ -133,6 +133,7 @@ def soak_envs(cycles: int, stages: int) -> Iterator[dict[str, Any]]:
         env.reset(seed=list(range(4)))
         env.step(env.action_space.sample())
         env.close()
+        del env  # or it would hold its processes' pipes until the next one
 
 
 def main() -> None:

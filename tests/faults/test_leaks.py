@@ -33,7 +33,7 @@ def assert_flat(rows, megabytes):
 
 
 def test_nothing_leaks(tmp_path):
-    measured = soak(40, 30, tmp_path / "soak.json")
+    measured = soak(30, 15, tmp_path / "soak.json")
     assert_flat(measured["iterations"], 15)
     assert_flat(measured["environments"], 15)
 

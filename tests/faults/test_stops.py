@@ -99,7 +99,15 @@ def die_in_checkpoint_3(moment):
     checkpoint.save = save_and_die
 
 
-@pytest.mark.parametrize("moment", ["half written", "written", "on the disk", "in place"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "half written",
+        pytest.param("written", marks=pytest.mark.slow),
+        "on the disk",
+        pytest.param("in place", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_while_a_checkpoint_is_written(moment, whole, tmp_path, observe):
     path = tmp_path / "run"
     killed = Command(
