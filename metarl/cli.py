@@ -44,7 +44,7 @@ HELP = """usage: metarl COMMAND ...
   metarl video RUN [--task T ...] [--out film.gif]                              a task before and after adaptation
   metarl export RUN --task T --to sb3 FILE                                      an adapted policy for stable-baselines3
   metarl benchmark PRESET [--methods M,M] [--seeds 3] [--budget STEPS]          methods and baselines compared
-  metarl analyse RUN [--along]                                                  what adaptation changes, by layer
+  metarl analyse RUN [--along] [--out analysis.png]                             what adaptation changes, by layer
   metarl presets                                                                what can be trained
   metarl envs                                                                   the task distributions
 
@@ -130,8 +130,10 @@ def _train(args: list[str]) -> int:
 
 
 def _source(config: Config | FewShotConfig) -> str:
-    """Return where a run's tasks come from: the environment or the data."""
-    return config.data if isinstance(config, FewShotConfig) else config.env
+    """Return what a resumed run must share: the environment, or the data and the kind of tasks drawn from them."""
+    if not isinstance(config, FewShotConfig):
+        return config.env
+    return config.data + f", {config.ways}-way" * config.pictures + ", oracle" * config.oracle
 
 
 def _with_method(config: Config | FewShotConfig, args: list[str]) -> tuple[Config | FewShotConfig, list[str]]:
@@ -264,9 +266,11 @@ def _benchmark(args: list[str]) -> int:
 
 def _analyse(args: list[str]) -> int:
     command: Analyse = parse(Analyse, args, "metarl analyse")
-    directory = RunDirectory(command.run)
-    directory.config()  # says so if there is no run
-    paths = directory.checkpoints() if command.along else [command.run]
+    paths = [command.run]
+    if command.along:
+        directory = RunDirectory(command.run)
+        directory.config()  # says so if there is no run
+        paths = directory.checkpoints()
     if command.along and len(paths) < 2:
         raise UserError(f"{command.run} holds no checkpoints along training; train with --keep-checkpoints 20, say")
     found, steps = [], 0
@@ -279,10 +283,13 @@ def _analyse(args: list[str]) -> int:
             model.close()
     Console(highlight=False).print(analysis_table(found[-1]))
     figure = draw_analysis(found)
-    _save(figure, command.out or command.run / "analysis.png")
+    is_run = command.run.is_dir()
+    out = command.out or (command.run / "analysis.png" if is_run else Path("analysis.png"))
+    _save(figure, out)
     record = json.dumps([analysis.as_dict() for analysis in found]).encode()
-    write_atomically(command.run / "analysis.json", record)
-    log_figure(figure, command.run, "analysis/layers", steps)
+    write_atomically(out.with_suffix(".json"), record)
+    if is_run:
+        log_figure(figure, command.run, "analysis/layers", steps)
     return 0
 
 

@@ -113,7 +113,7 @@ class Analyse:
     """Freeze layers at test time, and compare each layer before and after adaptation."""
 
     run: tyro.conf.Positional[Path]
-    """Run directory."""
+    """Run directory, a file that `save` wrote, or pretrained:NAME."""
     steps: int | None = None
     """Gradient steps; by default as many as in training."""
     tasks: int = 20
@@ -121,9 +121,9 @@ class Analyse:
     seed: int = 1
     """Chooses the tasks and their data."""
     along: bool = False
-    """Analyse every checkpoint kept along training, oldest first; else the best."""
+    """Analyse every checkpoint kept in the run directory, oldest first; else the best."""
     out: Path | None = None
-    """Where to draw it; by default analysis.png in the run directory."""
+    """Where to draw it; by default analysis.png in the run directory. The numbers go beside it, as .json."""
 
 
 def parse(kind: type[Any], args: list[str], prog: str, default: Any = tyro.MISSING) -> Any:

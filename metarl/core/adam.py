@@ -68,7 +68,9 @@ class Adam:
 
     def update(self, problem: GradientProblem, params: Tensor, state: State) -> tuple[Tensor, State, dict[str, float]]:
         """Return the params `[P]` and the state after one update, and what happened."""
-        return _descend(problem, params, state, self.outer_lr, 1)
+        loss, gradient = problem.loss_and_gradient(params)
+        params, state = adam(params, gradient, state, self.outer_lr)
+        return params, state, {"surrogate_loss": loss, "gradient_norm": float(gradient.norm())}
 
 
 @dataclass(frozen=True)
@@ -95,26 +97,20 @@ class PPO:
 
     def update(self, problem: GradientProblem, params: Tensor, state: State) -> tuple[Tensor, State, dict[str, float]]:
         """Return the params `[P]` and the state after one update, and what happened."""
-        return _descend(problem, params, state, self.outer_lr, self.epochs)
-
-
-def _descend(
-    problem: GradientProblem, params: Tensor, state: State, lr: float, steps: int
-) -> tuple[Tensor, State, dict[str, float]]:
-    losses, norms = [], []
-    for _ in range(steps):
-        loss, gradient = problem.loss_and_gradient(params)
-        losses.append(loss)
-        norms.append(float(gradient.norm()))
-        params, state = adam(params, gradient, state, lr)
-    after, kl = problem.loss_and_kl(params)
-    metrics = {
-        "surrogate_loss": losses[0],
-        "gradient_norm": norms[0],
-        "approx_kl": kl,
-        "surrogate_improvement": losses[0] - after,
-    }
-    return params, state, metrics
+        losses, norms = [], []
+        for _ in range(self.epochs):
+            loss, gradient = problem.loss_and_gradient(params)
+            losses.append(loss)
+            norms.append(float(gradient.norm()))
+            params, state = adam(params, gradient, state, self.outer_lr)
+        after, kl = problem.loss_and_kl(params)
+        metrics = {
+            "surrogate_loss": losses[0],
+            "gradient_norm": norms[0],
+            "approx_kl": kl,
+            "surrogate_improvement": losses[0] - after,
+        }
+        return params, state, metrics
 
 
 def _check_positive(name: str, value: float) -> None:

@@ -27,18 +27,18 @@ SINUSOID = FewShotConfig(
 
 GLYPHS = FewShotConfig(
     data="glyphs",
-    learner=MAML(inner_lr=0.4, inner_steps=1, outer=Adam(outer_lr=5e-3)),
+    learner=MAML(inner_lr=0.4, inner_steps=1, outer=Adam(outer_lr=3e-3)),
     tasks=16,
     ways=5,
     shots=1,
-    queries=3,
+    queries=5,
     network="conv",
-    filters=16,
-    iterations=600,
-    log_every=10,
+    filters=32,
+    iterations=1000,
+    log_every=25,
     eval_every=100,
     eval_tasks=100,
-    eval_steps=3,
+    eval_steps=10,
     eval_queries=10,
     checkpoint_every=50,
 )
@@ -92,7 +92,7 @@ PRESETS: dict[str, Config | FewShotConfig] = {
     "sinusoid-oracle": replace(SINUSOID, learner=PRETRAINED, oracle=True),
     "glyphs-5way-1shot": GLYPHS,
     "omniglot-5way-1shot": replace(GLYPHS, data="omniglot", folder=""),
-    "glyphs-20way-1shot": replace(GLYPHS, ways=20, tasks=8, queries=2, eval_queries=5),
+    "glyphs-20way-1shot": replace(GLYPHS, ways=20, tasks=4, queries=3, iterations=2000, eval_tasks=40, eval_queries=5),
 }
 """Every preset."""
 

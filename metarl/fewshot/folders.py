@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -23,14 +24,16 @@ def read_folder(folder: str, held_out: bool) -> Pictures:
     Pictures are dark ink on bright paper, of any size.
 
     Raises:
-        UserError: If the folder holds no pictures or one of them is damaged.
+        UserError: If the folder may not be read or holds no pictures, or one of them is damaged.
     """
     root = Path(folder)
     given = (root / SPLIT[0]).is_dir()
     if given:
         root = root / SPLIT[held_out]
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise UserError(f"{str(root)!r} is no folder")
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise UserError(f"folder {str(root)!r} may not be read")
     classes = sorted({file.parent for file in root.rglob("*.png")})
     if not classes:
         raise UserError(f"{str(root)!r} holds no pictures, FOLDER/CLASS/*.png")
@@ -49,6 +52,6 @@ def _read(file: Path) -> np.ndarray:
     try:
         with Image.open(file) as image:
             small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what pillow raises
         raise UserError(f"picture {str(file)!r} is damaged ({error})") from error
     return 255 - np.asarray(small)

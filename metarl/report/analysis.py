@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, TypeGuard, cast
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -125,10 +126,10 @@ def similarities(
 
 
 def draw_analysis(analyses: list[Analysis]) -> Figure:
-    """Draw the last analysis, and how the similarities came about where there are several along training."""
+    """Draw the last analysis, and how it came about where there are several along training."""
     last, along = analyses[-1], len(analyses) > 1
-    figure = Figure(figsize=(13.5 if along else 9, 3.6), layout="constrained")
-    frozen, similar, *rest = figure.subplots(1, 3 if along else 2)
+    figure = Figure(figsize=(10, 7.2 if along else 3.6), layout="constrained")
+    frozen, similar, *below = figure.subplots(2 if along else 1, 2).flat
     means = [curve.mean[-1] for curve in last.frozen]
     spread = [curve.interval[1][-1] - curve.mean[-1] for curve in last.frozen]
     frozen.errorbar(range(len(means)), means, spread, color="#4269d0", marker="o", capsize=3)
@@ -142,15 +143,27 @@ def draw_analysis(analyses: list[Analysis]) -> Figure:
     similar.set(xlabel="layer (the last is the head)", title="similarity before and after adaptation", ylim=(0, 1.05))
     similar.set_xticks(numbers)
     similar.legend(fontsize=8, frameon=False)
-    for axis in rest:
-        for layer in range(last.cka.shape[1]):
-            values = [analysis.cka[:, layer].mean() for analysis in analyses]
-            axis.plot(
-                [analysis.iteration for analysis in analyses], values, marker="o", ms=3, label=f"layer {layer + 1}"
-            )
-        axis.set(xlabel="meta-iteration", title="CKA along training", ylim=(0, 1.05))
-        axis.legend(fontsize=7, frameon=False)
+    if along:
+        _draw_along(analyses, *below)
     return figure
+
+
+def _draw_along(analyses: list[Analysis], reached: Axes, similar: Axes) -> None:
+    """Draw what is reached with layers frozen, and each layer's CKA, against the meta-iteration."""
+    iterations = [analysis.iteration for analysis in analyses]
+    layers = analyses[-1].cka.shape[1]
+    before = [analysis.frozen[0].mean[0] for analysis in analyses]
+    reached.plot(iterations, before, color="#9aa0a6", ls="--", lw=1, label="before adaptation")
+    for number in (0, 1, layers - 1):
+        means = [analysis.frozen[number].mean[-1] for analysis in analyses]
+        reached.plot(iterations, means, marker="o", ms=3, label=f"frozen: {frozen_name(number)}")
+    reached.set(xlabel="meta-iteration", ylabel=analyses[-1].frozen[0].measure, title="layers frozen, along training")
+    for layer in range(layers):
+        values = [analysis.cka[:, layer].mean() for analysis in analyses]
+        similar.plot(iterations, values, marker="o", ms=3, label=f"layer {layer + 1}")
+    similar.set(xlabel="meta-iteration", title="CKA along training", ylim=(0, 1.05))
+    for axis in (reached, similar):
+        axis.legend(fontsize=7, frameon=False)
 
 
 def frozen_name(layers: int) -> str:

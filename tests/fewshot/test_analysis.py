@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -113,6 +114,19 @@ def test_the_command_writes_tables_and_pictures(tmp_path, capsys):
     assert main(["analyse", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert "train with --keep-checkpoints" in said and "tasks must be at least 1" in said and "holds no run" in said
+
+
+def test_files_and_pretrained_policies_are_analysed_without_a_run(tmp_path, capsys):
+    FewShot(SMALL).save(tmp_path / "sines")
+    assert main(["analyse", str(tmp_path / "sines.safetensors"), "--tasks", "3", "--out", "sines.png"]) == 0
+    assert json.loads(Path("sines.json").read_text())[0]["title"] == "sinusoid, 10-shot"
+    assert main(["analyse", "pretrained:point-navigation", "--tasks", "2"]) == 0
+    assert Path("analysis.png").stat().st_size > 5000
+    assert "1-3" in capsys.readouterr().out
+    assert main(["analyse", "pretrained:point-navigation", "--along"]) == 2
+    assert main(["analyse", "pretrained:point-navigatoin"]) == 2
+    said = capsys.readouterr().err
+    assert "holds no run" in said and "did you mean 'point-navigation'?" in said
 
 
 def test_a_memory_has_no_layers_to_freeze():

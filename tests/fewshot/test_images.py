@@ -155,9 +155,21 @@ def test_a_block_normalises_over_its_own_examples(double):
     weight, block = network.blocks[0].weight, network.blocks[0]
     stacked = {name: value.expand(2, *value.shape) for name, value in block.named_parameters()}
     out = torch.func.functional_call(block, stacked, (x,))
-    h = torch.nn.functional.conv2d(x[1], weight, padding=1)
-    h = torch.nn.functional.batch_norm(h, None, None, training=True)
-    assert_close(out[1], torch.nn.functional.max_pool2d(h.relu(), 2))
+    h = torch.nn.functional.conv2d(x[1], weight, stride=2, padding=1)
+    centred = h - h.mean((0, 2, 3), keepdim=True)
+    assert_close(out[1], (centred / (centred.square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt()).relu())
+
+
+def test_the_network_is_strided_convolutions_and_a_mean(double):
+    network = ConvNet(3, 4, seed=0)
+    x = torch.rand(1, 5, 1, SIDE, SIDE)
+    stacked = {name: value[None] for name, value in P.params_of(network).items()}
+    h = x[0]
+    for block in network.blocks:
+        h = torch.nn.functional.conv2d(h, block.weight, stride=2, padding=1)
+        h = torch.nn.functional.batch_norm(h, None, None, block.gain, block.shift, training=True).relu()
+    assert h.shape == (5, 3, 2, 2)
+    assert_close(torch.func.functional_call(network, stacked, (x,))[0], network.head(h.mean((2, 3))))
 
 
 def write_tree(root, classes=5, each=4, side=40):
@@ -180,6 +192,22 @@ def test_any_folder_of_classes(tmp_path):
     assert train.pixels[0].max() == 255 and train.pixels[0].min() == 0 and train.pixels[0].mean() < 60  # ink is bright
 
 
+def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # the tests may run as root, who may read all
+    with pytest.raises(metarl.UserError, match="may not be read"):
+        read_folder(str(write_tree(tmp_path / "closed")), False)
+
+
+@pytest.mark.parametrize("at", [0, 11, 20, 30, 37])
+def test_a_picture_with_a_wrong_byte_is_named(at, tmp_path):
+    file = write_tree(tmp_path / "pictures") / "class1" / "3.png"
+    content = bytearray(file.read_bytes())
+    content[at] ^= 0x5A
+    file.write_bytes(content)
+    with pytest.raises(metarl.UserError, match=r"class1/3\.png' is damaged"):
+        read_folder(str(tmp_path / "pictures"), False)
+
+
 def test_omniglots_folders_are_told_apart_and_train(tmp_path, capsys):
     for part in ("images_background", "images_evaluation"):
         write_tree(tmp_path / "omniglot" / part / "Alphabet", classes=3)
@@ -196,7 +224,7 @@ def test_omniglots_folders_are_told_apart_and_train(tmp_path, capsys):
 
 
 def test_letters_of_other_scripts_are_told_apart_after_a_few_iterations():
-    learner = MAML(inner_lr=0.1, outer=Adam(outer_lr=0.01))
+    learner = MAML(inner_lr=0.4, outer=Adam(outer_lr=0.01))
     small = {"filters": 8, "ways": 3, "tasks": 4, "queries": 3, "eval_tasks": 20, "eval_steps": 1}
     trainer = Trainer(dataclasses.replace(PRESETS["glyphs-5way-1shot"], learner=learner, **small))
     for _ in range(15):

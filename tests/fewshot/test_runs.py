@@ -108,7 +108,19 @@ def test_options_not_given_on_resume_are_the_runs(run, capsys):
     assert main(["train", "sinusoid", "--log-dir", directory, "--resume", "--iterations", "6"]) == 0
     assert "sinusoid, 5-shot, 6 meta-iterations" in capsys.readouterr().out
     assert main(["train", "glyphs-5way-1shot", "--log-dir", directory, "--resume"]) == 2
-    assert "holds a run of sinusoid, not of glyphs" in capsys.readouterr().err
+    assert "holds a run of sinusoid, not of glyphs, 5-way" in capsys.readouterr().err
+    assert main(["train", "sinusoid-oracle", "--log-dir", directory, "--resume"]) == 2
+    assert "holds a run of sinusoid, not of sinusoid, oracle" in capsys.readouterr().err
+
+
+def test_a_run_of_other_ways_is_not_gone_on_with(tmp_path, capsys):
+    small = "--tasks 2 --eval-tasks 2 --eval-steps 1 --eval-queries 2 --filters 2 --iterations 1".split()
+    directory = ["--log-dir", str(tmp_path / "run")]
+    assert main(["train", "glyphs-5way-1shot", *small, *directory]) == 0
+    assert main(["train", "glyphs-20way-1shot", *directory, "--resume", "--iterations", "2"]) == 2
+    said = capsys.readouterr().err
+    assert "holds a run of glyphs, 5-way, not of glyphs, 20-way" in said and said.count("\n") == 1
+    assert main(["train", "glyphs-5way-1shot", *directory, "--resume", "--iterations", "2"]) == 0
 
 
 TRAIN = ["train", "sinusoid"]
