@@ -23,6 +23,11 @@ class Batch:
     y: Tensor
     """Targets: `[K, N, o]` in regression, classes `[K, N]` in classification."""
 
+    @property
+    def faults(self) -> Mapping[int, Fault]:
+        """Nothing to go wrong before the networks see it."""
+        return {}
+
     def __len__(self) -> int:
         """Return the number of tasks K."""
         return len(self.x)
@@ -68,8 +73,8 @@ class Lesson:
 
     @property
     def faults(self) -> Mapping[int, Fault]:
-        """Nothing to go wrong before the networks see it."""
-        return {}
+        """As those of the examples."""
+        return self.query.faults
 
     def measured(self, score: Tensor) -> Lesson:
         """Return the lesson with a score `[K]`."""
