@@ -237,7 +237,16 @@ def _build(kind: type[Any], values: dict[str, Any]) -> Any:
     return kind(**values)
 
 
-FREE = {"iterations", "device", "log_every", "checkpoint_every", "keep_checkpoints", "film", "workers", "worker_timeout"}
+FREE = {
+    "iterations",
+    "device",
+    "log_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "film",
+    "workers",
+    "worker_timeout",
+}
 """Settings that may change when a run is resumed: the meta-params it computes stay the same, up to rounding."""
 
 
