@@ -28,13 +28,13 @@ def command(workers, *options):
 
 
 def started(workers, log_dir, **more):
-    """A run that has done two iterations, in a process group of its own as a terminal gives it."""
+    """A run that has done three iterations and saved two, in a process group of its own as a terminal gives it."""
     run = subprocess.Popen(
         command(workers, *ENDLESS, "--log-dir", str(log_dir)),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1", **more},
     )  # fmt: skip
-    while "iteration 2/" not in (line := run.stdout.readline()):
+    while "iteration 3/" not in (line := run.stdout.readline()):
         assert line, run.stderr.read()
     return run
 
