@@ -2,7 +2,7 @@
 
     metarl train glyphs-5way-1shot --keep-checkpoints 30 --log-dir runs/glyphs
     metarl train glyphs-5way-1shot --method anil --log-dir runs/glyphs-anil
-    python benchmarks/feature_reuse.py runs/glyphs --anil runs/glyphs-anil --tasks 200 --name glyphs
+    python benchmarks/feature_reuse.py runs/glyphs --anil runs/glyphs-anil --tasks 200 --more 10 --name glyphs
 
 Writes what `metarl analyse RUN --along` finds, summed up, as feature_reuse_NAME.json and .png.
 """
@@ -41,6 +41,8 @@ class Args:
     """Held-out tasks."""
     points: int = 10
     """Checkpoints along training, evenly spaced; the last is the one of the table."""
+    more: int | None = None
+    """Gradient steps of a second table, of the last checkpoint; the first takes as many as training."""
     seed: int = 1
     """Chooses the held-out tasks and their data."""
     results: Path = Path("benchmarks/results")
@@ -63,6 +65,11 @@ def rows_of(found: Analysis) -> list[dict[str, Any]]:
     return rows
 
 
+def row_of(name: str, found: Analysis, mean: float, half: float) -> dict[str, Any]:
+    """Return a row of another method."""
+    return {"frozen": name, found.frozen[0].measure: mean, "±": half, "layer": "", "CKA": "", "CCA": ""}
+
+
 def mean_of(values: NDArray[np.float64], layer: int) -> float | str:
     return float(values[:, layer - 1].mean()) if layer else ""
 
@@ -79,11 +86,11 @@ def point_of(found: Analysis) -> dict[str, Any]:
     }
 
 
-def look(path: Path, args: Args) -> Analysis:
+def look(path: Path, args: Args, steps: int | None = None) -> Analysis:
     """Analyse one checkpoint."""
     model = metarl.load(path, best=False)
     try:
-        found = analyse(model, tasks=args.tasks, seed=args.seed)
+        found = analyse(model, steps, tasks=args.tasks, seed=args.seed)
     finally:
         model.close()
     print(f"iteration {found.iteration}: {found.frozen[0].measure} {found.frozen[0].mean[-1]:.3f}", flush=True)
@@ -95,18 +102,21 @@ def main() -> None:
     paths = RunDirectory(args.run).checkpoints()
     chosen = np.unique(np.linspace(0, len(paths) - 1, args.points).round().astype(int))
     found = [look(paths[i], args) for i in chosen]
-    rows, last = rows_of(found[-1]), found[-1]
+    last = found[-1]
+    tables = {last.frozen[0].steps[-1]: rows_of(last)}
+    if args.more is not None:
+        tables[args.more] = rows_of(look(paths[-1], args, args.more))
     if args.anil is not None:
-        mean, half = spread(look(args.anil, args).frozen[0])
-        rows.append({"frozen": "ANIL", last.frozen[0].measure: mean, "±": half, "layer": "", "CKA": "", "CCA": ""})
-    if last.nil is not None:
-        half = float(1.96 * last.nil.std(ddof=1) / len(last.nil) ** 0.5)
-        own = {"frozen": "NIL", last.frozen[0].measure: float(last.nil.mean()), "±": half}
-        rows.append({**own, "layer": "", "CKA": "", "CCA": ""})
-    report(f"{last.title}, {args.tasks} held-out tasks", rows, None)
+        for steps, rows in tables.items():
+            rows.append(row_of("ANIL", last, *spread(look(args.anil, args, steps).frozen[0])))
+    for steps, rows in tables.items():
+        if last.nil is not None:
+            half = float(1.96 * last.nil.std(ddof=1) / len(last.nil) ** 0.5)
+            rows.append(row_of("NIL", last, float(last.nil.mean()), half))
+        report(f"{last.title}, {args.tasks} held-out tasks, after {steps} steps", rows, None)
     args.results.mkdir(parents=True, exist_ok=True)
     body = {"command": shlex.join(sys.argv), "machine": machine(), "versions": versions()}
-    body |= {"tasks": args.tasks, "rows": rows, "along": [point_of(analysis) for analysis in found]}
+    body |= {"tasks": args.tasks, "after_steps": tables, "along": [point_of(analysis) for analysis in found]}
     out = args.results / f"feature_reuse_{args.name}"
     out.with_suffix(".json").write_text(json.dumps(body, indent=2) + "\n")
     draw_analysis(found).savefig(out.with_suffix(".png"), dpi=110)
