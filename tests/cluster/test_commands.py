@@ -74,6 +74,7 @@ def assert_all_end(processes, seconds):
         time.sleep(0.2)
 
 
+@pytest.mark.slow  # Ray takes long to start on a busy machine
 def test_ctrl_c_ends_a_run_as_without_ray(tmp_path):
     run = started(2, tmp_path / "run")
     processes = descendants(run.pid)
