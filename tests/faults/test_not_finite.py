@@ -63,7 +63,7 @@ def test_a_run_stops_at_the_source_with_the_last_good_params(env, message, tmp_p
         train(trainer, 3, directory)
     saved, _ = directory.newest()
     assert saved.state["iteration"] == 0 and finite(saved)
-    observe(f"{str(stop.value).split()[0]} not finite, `--on-nan stop`", f"`{stop.value}`; checkpoint 0 stands")
+    observe(f"{env().fault or 'rewards of 3e38'}, `--on-nan stop`", f"`{stop.value}`; checkpoint 0 stands")
 
 
 def sampled(trainer, change):
