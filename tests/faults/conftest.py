@@ -13,7 +13,7 @@ def observe(tmp_path):
     """Note a fault and what was observed after it."""
 
     def note(fault: str, outcome: str) -> None:
-        OBSERVED.append((fault, outcome.strip().replace(str(tmp_path), "DIR").replace("\n", "; ").replace("|", "/")))
+        OBSERVED.append((fault, outcome.strip().replace(str(tmp_path), "DIR").replace("\n", "").replace("|", "/")))
 
     return note
 

@@ -73,7 +73,10 @@ def test_a_pickle_is_refused_and_not_run(name, kind, run, capsys, observe):
     assert "damaged" in said and str(run / name) in said
     assert not os.path.exists("it-was-run")
     if kind == "pickle":
-        observe(f"a malicious pickle as {name}", f"not run; status 2, `{said[:80]}...`")
+        observe(
+            f"a malicious pickle as {name}",
+            f"not run; status 2, `{said.replace(str(run.parent), 'DIR')[:90].strip()}...`",
+        )
 
 
 @pytest.mark.parametrize("name", ["config.json", NEWEST])

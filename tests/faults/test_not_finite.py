@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,10 +16,10 @@ import metarl
 from metarl.cli import main
 from metarl.core import params as P
 from metarl.core.trpo import TRPO
-from metarl.experiment.config import Config
+from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.run import RunDirectory, resume, train
 from metarl.experiment.training import Trainer
-from metarl.learners import LEARNERS, MAML, Reptile
+from metarl.learners import LEARNERS, MAML, SUPERVISED, Reptile
 from metarl.learners.reptile import Interpolation
 from metarl.players import task_seeds
 from metarl.workers import Worker, Workers
@@ -62,7 +63,7 @@ def test_a_run_stops_at_the_source_with_the_last_good_params(env, message, tmp_p
         train(trainer, 3, directory)
     saved, _ = directory.newest()
     assert saved.state["iteration"] == 0 and finite(saved)
-    observe(f"{str(stop.value).split()[0]} not finite, `--on-nan stop`", f"`{stop.value}`; checkpoint 0 stands")
+    observe(f"{env().fault or 'rewards of 3e38'}, `--on-nan stop`", f"`{stop.value}`; checkpoint 0 stands")
 
 
 def sampled(trainer, change):
@@ -166,6 +167,29 @@ def test_a_task_whose_gradient_is_not_finite_is_dropped(shares, observe):
     assert [fault.of(task) for task, fault in ours.dropped.items()] == ["the meta-gradient is not finite in task 1"]
     if len(shares) == 1:
         observe("meta-gradient not finite in one task, `--on-nan drop`", "equals the update without that task")
+
+
+@pytest.mark.parametrize("method", ["maml", "reptile"])
+def test_supervised_tasks_are_dropped_too(method):
+    config = FewShotConfig(data="sinusoid", learner=SUPERVISED[method], tasks=3, shots=4, queries=4, hidden=(5,))
+    trainers = []
+    for on_nan in ("stop", "drop"):
+        trainer = Trainer(dataclasses.replace(config, on_nan=on_nan))
+        draw = trainer.player.source.draw
+
+        def spoilt(tasks, seeds, draw=draw):
+            lesson = draw(tasks, seeds)
+            lesson.support.y[1] = float("nan")
+            return lesson
+
+        object.__setattr__(
+            trainer.player, "source", SimpleNamespace(draw=spoilt, sample_tasks=trainer.player.source.sample_tasks)
+        )
+        trainers.append(trainer)
+    with pytest.raises(FloatingPointError, match="is not finite in task 1"):
+        trainers[0].iterate()
+    assert trainers[1].iterate()["train/dropped_tasks"] == 1
+    assert all(torch.isfinite(value).all() for value in trainers[1].params.values())
 
 
 def test_without_any_task_left_the_run_stops():
