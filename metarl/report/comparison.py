@@ -97,9 +97,9 @@ def draw(summary: dict[str, Any]) -> Figure:
     axes = figure.subplots(1, 2, squeeze=False)[0] if both else [figure.subplots()]
     axis = axes[0]
     colours = dict(zip(summary["methods"], LINES * 3, strict=False))
-    for method, row in summary["methods"].items():
+    for number, (method, row) in enumerate(summary["methods"].items()):
         steps = range(len(row["iqm"]))
-        style = ":" if method in BASELINES else "-"
+        style = ":" if method in BASELINES else "-" if number < len(LINES) else "--"
         axis.plot(steps, row["iqm"], style, color=colours[method], marker="o", ms=3, label=method)
         axis.fill_between(steps, row["ci_low"], row["ci_high"], color=colours[method], alpha=0.12, lw=0)
     budget, seeds = summary["protocol"]["budget"], summary["seeds"]
