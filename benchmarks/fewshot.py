@@ -16,6 +16,7 @@ import sys
 import time
 import types
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,8 @@ class Args:
     """Tasks a step."""
     queries: int = 5
     """Query pictures of each class."""
-    threads: int = 2
-    """torch's threads."""
+    threads: tuple[int, ...] = (1, 2)
+    """Numbers of torch's threads."""
     repeats: int = 7
     """Turns each system gets, after one that warms up."""
 
@@ -160,15 +161,14 @@ def measure(args: Args, ways: int, filters: int, maml: Any) -> dict[str, float]:
 
 def main() -> None:
     args = tyro.cli(Args)
-    torch.set_num_threads(args.threads)
     maml, rows = find_learn2learn(args.learn2learn), []
-    for ways in args.ways:
-        for filters in args.filters:
-            found = measure(args, ways, filters, maml)
-            ratios = {f"{name} / metarl": value / found["metarl"] for name, value in found.items() if name != "metarl"}
-            seconds = {f"{name}, s": value for name, value in found.items()}
-            rows.append({"ways": ways, "filters": filters, "tasks": args.tasks, **seconds, **ratios})
-    report(f"One MAML step, 1 shot, {args.queries} queries, {args.threads} threads", rows, args.json)
+    for threads, ways, filters in product(args.threads, args.ways, args.filters):
+        torch.set_num_threads(threads)
+        found = measure(args, ways, filters, maml)
+        ratios = {f"{name} / metarl": value / found["metarl"] for name, value in found.items() if name != "metarl"}
+        seconds = {f"{name}, s": value for name, value in found.items()}
+        rows.append({"threads": threads, "ways": ways, "filters": filters, **seconds, **ratios})
+    report(f"One MAML step of {args.tasks} tasks, 1 shot, {args.queries} queries", rows, args.json)
 
 
 if __name__ == "__main__":

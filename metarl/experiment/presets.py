@@ -92,7 +92,7 @@ PRESETS: dict[str, Config | FewShotConfig] = {
     "sinusoid-oracle": replace(SINUSOID, learner=PRETRAINED, oracle=True),
     "glyphs-5way-1shot": GLYPHS,
     "omniglot-5way-1shot": replace(GLYPHS, data="omniglot", folder=""),
-    "glyphs-20way-1shot": replace(GLYPHS, ways=20, tasks=4, queries=3, iterations=2000, eval_tasks=40, eval_queries=5),
+    "glyphs-20way-1shot": replace(GLYPHS, ways=20, tasks=4, queries=3, iterations=3000, eval_tasks=40, eval_queries=5),
 }
 """Every preset."""
 
