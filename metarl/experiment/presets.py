@@ -74,6 +74,8 @@ PRESETS: dict[str, Config | FewShotConfig] = {
         episodes=20,
         horizon=100,
         action_scale=0.1,
+        discount=0.97,
+        gae_lambda=0.9,
         iterations=300,
     ),
     "half-cheetah-dir": Config(
@@ -83,6 +85,8 @@ PRESETS: dict[str, Config | FewShotConfig] = {
         episodes=20,
         horizon=100,
         action_scale=0.1,
+        discount=0.97,
+        gae_lambda=0.9,
         iterations=300,
     ),
     "ant-dir": ANT,
