@@ -6,10 +6,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+import torch
 from accidents import Corridor
 from runs import TINY, assert_same, before, kill, on, run
 
 from metarl import UserError, ray_workers
+from metarl.core.trpo import TRPO
 from metarl.learners import EMAML, MAML, ProMP, Reptile
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
@@ -21,6 +23,7 @@ def slow(*values):
 
 
 OWN = dataclasses.replace(TINY, env="accidents:Corridor")
+DAMPED = MAML(inner_lr=0.1, outer=TRPO(cg_damping=0.1))
 
 
 @reused
@@ -93,6 +96,16 @@ def test_errors_of_the_environment_arrive(cluster):
         run(on(2, OWN), source=partial(Corridor, "nan"))
     with pytest.raises(RuntimeError, match=r'(?s)accidents.py", line \d+, in have_accident.*on fire'):
         run(on(2, OWN), source=partial(Corridor, "raises"))
+
+
+@reused
+def test_a_task_is_dropped_by_all_workers_and_a_killed_one_still_knows_it():
+    config, source = dataclasses.replace(OWN, on_nan="drop", learner=DAMPED), partial(Corridor, "nan")
+    (alone, metrics, _), whole = run(config, source=source), run(on(2, config), source=source)
+    assert [m["train/dropped_tasks"] for m in whole[1]] == [1, 2]  # task 3, of the second worker, every time
+    assert whole[1][0]["meta/return_step1"] == metrics[0]["meta/return_step1"]
+    torch.testing.assert_close(whole[0], alone, rtol=1e-3, atol=1e-4)
+    assert_same(whole, run(on(2, config), source=source, disturb=before("fisher_product", 4, kill(1))))
 
 
 @reused
