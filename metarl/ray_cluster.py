@@ -65,8 +65,7 @@ def connect(where: int | str, user: object) -> Any:
         else:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UserError(f"workers {where!r}: no Ray cluster answers ({reason})") from error
+        raise UserError(f"workers {where!r}: no Ray cluster answers ({_reason(error)})") from error
     finally:
         if threading.current_thread() is threading.main_thread():  # SIGTERM means what it meant without Ray
             signal.signal(signal.SIGTERM, before)
@@ -111,6 +110,14 @@ def _client_address(where: str) -> str:
     except (OSError, OverflowError) as error:
         raise UserError(f"workers {where!r}: nothing answers at {host}:{port} ({error})") from error
     return f"ray://{host}:{port}"
+
+
+def _reason(error: Exception) -> str:
+    """Return what an error of Ray's says in one line, with a hint where a missing token looks like silence."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = f"{lines[0]} {lines[-1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
+    silent = "timeout" in reason and os.environ.get("RAY_AUTH_MODE") != "token"
+    return f"{reason}; if it asks for a token, set RAY_AUTH_MODE=token" if silent else reason
 
 
 def _cpus() -> int:

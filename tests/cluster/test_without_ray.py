@@ -39,6 +39,29 @@ def test_nothing_answers():
         Trainer(on("ray://127.0.0.1:9"))
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("ray client connection timeout", r"timeout; if it asks for a token, set RAY_AUTH_MODE=token\)$"),
+        (
+            "Initialization failure from server:\nTraceback\n  line 1\nRuntimeError: no room",
+            r"server: RuntimeError: no room\)$",
+        ),
+    ],
+)
+def test_what_ray_says_of_a_cluster_that_will_not_have_us(error, said, monkeypatch):
+    """Its words, seen on a cluster with a token and on a busy one."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+
+    def refuse(**how):
+        raise ConnectionError(error)
+
+    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(UserError, match=r"^workers 'auto': no Ray cluster answers \(.*" + said):
+        Trainer(on("auto"))
+
+
 def test_a_device_other_than_the_cpu_is_refused():
     with pytest.raises(UserError, match=r"^Ray's workers compute on the CPU, got device 'cuda'"):
         on(2, device="cuda")
