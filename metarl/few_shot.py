@@ -32,7 +32,10 @@ class AdaptedNetwork:
         self.problem, self.params = problem, params
 
     def predict(self, x: Any) -> NDArray[np.float32]:
-        """Return the predictions `[N, o]` of inputs `[N, ...]`; in classification the classes' log-probabilities."""
+        """Return the predictions `[N, o]` of inputs `[N, ...]`; in classification the classes' log-probabilities.
+
+        A conv network normalises by the batch: its answers depend on which pictures are asked about together.
+        """
         inputs = _tensor(x)[None]
         with torch.no_grad():
             return self.problem.outputs(self.params, Batch(inputs, inputs)).values[0].numpy()
@@ -67,7 +70,7 @@ class FewShot(Learned):
             steps: Gradient steps; by default as many as in training.
 
         Raises:
-            UserError: If `steps` is negative or x and y are not of one length.
+            UserError: If `steps` is negative, x and y are not of one length, or y has another shape.
         """
         steps = self.config.learner.inner_steps if steps is None else steps
         inputs, targets = _tensor(x), _tensor(y)
@@ -75,6 +78,9 @@ class FewShot(Learned):
             raise UserError(f"steps must be 0 or more, got {steps}")
         if len(inputs) != len(targets):
             raise UserError(f"x has {len(inputs)} examples, y {len(targets)}")
+        axes = 2 if isinstance(self.trainer.player.problem, Regression) else 1
+        if targets.dim() != axes:
+            raise UserError(f"y must be {'targets [N, o]' if axes == 2 else 'classes [N]'}, got {list(targets.shape)}")
         player = cast(ShotPlayer, self.trainer.player)
         adapted, trained = P.stack(self.trainer.params, 1), self.config.learner.inner_steps
         support = Batch(inputs[None], targets[None]).to(player.device)

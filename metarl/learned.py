@@ -26,7 +26,11 @@ class Learned:
         self.verbose = verbose
         self.directory = None if log_dir is None else RunDirectory(log_dir)
         if self.directory is not None:
-            self.directory.create(config)
+            try:
+                self.directory.create(config)
+            except BaseException:
+                self.trainer.close()
+                raise
 
     def learn(self, iterations: int) -> Self:
         """Train for this many further meta-iterations.

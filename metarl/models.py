@@ -80,6 +80,8 @@ class Model(Learned):
         Raises:
             UserError: If stable-baselines3 cannot represent the policy, or the file cannot be written.
         """
+        if task is None and steps:
+            raise UserError(f"steps={steps} need a task to adapt to")
         policy = self.policy if task is None else self.adapt(task, steps, seed=seed)
         env = make_single(self.trainer.source, self.config.horizon, dict(self.config.env_options))
         try:

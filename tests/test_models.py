@@ -1,5 +1,6 @@
 """The Python API, as scripts use it."""
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -8,6 +9,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import metarl
 from metarl import UserError
+from metarl.experiment.config import Config
+from metarl.options import Train, parse
 
 ENV = "metarl/PointNavigation-v0"
 SMALL = {"tasks": 3, "episodes": 3, "horizon": 8, "hidden": (8,), "action_scale": 0.1}
@@ -63,8 +66,6 @@ def test_an_adapted_policy_predicts_as_stable_baselines3_expects(model):
     assert again.shape == (5, 2)
     assert np.allclose(again, action)
 
-    import gymnasium
-
     single = gymnasium.make(ENV, task=np.array([0.3, -0.2]), max_episode_steps=8)
     mean, _ = evaluate_policy(policy, DummyVecEnv([lambda: single]), n_eval_episodes=3, warn=False)
     assert -8 < mean < 0
@@ -75,8 +76,6 @@ def test_adapting_to_a_task_is_what_the_curve_measures(model):
     curve = metarl.adaptation_curve(model, steps=1, tasks=1, episodes=200, seed=3)
     task = model.trainer.player.sampler.env.sample_tasks(1, np.random.default_rng(np.random.SeedSequence([3, 1])))
     policy = model.adapt(task[0], episodes=200, seed=11)
-    import gymnasium
-
     single = gymnasium.make(ENV, task=task[0], max_episode_steps=8)
     mean, _ = evaluate_policy(policy, DummyVecEnv([lambda: single]), 200, deterministic=False, warn=False)
     assert mean == pytest.approx(curve.mean[1], abs=0.15)
@@ -90,11 +89,31 @@ def test_adapting_to_a_task_is_what_the_curve_measures(model):
         ({"inner_steps": 0}, "inner_steps must be at least 1"),
         ({"inner_loss": "ratio"}, "inner_loss must be one of"),
         ({"discount": 1.5}, "discount must lie between 0 and 1"),
+        ({"env_options": {"num_envs": 3}}, "env_options cannot set num_envs"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):
     with pytest.raises(UserError, match=message):
         metarl.MAML(ENV, **settings)
+
+
+def test_settings_that_a_method_cannot_have():
+    with pytest.raises(UserError, match="ProMP needs an inner loss with the right second derivative"):
+        metarl.ProMP(ENV, inner_loss="log-likelihood")
+    with pytest.raises(UserError, match="E-MAML needs at least 2 tasks"):
+        metarl.EMAML(ENV, tasks=1)
+    with pytest.raises(UserError, match="a function as env takes no options, got goal_range"):
+        metarl.MAML(lambda: gymnasium.make(ENV), env_options={"goal_range": 0.1})
+
+
+def test_true_and_false_reach_the_environment():
+    def terms(sparse):
+        options = {"sparse": sparse}
+        return metarl.MAML("metarl/SparseNavigation-v0", env_options=options, **SMALL).trainer.player.sampler.env.family
+
+    assert terms(False).sparse is False and terms(True).sparse is True
+    chosen = parse(Train, ["--env-options", "sparse", "False", "arms", "3"], "train", Train(Config(env=ENV)))
+    assert chosen.config.env_options == {"sparse": False, "arms": 3}
 
 
 def test_bad_numbers_are_refused(model):
@@ -104,3 +123,5 @@ def test_bad_numbers_are_refused(model):
         model.adapt(np.array([3.0, 0.0]))
     with pytest.raises(UserError, match="tasks must be at least 1"):
         metarl.adaptation_curve(model, tasks=0)
+    with pytest.raises(UserError, match="steps=3 need a task to adapt to"):
+        model.export_sb3("ppo.zip", steps=3)

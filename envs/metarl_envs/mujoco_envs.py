@@ -180,6 +180,13 @@ def _make_family(env_type: Any, options: dict[str, Any]) -> MujocoFamily:
 
 
 def available_cpus() -> int:
-    """Return how many CPUs this process may use, which in a container is fewer than the machine has."""
+    """Return how many CPUs this process may use, which in a container is fewer than the machine has.
+
+    Raises:
+        ValueError: If METARL_PHYSICS_THREADS is no positive number.
+    """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cpus, int(os.environ.get("METARL_PHYSICS_THREADS", cpus)))
+    wanted = os.environ.get("METARL_PHYSICS_THREADS", str(cpus))
+    if not wanted.isdecimal() or int(wanted) < 1:
+        raise ValueError(f"METARL_PHYSICS_THREADS must be 1 or more threads, got {wanted!r}")
+    return min(cpus, int(wanted))

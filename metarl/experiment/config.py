@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args, get_type_hints
 from typeguard import TypeCheckError, check_type
 
 from metarl.errors import OnNan, UserError, did_you_mean
-from metarl.learners import LEARNERS, MAML, OUTERS, SUPERVISED, AnyLearner, method_of
+from metarl.learners import EMAML, LEARNERS, MAML, OUTERS, SUPERVISED, AnyLearner, ProMP, method_of
 from metarl.ray_cluster import check_workers
 from metarl.rl.advantages import Baseline
 from metarl.rl.losses import InnerLoss
@@ -107,7 +107,7 @@ class Config(Settings):
 
     env: str
     """Gymnasium id of the task distribution."""
-    env_options: dict[str, int | float | str] = field(default_factory=dict)
+    env_options: dict[str, bool | int | float | str] = field(default_factory=dict)
     """Keyword arguments of the environment, as KEY VALUE pairs."""
     episodes: int = 20
     """Episodes a task and inner step."""
@@ -151,13 +151,21 @@ class Config(Settings):
         choices = {"inner_loss": InnerLoss, "baseline": Baseline, "vectorization": Vectorization}
         for name, kind in choices.items():
             _one_of(self, name, kind)
+        for name in self.env_options.keys() & {"source", "num_envs", "horizon", "vectorization", "autoreset_mode"}:
+            raise UserError(f"env_options cannot set {name}, which is the sampler's own")
         for name, value in self.env_options.items():
             if not isinstance(value, int | float | str):
-                raise UserError(f"env_options takes numbers and texts, got {name}={value!r}; give a function as env")
+                raise UserError(
+                    f"env_options takes numbers, texts, True and False, got {name}={value!r}; give a function as env"
+                )
         for name in ("discount", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         _widths(self.hidden)
+        if isinstance(self.learner, ProMP) and self.inner_loss == "log-likelihood":
+            raise UserError("ProMP needs an inner loss with the right second derivative: likelihood-ratio or dice")
+        if isinstance(self.learner, EMAML) and self.tasks < 2:
+            raise UserError("E-MAML needs at least 2 tasks: what exploration earns is relative to their mean")
 
 
 @dataclass(frozen=True)

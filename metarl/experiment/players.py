@@ -120,7 +120,10 @@ def _classification(config: FewShotConfig, queries: int, held_out: bool) -> tupl
         raise UserError(f"data {config.data} need --folder, where their pictures lie")
     pictures = glyphs(held_out) if config.data == "glyphs" else read_folder(config.folder, held_out)
     rotations = config.data == "omniglot" and not held_out
-    source = Classes(pictures, config.ways, config.shots, queries, rotations)
+    try:
+        source = Classes(pictures, config.ways, config.shots, queries, rotations)
+    except UserError as error:
+        raise UserError(f"held-out classes: {error}" if held_out else str(error)) from error
     if config.network == "conv":
         return source, Classification(ConvNet(config.filters, config.ways, config.seed))
     return source, Classification(MLP((1, SIDE, SIDE), config.hidden, config.ways, config.seed))

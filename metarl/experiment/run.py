@@ -102,7 +102,8 @@ class RunDirectory:
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints kept, oldest first."""
-        return sorted((self.path / "checkpoints").glob("iteration-*.safetensors"))
+        found = (self.path / "checkpoints").glob("iteration-*.safetensors")
+        return sorted(found, key=lambda file: (len(file.name), file.name))  # more digits after a million
 
     def load_best(self) -> tuple[Checkpoint, list[str]]:
         """Return the best checkpoint, or the newest if there is none or it is damaged, and what was wrong.
@@ -168,7 +169,7 @@ def restore(trainer: Trainer, saved: Checkpoint) -> None:
     """
     shapes = {name: tuple(value.shape) for name, value in trainer.params.items()}
     found = {name: tuple(value.shape) for name, value in saved.params.items()}
-    if shapes != found:
+    if list(shapes.items()) != list(found.items()):  # flat vectors depend on the order too
         raise UserError(f"the checkpoint's network {found} is not this run's {shapes}")
     try:
         counts = {name: type(getattr(trainer, name))(saved.state.get(name, 0)) for name in COUNTS}

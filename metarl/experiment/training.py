@@ -40,13 +40,19 @@ class Trainer:
         self.policy: Any = self.player.network
         self.params: Params = config.learner.initial(P.params_of(self.policy))
         self.outer_state: State = config.learner.initial_state(P.flatten(self.params.values()))
-        self.workers = self._local_worker() if local else self._ray_workers()
+        self._eval_player: AnyPlayer | None = None
+        try:
+            if isinstance(config, FewShotConfig) and local:  # too few held-out pictures are told now, not in an hour
+                self._eval_player = self.make_player(held_out=True)
+            self.workers = self._local_worker() if local else self._ray_workers()
+        except BaseException:
+            self.player.close()
+            raise
         self.iteration = 0
         self.env_steps = 0
         self.seconds = 0.0
         self.dropped_tasks = 0
         self.best_return = float("-inf")
-        self._eval_player: AnyPlayer | None = None
 
     def make_player(self, held_out: bool = False, tasks: int | None = None, episodes: int | None = None) -> AnyPlayer:
         """Build what plays training or held-out tasks; by default as many as the configuration says."""

@@ -18,8 +18,8 @@ from metarl.learners.maml import MAML
 class ProMP(MAML):
     """MAML with several clipped outer steps and a penalty on how far the policies before adaptation move.
 
-    Source: Rothfuss et al. 2019, algorithm 1 and equation 13. It needs the likelihood-ratio inner
-    loss, whose second derivatives are right.
+    Source: Rothfuss et al. 2019, algorithm 1 and equation 13. It needs an inner loss whose second
+    derivatives are right: likelihood-ratio or DiCE.
     """
 
     outer: Outer = field(default_factory=PPO)

@@ -57,6 +57,8 @@ def make_vec(
     if spec is not None and _vectorised_with_tasks(spec):
         options |= {"autoreset_mode": autoreset_mode} | ({} if horizon is None else {"max_episode_steps": horizon})
         return _call(spec.id, gymnasium.make_vec, spec, num_envs=num_envs, **options)
+    if options and not isinstance(source, str):
+        raise UserError(f"a function as env takes no options, got {', '.join(options)}; set them inside it")
     # Sync- and AsyncVectorEnv refuse to step a batch in which an episode has ended
     mode = AutoresetMode.NEXT_STEP if autoreset_mode is AutoresetMode.DISABLED else autoreset_mode
     kind = AsyncVectorEnv if vectorization == "async" else SyncVectorEnv
@@ -119,7 +121,7 @@ def _call(name: str, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise
-        raise UserError(f"environment {name!r}: {str(error).split('__init__() ')[-1]}") from error
+        raise UserError(f"environment {name!r}: {str(error).split('() ')[-1]}") from error
     except ValueError as error:
         raise UserError(str(error)) from error
 
@@ -158,7 +160,9 @@ def _vectorise(
     limit = prototype.get_wrapper_attr("_max_episode_steps")
 
     def make_one() -> gymnasium.Env:
-        if multiprocessing.parent_process() is not None:  # Ctrl-C reaches all processes; the first one decides
+        if (
+            kind is AsyncVectorEnv and multiprocessing.parent_process() is not None
+        ):  # Ctrl-C reaches all processes; the first one decides
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         return make()
 

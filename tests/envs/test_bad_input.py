@@ -117,3 +117,10 @@ def test_models(folder):
 def test_options(env_id, options, message):
     with pytest.raises(ValueError, match=message):
         gymnasium.make_vec(f"metarl/{env_id}-v0", num_envs=1, **options)
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "all"])
+def test_the_number_of_threads(threads, monkeypatch):
+    monkeypatch.setenv("METARL_PHYSICS_THREADS", threads)
+    with pytest.raises(ValueError, match=f"METARL_PHYSICS_THREADS must be 1 or more threads, got '{threads}'"):
+        gymnasium.make_vec("metarl/HalfCheetahVel-v0", num_envs=2)

@@ -276,3 +276,20 @@ def test_no_time_is_lost_between_iterations():
         metrics = trainer.iterate()
         inside += metrics["time/sampling_seconds"] + metrics["time/meta_update_seconds"]
     assert inside > 0.8 * (time.perf_counter() - started)
+
+
+def test_the_millionth_checkpoint_is_the_newest(tmp_path):
+    directory = RunDirectory(tmp_path / "run")
+    trained(TINY, 2, directory)
+    found = snapshot(Trainer(TINY))
+    for iteration in (999_999, 1_000_000):
+        directory.save(dataclasses.replace(found, state={**found.state, "iteration": iteration}), keep=2)
+    assert directory.newest()[0].state["iteration"] == 1_000_000
+
+
+def test_params_in_another_order_are_not_restored():
+    trainer = Trainer(TINY)
+    saved = snapshot(trainer)
+    turned = dataclasses.replace(saved, params=dict(reversed(saved.params.items())))
+    with pytest.raises(UserError, match="is not this run's"):
+        restore(trainer, turned)

@@ -264,6 +264,7 @@ TRAIN_FOLDER = ["train", "glyphs-5way-1shot", "--data", "folder", "--folder"]
         (["train", "omniglot-5way-1shot"], "need --folder"),
         ([*TRAIN_FOLDER, "nowhere"], "'nowhere' is no folder"),
         ([*TRAIN_FOLDER, "."], "holds no pictures, FOLDER/CLASS/*.png"),
+        ([*TRAIN_GLYPHS, "--eval-queries", "20"], "held-out classes: 1 shots and 20 queries need 21 pictures of each"),
         ([*TRAIN_FOLDER, "broken"], "picture 'broken/class0/2.png' is damaged"),
     ],
 )

@@ -98,6 +98,8 @@ def test_a_model_adapts_to_examples_and_predicts(run, tmp_path):
     y = 2 * np.sin(x)
     before, after = model.adapt(x, y, steps=0), model.adapt(x, y, steps=20)
     assert np.square(after.predict(x) - y).mean() < np.square(before.predict(x) - y).mean()
+    with pytest.raises(metarl.UserError, match=r"y must be targets \[N, o\], got \[10\]"):
+        model.adapt(x, y[:, 0])
     model.save(tmp_path / "saved")
     again = metarl.load(tmp_path / "saved").adapt(x, y, steps=20)
     assert np.array_equal(again.predict(x), after.predict(x))
