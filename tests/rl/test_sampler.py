@@ -9,7 +9,7 @@ from own_envs import Corridor
 from torch.testing import assert_close
 
 from metarl.core import params as P
-from metarl.players import task_seeds
+from metarl.players import task_rngs
 from metarl.rl.make import make_vec
 from metarl.rl.policies import distribution, make_policy
 from metarl.rl.sampler import Sampler
@@ -25,7 +25,7 @@ def sampler(source, tasks=3, episodes=2, horizon=12, seed=0, **options):
 
 def play(s, tasks, iteration=0, seed=0):
     params = P.stack(P.params_of(s.policy), s.tasks)
-    return s.sample(params, tasks, task_seeds(seed, 0, iteration, range(s.tasks))(0))
+    return s.sample(params, tasks, task_rngs(seed, 0, iteration, range(s.tasks))(0))
 
 
 @pytest.mark.parametrize("source", [NAVIGATION, CHEETAH])
@@ -36,13 +36,12 @@ def test_episodes_are_those_of_single_environments_played_one_by_one(source):
         tasks[1] = 0.02  # so near that some episodes end early
     played = play(s, tasks)
     single = gymnasium.make(source, max_episode_steps=12)
-    for k, seeds in enumerate(task_seeds(0, 0, 0, range(3))(0)):
-        rng = np.random.default_rng(seeds)
-        env_seeds = rng.integers(2**31, size=2).tolist()
+    for k, rng in enumerate(task_rngs(0, 0, 0, range(3))(0)):
+        seeds = (rng.random(2) * 2**31).astype(int).tolist()
         noise = s.policy.noise(rng, (12, 2))
         single.get_wrapper_attr("set_task")(tasks[k])
         for e in range(2):
-            obs, _ = single.reset(seed=env_seeds[e])
+            obs, _ = single.reset(seed=seeds[e])
             total, t, done = 0.0, 0, False
             while not done:
                 actions = distribution(s.policy, P.params_of(s.policy), torch.from_numpy(obs).float()[None])
@@ -70,8 +69,8 @@ def test_a_task_plays_the_same_whatever_is_played_beside_it():
     tasks = np.array([[0.1, 0.2], [0.3, -0.1], [-0.4, 0.4]])
     three = play(sampler(NAVIGATION), tasks)
     s = sampler(NAVIGATION, tasks=1)
-    seeds = task_seeds(0, 0, 0, [2])(0)
-    alone = s.sample(P.stack(P.params_of(s.policy), 1), tasks[2:], seeds)
+    rngs = task_rngs(0, 0, 0, [2])(0)
+    alone = s.sample(P.stack(P.params_of(s.policy), 1), tasks[2:], rngs)
     assert_close(alone.obs[0], three.obs[2, :, : alone.obs.shape[2]])
 
 
@@ -136,7 +135,7 @@ def test_an_action_that_is_not_finite_never_reaches_the_physics():
         return step(actions)
 
     s.env.step = watched
-    played = s.sample(params, np.ones((3, 1)), task_seeds(0, 0, 0, range(3))(0))
+    played = s.sample(params, np.ones((3, 1)), task_rngs(0, 0, 0, range(3))(0))
     assert {task: fault.of(task) for task, fault in played.faults.items()} == {
         1: "action is not finite in task 1 ([1.0]) at step 0"
     }
