@@ -55,7 +55,7 @@ class Streams:
         counters[0] = self.drawn[:, None] + np.arange(blocks, dtype=np.uint64)
         self.drawn = self.drawn + np.uint64(blocks)
         words = philox(counters, self.keys[:, None].repeat(blocks, axis=1))
-        return ((words >> np.uint64(11)) * 2.0**-53).transpose(1, 2, 0)
+        return ((words >> np.uint64(11)).astype(np.float64) * 2.0**-53).transpose(1, 2, 0)
 
 
 def philox(counters: Words, keys: Words) -> Words:

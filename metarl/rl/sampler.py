@@ -78,7 +78,6 @@ class Sampler:
     ) -> Episodes:
         k, e, t_max, env = self.tasks, self.episodes, self.horizon, self.env
         noise, seeds = self._draw(rngs)
-        params = {name: value.contiguous() for name, value in params.items()}
         env.set_tasks(np.repeat(tasks, e, axis=0))
         observation, _ = env.reset(seed=seeds)
         obs = torch.zeros(t_max, k, e, int(np.prod(env.single_observation_space.shape)))
@@ -165,7 +164,7 @@ class _Faults:
 
 def _finite_params(params: Params) -> NDArray[np.bool_]:
     """Return in which tasks all params `[K, ...]` are finite, `[K]`."""
-    return np.stack([_finite(value).reshape(len(value), -1).all(1) for value in params.values()]).all(0)
+    return np.logical_and.reduce([_finite(value).reshape(len(value), -1).all(1) for value in params.values()])
 
 
 def _finite(x: torch.Tensor) -> NDArray[np.bool_]:

@@ -66,7 +66,7 @@ def test_every_method_learns_to_adapt(method):
     for _ in range(60):
         trainer.iterate()
     after = trainer.evaluate().mean
-    assert after[1] < 0.95 * after[0]
+    assert after[1] < 0.98 * after[0]
     assert after[1] < 0.85 * before[1]
 
 

@@ -5,7 +5,9 @@ import metarl_envs  # noqa: F401
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_array_equal
 from own_envs import Corridor
+from scipy import stats
 from torch.testing import assert_close
 
 from metarl.core import params as P
@@ -56,7 +58,7 @@ def test_episodes_are_those_of_single_environments_played_one_by_one(source):
 
 
 def test_what_comes_after_an_end_is_zero():
-    s = sampler(NAVIGATION)
+    s = sampler(NAVIGATION, episodes=30)
     played = play(s, np.array([[0.02, 0.02], [0.3, 0.3], [0.02, -0.02]]))
     after = played.mask == 0
     assert after.any()
@@ -72,6 +74,32 @@ def test_a_task_plays_the_same_whatever_is_played_beside_it():
     rngs = task_rngs(0, 0, 0, [2])(0)
     alone = s.sample(P.stack(P.params_of(s.policy), 1), tasks[2:], rngs)
     assert_close(alone.obs[0], three.obs[2, :, : alone.obs.shape[2]])
+
+
+def numbers(tasks, stream=0, iteration=0, phase=0, seed=0):
+    return [rng.random(500) for rng in task_rngs(seed, stream, iteration, tasks)(phase)]
+
+
+def test_a_task_draws_the_same_whichever_tasks_draw_before_it():
+    assert_array_equal(numbers(range(40))[30:], numbers(range(30, 40)))
+    spent = task_rngs(0, 0, 0, [29, 30])(0)
+    next(spent).standard_exponential(7, dtype=np.float32)  # leaves half a number over
+    assert_array_equal(next(spent).random(500), numbers([30])[0])
+
+
+def test_no_two_tasks_phases_iterations_streams_or_seeds_share_numbers():
+    drawn = numbers(range(40))
+    for other in ({"stream": 1}, {"iteration": 1}, {"phase": 1}, {"seed": 1}, {"seed": 2**32}):
+        drawn += numbers(range(40), **other)
+    assert len(np.unique(drawn)) == 6 * 40 * 500
+
+
+def test_numbers_of_neighbouring_tasks_and_phases_are_unrelated():
+    first = np.array([numbers(range(800), phase=phase) for phase in range(4)])[..., :40]  # what a short batch sees
+    assert stats.kstest(first.ravel(), "uniform").pvalue > 0.01
+    for near in (1, 20):
+        assert abs(np.corrcoef(first[:, near:].ravel(), first[:, :-near].ravel())[0, 1]) < 4 / np.sqrt(first.size)
+    assert abs(np.corrcoef(first[1:].ravel(), first[:-1].ravel())[0, 1]) < 4 / np.sqrt(first.size)
 
 
 def test_same_seed_same_bits_and_other_seeds_other_episodes():
