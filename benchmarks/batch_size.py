@@ -13,7 +13,7 @@ from common import report
 from matplotlib.figure import Figure
 
 from metarl.core import params as P
-from metarl.players import task_seeds
+from metarl.players import task_rngs
 from metarl.rl.make import make_vec
 from metarl.rl.policies import make_policy
 from metarl.rl.sampler import Sampler
@@ -46,12 +46,12 @@ def sampling(args: Args, size: int, threads: int):
     policy = make_policy(env.single_observation_space, env.single_action_space, (64, 64), 0, action_scale=0.1)
     tasks = max(size // 20, 1)
     sampler = Sampler(env, policy, tasks, size // tasks, horizon)
-    params, seeds = P.stack(P.params_of(policy), tasks), task_seeds(0, 0, 0, range(tasks))(0)
+    params, rngs = P.stack(P.params_of(policy), tasks), task_rngs(0, 0, 0, range(tasks))
     drawn = env.sample_tasks(tasks, np.random.default_rng(0))
 
     def run() -> float:
         started = time.perf_counter()
-        return sampler.sample(params, drawn, seeds).steps / (time.perf_counter() - started)
+        return sampler.sample(params, drawn, rngs(0)).steps / (time.perf_counter() - started)
 
     return run
 

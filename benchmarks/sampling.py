@@ -28,7 +28,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from metarl.core import params as P
-from metarl.players import task_seeds
+from metarl.players import task_rngs
 from metarl.rl.make import make_vec, registered
 from metarl.rl.policies import make_policy
 from metarl.rl.sampler import Sampler
@@ -108,7 +108,7 @@ def ours(env_id: str, args: Args, horizon: int) -> System:
     tasks = env.sample_tasks(k, np.random.default_rng(0))
 
     def play() -> int:
-        return sampler.sample(params, tasks, task_seeds(0, 0, 0, range(k))(0)).steps
+        return sampler.sample(params, tasks, task_rngs(0, 0, 0, range(k))(0)).steps
 
     return System(repeated(play, args.seconds / 2), n, env_id, env.close)
 

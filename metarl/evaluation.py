@@ -13,7 +13,7 @@ from scipy import stats
 
 from metarl.core.params import Params
 from metarl.errors import Fault, NotFinite, stop_at
-from metarl.players import HELD_OUT, AnyPlayer, task_seeds
+from metarl.players import HELD_OUT, AnyPlayer, task_rngs
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,9 @@ def evaluate(
     share = range(player.tasks) if share is None else share
     rng = np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT]))
     drawn = player.sample_tasks(tasks or player.tasks, rng)[list(share)]
-    seeds = task_seeds(seed, HELD_OUT, 0, share)
+    rngs = task_rngs(seed, HELD_OUT, 0, share)
     trained = player.learner.inner_steps
-    played = player.play(params, drawn, seeds, lambda step: 1.0 if step < trained else later_lr, drop=True)
+    played = player.play(params, drawn, rngs, lambda step: 1.0 if step < trained else later_lr, drop=True)
     per_step, env_steps, change = [], 0, {}
     faults: dict[int, Fault] = {}
     for step, (adapted, episodes) in enumerate(islice(played, steps + 1)):

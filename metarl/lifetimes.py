@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from metarl.core.params import Params
 from metarl.errors import stop_at
-from metarl.players import Player
+from metarl.players import Player, TaskRngs
 from metarl.rl.advantages import with_advantages
 from metarl.rl.episodes import Episodes
 from metarl.rl.recurrent import Memory, join
@@ -29,23 +29,23 @@ class LifetimePlayer(Player):
         self,
         params: Params,
         tasks: NDArray[np.float64],
-        seeds: Callable[[int], list[np.random.SeedSequence]],
+        rngs: TaskRngs,
         scale: Callable[[int], float] = lambda step: 1.0,
         drop: bool = False,
     ) -> Iterator[tuple[Params, Episodes]]:
         """Yield the params with the first episodes of every lifetime, then the second ones, and so on."""
-        yield from ((params, episodes) for episodes in self._play(self.start(params), tasks, seeds, drop))
+        yield from ((params, episodes) for episodes in self._play(self.start(params), tasks, rngs, drop))
 
     def adapted(
         self,
         params: Params,
         tasks: NDArray[np.float64],
-        seeds: Callable[[int], list[np.random.SeedSequence]],
+        rngs: TaskRngs,
         steps: int,
     ) -> Memory:
         """Return the memory after this many episodes."""
         memory = self.start(params)
-        for _ in islice(self._play(memory, tasks, seeds), steps):
+        for _ in islice(self._play(memory, tasks, rngs), steps):
             pass
         return memory
 
@@ -63,12 +63,12 @@ class LifetimePlayer(Player):
         self,
         memory: Memory,
         tasks: NDArray[np.float64],
-        seeds: Callable[[int], list[np.random.SeedSequence]],
+        rngs: TaskRngs,
         drop: bool = False,
     ) -> Iterator[Episodes]:
         for episode in count():
             with torch.no_grad():
-                episodes = self.sampler.sample(memory.params, tasks, seeds(episode), memory)
+                episodes = self.sampler.sample(memory.params, tasks, rngs(episode), memory)
                 memory.end_episode()
             if not drop:
                 stop_at(episodes.faults)

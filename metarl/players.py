@@ -23,6 +23,9 @@ from metarl.rl.sampler import Sampler
 TRAINING, HELD_OUT = 0, 1
 """Streams of random numbers that never meet."""
 
+TaskRngs = Callable[[int], Iterator[np.random.Generator]]
+"""From the phase to a generator for each task in turn, good until the next one is asked for."""
+
 
 class AnyPlayer(Protocol):
     """What training and evaluation ask of what gets the data of tasks and adapts to them."""
@@ -67,7 +70,7 @@ class AnyPlayer(Protocol):
         self,
         params: Params,
         tasks: NDArray[Any],
-        seeds: Callable[[int], list[np.random.SeedSequence]],
+        rngs: TaskRngs,
         scale: Callable[[int], float] = lambda step: 1.0,
         drop: bool = False,
     ) -> Iterator[tuple[Params, Any]]:
@@ -131,7 +134,7 @@ class Player:
         self,
         params: Params,
         tasks: NDArray[np.float64],
-        seeds: Callable[[int], list[np.random.SeedSequence]],
+        rngs: TaskRngs,
         scale: Callable[[int], float] = lambda step: 1.0,
         drop: bool = False,
     ) -> Iterator[tuple[Params, Episodes]]:
@@ -140,7 +143,7 @@ class Player:
         Args:
             params: Meta-params, on the CPU.
             tasks: The tasks, `[K, d]`.
-            seeds: From the phase to one seed sequence a task.
+            rngs: Random numbers of these tasks.
             scale: From the inner step (0 the first) to a factor on the inner step size.
             drop: Whether the caller leaves out the tasks in the episodes' `faults`.
 
@@ -149,7 +152,7 @@ class Player:
         """
         adapted = P.stack(params, len(tasks))
         for phase in count():
-            episodes = self._episodes(adapted, tasks, seeds(phase))
+            episodes = self._episodes(adapted, tasks, rngs(phase))
             if not drop:
                 stop_at(episodes.faults)
             yield adapted, episodes
@@ -159,19 +162,19 @@ class Player:
         self,
         params: Params,
         tasks: NDArray[np.float64],
-        seeds: Callable[[int], list[np.random.SeedSequence]],
+        rngs: TaskRngs,
         steps: int,
     ) -> Params | Memory:
         """Return the policy's params after this many inner steps, `[K, ...]` on the CPU."""
         adapted = P.stack(params, len(tasks))
         for phase in range(steps):
-            episodes = self._episodes(adapted, tasks, seeds(phase))
+            episodes = self._episodes(adapted, tasks, rngs(phase))
             stop_at(episodes.faults)
             adapted = self.step(adapted, episodes, 1.0)
         return self.problem.own(adapted)
 
-    def _episodes(self, adapted: Params, tasks: NDArray[np.float64], seeds: list[np.random.SeedSequence]) -> Episodes:
-        episodes = self.sampler.sample(self.problem.own(adapted), tasks, seeds)
+    def _episodes(self, adapted: Params, tasks: NDArray[np.float64], rngs: Iterator[np.random.Generator]) -> Episodes:
+        episodes = self.sampler.sample(self.problem.own(adapted), tasks, rngs)
         return with_advantages(episodes, self.discount, self.gae_lambda, self.baseline).to(self.device)
 
     def start(self, params: Params) -> Params | Memory:
@@ -189,6 +192,19 @@ class Player:
         return {name: value.cpu() for name, value in moved.items()}
 
 
-def task_seeds(seed: int, stream: int, iteration: int, tasks: Sequence[int]) -> Callable[[int], list[Any]]:
-    """Return, from the phase, one seed sequence for each task index: every episode's only source of randomness."""
-    return lambda phase: [np.random.SeedSequence([seed, stream, iteration, phase, task]) for task in tasks]
+def task_rngs(seed: int, stream: int, iteration: int, tasks: Sequence[int]) -> TaskRngs:
+    """Return every episode's only source of randomness: a stream for each task index and phase.
+
+    Streams are counter-based (Philox, Salmon et al. 2011). The phase chooses the key and the task's index where to
+    count from, 2¹⁹² blocks apart. So a task's numbers are the same whichever tasks are drawn beside it.
+    """
+
+    def rngs(phase: int) -> Iterator[np.random.Generator]:
+        philox = np.random.Philox(np.random.SeedSequence(seed, spawn_key=(stream, iteration, phase)))
+        rng, state = np.random.Generator(philox), cast(Any, philox.state)
+        for task in tasks:
+            state["state"]["counter"][3] = task
+            philox.state = state
+            yield rng
+
+    return rngs

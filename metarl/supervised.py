@@ -16,6 +16,7 @@ from metarl.core.params import Params
 from metarl.fewshot.losses import Classification, Regression
 from metarl.fewshot.shots import Batch, Lesson, Source
 from metarl.learners.learner import StepLearner
+from metarl.players import TaskRngs
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class ShotPlayer:
         self,
         params: Params,
         tasks: NDArray[Any],
-        seeds: Callable[[int], list[np.random.SeedSequence]],
+        rngs: TaskRngs,
         scale: Callable[[int], float] = lambda step: 1.0,
         drop: bool = False,
     ) -> Iterator[tuple[Params, Lesson]]:
@@ -61,15 +62,15 @@ class ShotPlayer:
         Args:
             params: Meta-params, on the CPU.
             tasks: The tasks, `[K, d]`.
-            seeds: From the phase to one seed sequence a task.
+            rngs: Random numbers of these tasks.
             scale: From the inner step (0 the first) to a factor on the inner step size.
             drop: As in `Player.play`.
         """
         adapted = P.stack(params, len(tasks))
-        lesson = self.source.draw(tasks, seeds(0)).to(self.device)
+        lesson = self.source.draw(tasks, rngs(0)).to(self.device)
         for phase in count():
             if phase and self.fresh:
-                lesson = self.source.draw(tasks, seeds(phase)).to(self.device)
+                lesson = self.source.draw(tasks, rngs(phase)).to(self.device)
             yield adapted, lesson.measured(self._score(adapted, lesson.query))
             adapted = self.step(adapted, lesson.support, scale(phase))
 

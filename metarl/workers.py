@@ -18,7 +18,7 @@ from metarl.core.params import Params
 from metarl.errors import Fault, NotFinite, OnNan, stop_at
 from metarl.learners import MAML
 from metarl.learners.learner import QUERY
-from metarl.players import TRAINING, AnyPlayer, task_seeds
+from metarl.players import TRAINING, AnyPlayer, task_rngs
 
 
 class Worker:
@@ -56,8 +56,8 @@ class Worker:
         """
         rng = np.random.default_rng(np.random.SeedSequence([self.seed, TRAINING, iteration]))
         tasks = self.player.sample_tasks(self.tasks, rng)[self.share]
-        seeds = task_seeds(self.seed, TRAINING, iteration, self.share)
-        played = self.player.play(P.unflatten(params, self.like), tasks, seeds, drop=True)
+        rngs = task_rngs(self.seed, TRAINING, iteration, self.share)
+        played = self.player.play(P.unflatten(params, self.like), tasks, rngs, drop=True)
         phases = self.learner.inner_steps + self.learner.plays_query
         reached, data = zip(*islice(played, phases), strict=True)
         self.support, self.query = self.player.arrange(list(data))

@@ -51,10 +51,11 @@ class Streams:
 
     def _pairs(self, blocks: int) -> Array:
         """Draw two numbers in [0, 1) for each block, `[N, blocks, 2]`."""
-        index = self.drawn[:, None] + np.arange(blocks, dtype=np.uint64)
+        counters = np.zeros((2, len(self), blocks), np.uint64)
+        counters[0] = self.drawn[:, None] + np.arange(blocks, dtype=np.uint64)
         self.drawn = self.drawn + np.uint64(blocks)
-        words = philox(np.stack([index, np.zeros_like(index)]), np.broadcast_to(self.keys[:, None], index.shape))
-        return np.moveaxis((words >> np.uint64(11)).astype(np.float64) * 2.0**-53, 0, -1)
+        words = philox(counters, self.keys[:, None].repeat(blocks, axis=1))
+        return ((words >> np.uint64(11)).astype(np.float64) * 2.0**-53).transpose(1, 2, 0)
 
 
 def philox(counters: Words, keys: Words) -> Words:

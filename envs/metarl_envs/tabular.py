@@ -135,13 +135,13 @@ class TabularMDP(ArrayFamily):
 
     def move(self, state: Array, action: Any, task: Array, rng: Streams) -> Array:
         """Draw the next states and the rewards."""
-        rows, s = np.arange(len(state))[:, None], self.states
-        pair = state[:, :1].astype(np.int64) * self.actions + np.asarray(action, dtype=np.int64)[:, None]
+        rows, pairs = np.arange(len(state)), self.states * self.actions
+        pair = state[:, 0].astype(np.int64) * self.actions + action
+        chances = task[:, : pairs * self.states].reshape(-1, pairs, self.states)
         # the last probability is left out: rounding could put their sum below the draw
-        chances = task[rows, pair * s + np.arange(s - 1)]
-        following = (np.cumsum(chances, axis=1) <= rng.uniform(1)).sum(axis=1, keepdims=True)
-        mean = task[rows, s * self.actions * s + pair]
-        return np.concatenate([following, mean + rng.normal(1)], axis=1)
+        following = (np.cumsum(chances[rows, pair, :-1], axis=1) <= rng.uniform(1)).sum(axis=1)
+        mean = task[rows, pairs * self.states + pair]
+        return np.stack([following, mean + rng.normal(1)[:, 0]], axis=1)
 
     def observe(self, state: Array) -> Array:
         """Return the states, one-hot, `[N, S]`."""

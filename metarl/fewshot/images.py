@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -71,12 +71,12 @@ class Classes:
         """Return the classes of n tasks, `[n, ways]`."""
         return np.stack([rng.choice(self.total, self.ways, replace=False) for _ in range(n)])
 
-    def draw(self, tasks: NDArray[np.int64], seeds: Sequence[np.random.SeedSequence]) -> Lesson:
+    def draw(self, tasks: NDArray[np.int64], rngs: Iterable[np.random.Generator]) -> Lesson:
         """Draw support and query pictures of tasks `[K, ways]`; examples come class after class."""
         p, number = self.pictures, self.shots + self.queries
         classes = tasks % len(p.counts)
         most = int(p.counts.max())
-        order = np.stack([np.random.default_rng(seed).random((self.ways, most)) for seed in seeds])
+        order = np.stack([rng.random((self.ways, most)) for rng in rngs])
         order[np.arange(most) >= p.counts[classes][..., None]] = 2.0  # beyond a class's pictures: last
         chosen = p.first[classes][..., None] + order.argsort(-1)[..., :number]
         pixels = p.pixels[chosen]  # [K, ways, number, 28, 28]

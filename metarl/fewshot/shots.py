@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -92,6 +92,6 @@ class Source(Protocol):
         """Return n tasks, `[n, d]`."""
         ...
 
-    def draw(self, tasks: NDArray[Any], seeds: Sequence[np.random.SeedSequence]) -> Lesson:
-        """Draw support and query examples of tasks `[K, d]`, each from a seed of its own."""
+    def draw(self, tasks: NDArray[Any], rngs: Iterable[np.random.Generator]) -> Lesson:
+        """Draw support and query examples of tasks `[K, d]`, each with a generator of its own."""
         ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +37,10 @@ class Sinusoids:
         low, high = np.transpose((AMPLITUDES, PHASES))
         return rng.uniform(low, high, (n, 2))
 
-    def draw(self, tasks: NDArray[np.float64], seeds: Sequence[np.random.SeedSequence]) -> Lesson:
+    def draw(self, tasks: NDArray[np.float64], rngs: Iterable[np.random.Generator]) -> Lesson:
         """Draw support and query examples of tasks `[K, 2]`."""
         number = self.shots + self.queries
-        x = np.stack([np.random.default_rng(seed).uniform(*INPUTS, number) for seed in seeds])
+        x = np.stack([rng.uniform(*INPUTS, number) for rng in rngs])
         whole = self.batch(tasks, torch.from_numpy(x))
         support, query = (
             Batch(whole.x[:, part], whole.y[:, part]) for part in (slice(self.shots), slice(self.shots, None))

@@ -22,7 +22,7 @@ from metarl.learners import RL2
 from metarl.learners.frozen import Frozen, layers_of
 from metarl.learners.learner import StepLearner
 from metarl.models import Model
-from metarl.players import HELD_OUT, AnyPlayer, task_seeds
+from metarl.players import HELD_OUT, AnyPlayer, task_rngs
 from metarl.report.features import representations
 from metarl.report.nil import nil_accuracy
 from metarl.supervised import ShotPlayer
@@ -115,8 +115,8 @@ def similarities(
     """
     k = player.tasks
     tasks = player.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
-    seeds, trained = task_seeds(seed, HELD_OUT, 0, range(k)), player.learner.inner_steps
-    played = player.play(params, tasks, seeds, lambda step: 1.0 if step < trained else later_lr)
+    rngs, trained = task_rngs(seed, HELD_OUT, 0, range(k)), player.learner.inner_steps
+    played = player.play(params, tasks, rngs, lambda step: 1.0 if step < trained else later_lr)
     adapted, data = next(islice(played, steps, None))
     before = representations(player, P.stack(params, k), data)
     after = representations(player, adapted, data)

@@ -14,7 +14,7 @@ from metarl.errors import UserError
 from metarl.few_shot import FewShot
 from metarl.fewshot.shots import Batch
 from metarl.fewshot.sinusoid import INPUTS, Sinusoids
-from metarl.players import HELD_OUT, task_seeds
+from metarl.players import HELD_OUT, task_rngs
 from metarl.supervised import ShotPlayer
 
 SHADES = ("#9aa0a6", "#efb118", "#ff725c", "#a463f2", "#4269d0")
@@ -40,7 +40,7 @@ def plot_sines(model: FewShot, steps: tuple[int, ...] = (0, 1, 10), tasks: int =
     drawn = source.sample_tasks(tasks, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
     grid = torch.linspace(*INPUTS, 200, dtype=torch.float64).expand(tasks, -1)
     truth = source.batch(drawn, grid)
-    support = source.draw(drawn, task_seeds(seed, HELD_OUT, 0, range(tasks))(0)).support
+    support = source.draw(drawn, task_rngs(seed, HELD_OUT, 0, range(tasks))(0)).support
     fits = _fits(player, model, support, truth, max(steps))
     figure = Figure(figsize=(3.2 * tasks, 3), layout="constrained")
     for i, axis in enumerate(figure.subplots(1, tasks, sharey=True, squeeze=False)[0]):

@@ -112,8 +112,8 @@ class Categorical:
         return (weight[..., None] * p * (tangent - (p * tangent).sum(-1, keepdim=True)),)
 
     def sample(self, noise: Tensor) -> Tensor:
-        """Return argmax(logits + noise), for standard Gumbel noise `[K, N, n]`."""
-        return (self.logits + noise).argmax(-1)
+        """Return argmax(logits - log noise), for standard exponential noise `[K, N, n]` (the Gumbel-max trick)."""
+        return (self.logits - noise.log()).argmax(-1)
 
     def mode(self) -> Tensor:
         """Return the likeliest actions, `[K, N]`."""
@@ -185,8 +185,8 @@ class CategoricalMLP(nn.Module):
         return Categorical(torch.log_softmax(self.logits(obs), dim=-1))
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """Draw standard Gumbel noise, `[*shape, n]`."""
-        return -np.log(rng.standard_exponential((*shape, self.actions), dtype=np.float32))
+        """Draw standard exponential noise, `[*shape, n]`."""
+        return rng.standard_exponential((*shape, self.actions), dtype=np.float32)
 
     def env_action(self, act: Tensor) -> NDArray[Any]:
         """Return the actions `[N]` as the environment counts them."""
@@ -222,4 +222,4 @@ def make_policy(
 
 def distribution(policy: nn.Module, params: Params, obs: Tensor) -> Any:
     """Return the policy's distributions in states `[K, N, o]` under params stacked over tasks `[K, ...]`."""
-    return functional_call(policy, params, (obs,))
+    return functional_call(policy, params, (obs,), tie_weights=False)

@@ -21,7 +21,7 @@ from metarl.experiment.run import RunDirectory, resume, train
 from metarl.experiment.training import Trainer
 from metarl.learners import LEARNERS, MAML, SUPERVISED, Reptile
 from metarl.learners.reptile import Interpolation
-from metarl.players import task_seeds
+from metarl.players import task_rngs
 from metarl.workers import Worker, Workers
 
 SMALL = Config(
@@ -70,7 +70,7 @@ def sampled(trainer, change):
     """Episodes under the params of three tasks, of which the second one's are changed."""
     params = {name: value.clone() for name, value in P.stack(trainer.params, 3).items()}
     change(params)
-    return trainer.player.sampler.sample(params, np.array([[0.1], [0.2], [0.3]]), task_seeds(0, 0, 0, range(3))(0))
+    return trainer.player.sampler.sample(params, np.array([[0.1], [0.2], [0.3]]), task_rngs(0, 0, 0, range(3))(0))
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ def test_supervised_tasks_are_dropped_too(method):
         trainer = Trainer(dataclasses.replace(config, on_nan=on_nan))
         draw = trainer.player.source.draw
 
-        def spoilt(tasks, seeds, draw=draw):
-            lesson = draw(tasks, seeds)
+        def spoilt(tasks, rngs, draw=draw):
+            lesson = draw(tasks, rngs)
             lesson.support.y[1] = float("nan")
             return lesson
 

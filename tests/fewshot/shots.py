@@ -22,9 +22,9 @@ class Blobs:
     def sample_tasks(self, n, rng):
         return rng.standard_normal((n, 2 * WAYS))
 
-    def draw(self, tasks, seeds):
+    def draw(self, tasks, rngs):
         centres = torch.from_numpy(tasks).view(len(tasks), WAYS, 2)
-        noise = np.stack([np.random.default_rng(seed).standard_normal((4 * WAYS, 2)) for seed in seeds])
+        noise = np.stack([rng.standard_normal((4 * WAYS, 2)) for rng in rngs])
         y = (torch.arange(4 * WAYS) % WAYS).expand(len(tasks), -1)
         x = torch.from_numpy(noise) + centres[:, y[0]]
         half = 2 * WAYS

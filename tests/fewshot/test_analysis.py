@@ -41,7 +41,7 @@ def test_layers_of_a_network_and_of_a_policy(policy):
 def test_frozen_params_stay_and_the_others_move_as_ever(learner):
     player = shots.player(learner, "classification")
     params = P.stack(learner.initial(P.params_of(player.network)), shots.K)
-    support = player.source.draw(np.ones((shots.K, 2 * shots.WAYS)), [np.random.SeedSequence(i) for i in range(3)])
+    support = player.source.draw(np.ones((shots.K, 2 * shots.WAYS)), [np.random.default_rng(i) for i in range(3)])
     support = dataclasses.replace(support.support, x=support.support.x.float())
     frozen = frozenset(layers_of(player.problem.own(params))[0])
     moved = learner.inner_step(player.problem.loss, params, support)
@@ -80,7 +80,7 @@ def test_representations_are_what_layers_hand_on():
     model = FewShot(SMALL)
     player = model.trainer.make_player(held_out=True)
     lesson = player.source.draw(
-        player.sample_tasks(4, np.random.default_rng(0)), [np.random.SeedSequence(i) for i in range(4)]
+        player.sample_tasks(4, np.random.default_rng(0)), [np.random.default_rng(i) for i in range(4)]
     )
     first, *_, last = representations(player, P.stack(model.trainer.params, 4), lesson)
     p = model.trainer.params

@@ -23,7 +23,7 @@ from metarl.fewshot.losses import Classification
 from metarl.fewshot.networks import ConvNet
 from metarl.fewshot.shots import Batch
 from metarl.learners import MAML
-from metarl.players import task_seeds
+from metarl.players import task_rngs
 from metarl.supervised import ShotPlayer
 from metarl.workers import Worker, Workers
 
@@ -48,7 +48,7 @@ def numbered(classes=6, each=5) -> Pictures:
 
 def drawn(source, seed=0, tasks=8):
     chosen = source.sample_tasks(tasks, np.random.default_rng(seed))
-    return chosen, source.draw(chosen, task_seeds(seed, 0, 0, range(tasks))(0))
+    return chosen, source.draw(chosen, task_rngs(seed, 0, 0, range(tasks))(0))
 
 
 def test_scripts_to_learn_from_and_held_out_are_disjoint():
@@ -108,7 +108,7 @@ def test_turned_pictures_are_classes_of_their_own():
     source = Classes(Pictures(pixels, np.array([2]), ("a",)), 4, 1, 1, rotations=True)
     assert source.total == 4
     tasks = np.arange(4)[None]
-    support = source.draw(tasks, task_seeds(0, 0, 0, [0])(0)).support
+    support = source.draw(tasks, task_rngs(0, 0, 0, [0])(0)).support
     for quarter in range(4):
         assert np.array_equal(support.x[0, quarter, 0].numpy() * 255, np.rot90(pixels[0], quarter))
 

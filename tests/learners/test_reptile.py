@@ -20,12 +20,13 @@ from metarl.workers import Worker, Workers
 class TinyPlayer(Player):
     """Plays random episodes, the same for the same task and phase."""
 
-    def _episodes(self, adapted, tasks, seeds):
+    def _episodes(self, adapted, tasks, rngs):
         own = self.problem.own(adapted)
+        phase = int(next(rngs).bit_generator.state["state"]["key"][0]) % 2**32
         parts = []
         for k, task in enumerate(tasks[:, 0]):
             params = {name: value[k : k + 1] for name, value in own.items()}
-            seed = int(task) + 10 * seeds[k].entropy[3]
+            seed = int(task) + 10 * phase
             parts.append(tiny.episodes(self.problem.policy, params, seed=seed, tasks=1))
         names = ("obs", "act", "rew", "mask", "logp", "adv")
         return type(parts[0])(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})

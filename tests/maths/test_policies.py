@@ -51,6 +51,15 @@ def test_noise_becomes_actions_of_the_right_distribution(discrete):
         assert_close(act.std(0), p.log_std.exp()[0], atol=0.01, rtol=0)
 
 
+def test_noise_of_exactly_zero_chooses_its_action():
+    """Exponential numbers of 32 bits are 0 once in some millions."""
+    p = distribution(net := tiny.policy(discrete=True), P.params_of(net), torch.zeros(1, 2, dtype=torch.float64))
+    for action in range(p.logits.shape[-1]):
+        noise = torch.ones_like(p.logits)
+        noise[0, action] = 0.0
+        assert p.sample(noise).item() == action
+
+
 @pytest.mark.parametrize("discrete", [False, True])
 def test_stacked_params_give_each_task_its_own_policy(discrete):
     net = tiny.policy(discrete)

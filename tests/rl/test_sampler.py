@@ -5,11 +5,13 @@ import metarl_envs  # noqa: F401
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_array_equal
 from own_envs import Corridor
+from scipy import stats
 from torch.testing import assert_close
 
 from metarl.core import params as P
-from metarl.players import task_seeds
+from metarl.players import task_rngs
 from metarl.rl.make import make_vec
 from metarl.rl.policies import distribution, make_policy
 from metarl.rl.sampler import Sampler
@@ -25,7 +27,7 @@ def sampler(source, tasks=3, episodes=2, horizon=12, seed=0, **options):
 
 def play(s, tasks, iteration=0, seed=0):
     params = P.stack(P.params_of(s.policy), s.tasks)
-    return s.sample(params, tasks, task_seeds(seed, 0, iteration, range(s.tasks))(0))
+    return s.sample(params, tasks, task_rngs(seed, 0, iteration, range(s.tasks))(0))
 
 
 @pytest.mark.parametrize("source", [NAVIGATION, CHEETAH])
@@ -36,13 +38,12 @@ def test_episodes_are_those_of_single_environments_played_one_by_one(source):
         tasks[1] = 0.02  # so near that some episodes end early
     played = play(s, tasks)
     single = gymnasium.make(source, max_episode_steps=12)
-    for k, seeds in enumerate(task_seeds(0, 0, 0, range(3))(0)):
-        rng = np.random.default_rng(seeds)
-        env_seeds = rng.integers(2**31, size=2).tolist()
+    for k, rng in enumerate(task_rngs(0, 0, 0, range(3))(0)):
+        seeds = (rng.random(2) * 2**31).astype(int).tolist()
         noise = s.policy.noise(rng, (12, 2))
         single.get_wrapper_attr("set_task")(tasks[k])
         for e in range(2):
-            obs, _ = single.reset(seed=env_seeds[e])
+            obs, _ = single.reset(seed=seeds[e])
             total, t, done = 0.0, 0, False
             while not done:
                 actions = distribution(s.policy, P.params_of(s.policy), torch.from_numpy(obs).float()[None])
@@ -57,7 +58,7 @@ def test_episodes_are_those_of_single_environments_played_one_by_one(source):
 
 
 def test_what_comes_after_an_end_is_zero():
-    s = sampler(NAVIGATION)
+    s = sampler(NAVIGATION, episodes=30)
     played = play(s, np.array([[0.02, 0.02], [0.3, 0.3], [0.02, -0.02]]))
     after = played.mask == 0
     assert after.any()
@@ -70,9 +71,35 @@ def test_a_task_plays_the_same_whatever_is_played_beside_it():
     tasks = np.array([[0.1, 0.2], [0.3, -0.1], [-0.4, 0.4]])
     three = play(sampler(NAVIGATION), tasks)
     s = sampler(NAVIGATION, tasks=1)
-    seeds = task_seeds(0, 0, 0, [2])(0)
-    alone = s.sample(P.stack(P.params_of(s.policy), 1), tasks[2:], seeds)
+    rngs = task_rngs(0, 0, 0, [2])(0)
+    alone = s.sample(P.stack(P.params_of(s.policy), 1), tasks[2:], rngs)
     assert_close(alone.obs[0], three.obs[2, :, : alone.obs.shape[2]])
+
+
+def numbers(tasks, stream=0, iteration=0, phase=0, seed=0):
+    return [rng.random(500) for rng in task_rngs(seed, stream, iteration, tasks)(phase)]
+
+
+def test_a_task_draws_the_same_whichever_tasks_draw_before_it():
+    assert_array_equal(numbers(range(40))[30:], numbers(range(30, 40)))
+    spent = task_rngs(0, 0, 0, [29, 30])(0)
+    next(spent).standard_exponential(7, dtype=np.float32)  # leaves half a number over
+    assert_array_equal(next(spent).random(500), numbers([30])[0])
+
+
+def test_no_two_tasks_phases_iterations_streams_or_seeds_share_numbers():
+    drawn = numbers(range(40))
+    for other in ({"stream": 1}, {"iteration": 1}, {"phase": 1}, {"seed": 1}, {"seed": 2**32}):
+        drawn += numbers(range(40), **other)
+    assert len(np.unique(drawn)) == 6 * 40 * 500
+
+
+def test_numbers_of_neighbouring_tasks_and_phases_are_unrelated():
+    first = np.array([numbers(range(800), phase=phase) for phase in range(4)])[..., :40]  # what a short batch sees
+    assert stats.kstest(first.ravel(), "uniform").pvalue > 0.01
+    for near in (1, 20):
+        assert abs(np.corrcoef(first[:, near:].ravel(), first[:, :-near].ravel())[0, 1]) < 4 / np.sqrt(first.size)
+    assert abs(np.corrcoef(first[1:].ravel(), first[:-1].ravel())[0, 1]) < 4 / np.sqrt(first.size)
 
 
 def test_same_seed_same_bits_and_other_seeds_other_episodes():
@@ -136,7 +163,7 @@ def test_an_action_that_is_not_finite_never_reaches_the_physics():
         return step(actions)
 
     s.env.step = watched
-    played = s.sample(params, np.ones((3, 1)), task_seeds(0, 0, 0, range(3))(0))
+    played = s.sample(params, np.ones((3, 1)), task_rngs(0, 0, 0, range(3))(0))
     assert {task: fault.of(task) for task, fault in played.faults.items()} == {
         1: "action is not finite in task 1 ([1.0]) at step 0"
     }
