@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarl import minibatches
 from metarl.core import params as P
 from metarl.core.adam import Part
 from metarl.core.params import Params
 from metarl.errors import Fault, NotFinite, OnNan, stop_at
 from metarl.learners import MAML
 from metarl.learners.learner import QUERY
-from metarl.players import SHUFFLE, TRAINING, AnyPlayer, task_seeds
+from metarl.players import TRAINING, AnyPlayer, task_seeds
 
 
 class Worker:
@@ -146,7 +147,7 @@ class Worker:
                 self._old[phase] = _detached(new(phase))
             if chosen is None or phase != QUERY:
                 return self._old[phase]
-            return _some(self._old[phase], chosen, self.query.mask.shape[1])
+            return minibatches.cut(self._old[phase], chosen, self.query.mask.shape[1])
 
         data = [*self.support, self.query if chosen is None else self.query.some(chosen)]
         return self.learner.objective(self.problem, new, old, data, self.numbers)
@@ -173,17 +174,11 @@ class Worker:
         return float(loss.detach()), gradient.cpu()
 
     def _part_of_objective(self, vector: Tensor, part: Part) -> Tensor:
-        epoch, index, parts = part
-        episodes = self.query.mask.shape[1]
-        orders = [
-            np.random.default_rng([self.seed, SHUFFLE, self._iteration, epoch, task]).permutation(episodes)
-            for task in self.kept
-        ]
-        chosen = torch.from_numpy(np.stack([np.array_split(order, parts)[index] for order in orders]))
+        chosen = minibatches.choose(part, self.seed, self._iteration, self.kept, self.query.mask.shape[1])
         losses = self._losses(self._outputs(self._stacked(vector), create_graph=True, chosen=chosen), chosen)
-        # a task's loss is a mean over its steps, and lifetimes differ in length
+        # a task's loss is a mean over its steps, and its episodes differ in length
         share = self.query.some(chosen).mask.sum((1, 2)) / self.query.mask.sum((1, 2))
-        return parts * (share * losses).sum() / self.left
+        return part[2] * (share * losses).sum() / self.left
 
     def gradient_faults(self, params: Tensor, part: Part | None = None) -> dict[int, Fault]:
         """Return the tasks whose own part of the meta-gradient is not finite."""
@@ -270,17 +265,6 @@ def _rows(distribution: Any, rows: list[int]) -> Any:
     """Return the distributions `[K, N]` of some tasks; what all tasks share, `[1, a]`, stays."""
     values = {name: value[rows] if value.dim() == 3 else value for name, value in vars(distribution).items()}
     return replace(distribution, **values)
-
-
-def _some(distribution: Any, chosen: Tensor, episodes: int) -> Any:
-    """Return the distributions `[K, E L]` in some episodes `[K, E']` of each task."""
-
-    def cut(value: Tensor) -> Tensor:
-        if value.dim() < 3 or value.shape[1] == 1:  # what all states share
-            return value
-        return value.unflatten(1, (episodes, -1))[torch.arange(len(chosen))[:, None], chosen].flatten(1, 2)
-
-    return replace(distribution, **{name: cut(value) for name, value in vars(distribution).items()})
 
 
 class Workers:
