@@ -25,7 +25,7 @@ def test_rl2_learns_a_small_navigation_in_seconds():
     model = metarl.RL2(
         "metarl/PointNavigation-v0", lifetime=3, tasks=20, episodes=4, horizon=20, action_scale=0.1, hidden=(32, 32)
     )
-    model.learn(iterations=25)
+    model.learn(iterations=20)
     curve = metarl.adaptation_curve(model, steps=2, tasks=20, episodes=5)
     assert curve.mean[2] > curve.mean[0] + 0.5
     assert curve.mean[2] > -6
