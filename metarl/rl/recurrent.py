@@ -58,8 +58,9 @@ class RecurrentPolicy(nn.Module):
         def gates(begin: Callable[..., Tensor], columns: int) -> nn.Parameter:
             return nn.Parameter(torch.cat([begin(torch.empty(self.size, columns), generator=generator) for _ in "rzn"]))
 
-        self.input_weight = gates(nn.init.xavier_uniform_, inputs)
-        self.memory_weight = gates(nn.init.orthogonal_, self.size)
+        with one_thread():  # the rounding of an orthogonal matrix may depend on the number of threads
+            self.input_weight = gates(nn.init.xavier_uniform_, inputs)
+            self.memory_weight = gates(nn.init.orthogonal_, self.size)
         self.input_bias = nn.Parameter(torch.zeros(3 * self.size))
         self.memory_bias = nn.Parameter(torch.zeros(3 * self.size))
 
