@@ -20,7 +20,7 @@ from metarl.rl.losses import PolicyGradient
 from metarl.rl.recurrent import Memory
 from metarl.rl.sampler import Sampler
 
-TRAINING, HELD_OUT = 0, 1
+TRAINING, HELD_OUT, SHUFFLE = 0, 1, 2
 """Streams of random numbers that never meet."""
 
 TaskRngs = Callable[[int], Iterator[np.random.Generator]]

@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarl import minibatches
 from metarl.core import params as P
+from metarl.core.adam import Part
 from metarl.core.params import Params
 from metarl.errors import Fault, NotFinite, OnNan, stop_at
 from metarl.learners import MAML
@@ -43,6 +45,7 @@ class Worker:
         self.query: Any
         self._reached: Params = {}
         self.numbers: dict[str, float] = {}
+        self._iteration = 0
         self._old: dict[int, Any] = {}
         self._curvature: Callable[[Tensor], Tensor] | None = None
 
@@ -61,6 +64,7 @@ class Worker:
         phases = self.learner.inner_steps + self.learner.plays_query
         reached, data = zip(*islice(played, phases), strict=True)
         self.support, self.query = self.player.arrange(list(data))
+        self._iteration = iteration
         last = reached[-1]
         self._reached = last if self.learner.plays_query else self.player.step(last, self.support[-1])
         self._old, self._curvature, self.kept, self.left = {}, None, self.share, self.tasks
@@ -121,46 +125,68 @@ class Worker:
         """Return a vector of meta-params on the device, the same for each task, `[K, ...]`."""
         return P.stack(P.unflatten(params.to(self.player.device), self.like), len(self.query))
 
-    def _outputs(self, stacked: Params, create_graph: bool) -> Callable[[int], Any]:
-        """Return, from the phase, the distributions on its data of the policy that these meta-params lead to."""
+    def _outputs(self, stacked: Params, create_graph: bool, chosen: Tensor | None = None) -> Callable[[int], Any]:
+        """Return, from the phase, the distributions on its data of the policy that these meta-params lead to.
+
+        Of the query data only some episodes of each task count, if they are chosen.
+        """
         path = [stacked]
         for support in self.support:
             path.append(self.learner.inner_step(self.problem.loss, path[-1], support, create_graph=create_graph))
-        data = [*self.support, self.query]
+        data = [*self.support, self.query if chosen is None else self.query.some(chosen)]
         return cache(lambda phase: self.problem.outputs(path[phase], data[phase]))
 
     def _objective(self, new: Callable[[int], Any]) -> Tensor:
         return self._losses(new).sum() / self.left
 
-    def _losses(self, new: Callable[[int], Any]) -> Tensor:
-        """Return the objective of each of its tasks, `[K]`."""
+    def _losses(self, new: Callable[[int], Any], chosen: Tensor | None = None) -> Tensor:
+        """Return the objective of each of its tasks, `[K]`, or that of some of their query episodes."""
 
         def old(phase: int) -> Any:
             if phase not in self._old:  # asked for first at the params that played
                 self._old[phase] = _detached(new(phase))
-            return self._old[phase]
+            if chosen is None or phase != QUERY:
+                return self._old[phase]
+            return minibatches.cut(self._old[phase], chosen, self.query.mask.shape[1])
 
-        data = [*self.support, self.query]
+        data = [*self.support, self.query if chosen is None else self.query.some(chosen)]
         return self.learner.objective(self.problem, new, old, data, self.numbers)
 
-    def loss_and_gradient(self, params: Tensor) -> tuple[float, Tensor]:
-        """Return the meta-objective and its gradient `[P]`; after `collect` first at the params that played."""
+    def loss_and_gradient(self, params: Tensor, part: Part | None = None) -> tuple[float, Tensor]:
+        """Return the meta-objective and its gradient `[P]`; after `collect` first at the params that played.
+
+        Args:
+            params: Meta-params, `[P]`.
+            part: Which query episodes count; the mean over an epoch's parts is the meta-objective.
+        """
         if not self.kept:
             return 0.0, torch.zeros_like(params)
+        if part is not None and QUERY not in self._old:
+            self.loss_and_kl(params)
         vector = self._leaf(params)
         with self.problem.threads():
-            loss = self._objective(self._outputs(self._stacked(vector), create_graph=True))
+            if part is None:
+                loss = self._objective(self._outputs(self._stacked(vector), create_graph=True))
+            else:
+                loss = self._part_of_objective(vector, part)
             (gradient,) = P.grad(loss, [vector])
         self._at, self._curvature = params, None
         return float(loss.detach()), gradient.cpu()
 
-    def gradient_faults(self, params: Tensor) -> dict[int, Fault]:
+    def _part_of_objective(self, vector: Tensor, part: Part) -> Tensor:
+        chosen = minibatches.choose(part, self.seed, self._iteration, self.kept, self.query.mask.shape[1])
+        losses = self._losses(self._outputs(self._stacked(vector), create_graph=True, chosen=chosen), chosen)
+        # a task's loss is a mean over its steps, and its episodes differ in length
+        share = self.query.some(chosen).mask.sum((1, 2)) / self.query.mask.sum((1, 2))
+        return part[2] * (share * losses).sum() / self.left
+
+    def gradient_faults(self, params: Tensor, part: Part | None = None) -> dict[int, Fault]:
         """Return the tasks whose own part of the meta-gradient is not finite."""
         faults = {}
         for task in self.kept:
             alone = copy(self)
             alone.drop({*self.kept} - {task}, self.left)
-            if not torch.isfinite(alone.loss_and_gradient(params)[1]).all():
+            if not torch.isfinite(alone.loss_and_gradient(params, part)[1]).all():
                 faults[task] = Fault("the meta-gradient")
         return faults
 
@@ -271,6 +297,7 @@ class Workers:
         parts = self.ask("collect", params, iteration)
         faults = {task: fault for part in parts for task, fault in part["faults"].items()}
         self.dropped = {}
+        self._episodes = parts[0]["returns"][-1].shape[1]
         self._left = len(faults) + sum(len(part["lengths"]) for part in parts)
         if faults:
             self._drop(faults)
@@ -291,18 +318,22 @@ class Workers:
             stop_at(self.dropped)
         self.ask("drop", list(self.dropped), self._left)
 
-    def loss_and_gradient(self, params: Tensor) -> tuple[float, Tensor]:
-        """Return the mean loss over all tasks and its gradient `[P]`.
+    def parts(self, wanted: int) -> int:
+        """Return into how many parts each task's query episodes can be cut, where so many are wanted."""
+        return min(wanted, self._episodes)
+
+    def loss_and_gradient(self, params: Tensor, part: Part | None = None) -> tuple[float, Tensor]:
+        """Return the mean loss over all tasks and its gradient `[P]`, on a part of their query episodes if given.
 
         Raises:
             NotFinite: If the gradient is not finite and stops the run; names the task.
         """
-        losses, gradients = zip(*self.ask("loss_and_gradient", params), strict=True)
+        losses, gradients = zip(*self.ask("loss_and_gradient", params, part), strict=True)
         gradient = torch.stack(gradients).sum(0)
         if torch.isfinite(gradient).all():
             return sum(losses), gradient
-        self._drop_some(self.ask("gradient_faults", params), "the meta-gradient")
-        return self.loss_and_gradient(params)
+        self._drop_some(self.ask("gradient_faults", params, part), "the meta-gradient")
+        return self.loss_and_gradient(params, part)
 
     def _drop_some(self, found: list[dict[int, Fault]], what: str) -> None:
         """Leave out what the workers found, or stop where every part is finite and only the sum is not."""

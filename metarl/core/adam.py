@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar, Protocol
 
 import torch
@@ -14,12 +15,19 @@ from metarl.errors import UserError
 State = dict[str, Tensor]
 """What an outer update remembers from one meta-iteration to the next; saved with the meta-params."""
 
+Part = tuple[int, int, int]
+"""An epoch, a part of the data that it shuffles, and how many parts there are."""
+
 
 class GradientProblem(Protocol):
     """What gradient steps ask of the data."""
 
-    def loss_and_gradient(self, params: Tensor) -> tuple[float, Tensor]:
-        """Return the loss and its gradient `[P]` at params `[P]`."""
+    def loss_and_gradient(self, params: Tensor, part: Part | None = None) -> tuple[float, Tensor]:
+        """Return the loss and its gradient `[P]` at params `[P]`, on a part of the data if given."""
+        ...
+
+    def parts(self, wanted: int) -> int:
+        """Return into how many parts the data can be cut, where so many are wanted."""
         ...
 
     def loss_and_kl(self, params: Tensor) -> tuple[float, float]:
@@ -80,9 +88,11 @@ class PPO:
     outer_lr: float = 1e-3
     """Step size of the outer update."""
     epochs: int = 5
-    """Steps on the same data."""
+    """Passes through the same data."""
     clip: float = 0.3
     """Probability ratios beyond 1 ± clip earn nothing more."""
+    minibatches: int = 1
+    """Steps a pass, each on some of every task's episodes; at most one for each episode of a task."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -90,6 +100,8 @@ class PPO:
         _check_positive("clip", self.clip)
         if self.epochs < 1:
             raise UserError(f"epochs must be at least 1, got {self.epochs}")
+        if self.minibatches < 1:
+            raise UserError(f"minibatches must be at least 1, got {self.minibatches}")
 
     def initial_state(self, params: Tensor) -> State:
         """Return the state before the first update of params `[P]`."""
@@ -97,9 +109,13 @@ class PPO:
 
     def update(self, problem: GradientProblem, params: Tensor, state: State) -> tuple[Tensor, State, dict[str, float]]:
         """Return the params `[P]` and the state after one update, and what happened."""
+        parts = problem.parts(self.minibatches) if self.minibatches > 1 else 1
         losses, norms = [], []
-        for _ in range(self.epochs):
-            loss, gradient = problem.loss_and_gradient(params)
+        if parts > 1:
+            losses.append(problem.loss_and_kl(params)[0])
+        for epoch, index in product(range(self.epochs), range(parts)):
+            part = [(epoch, index, parts)] if parts > 1 else []
+            loss, gradient = problem.loss_and_gradient(params, *part)
             losses.append(loss)
             norms.append(float(gradient.norm()))
             params, state = adam(params, gradient, state, self.outer_lr)

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.config import Config, FewShotConfig
-from metarl.learners import LEARNERS, OUTERS, SUPERVISED, AnyLearner, method_of
+from metarl.learners import LEARNERS, OUTERS, RL2, SUPERVISED, AnyLearner, method_of
 
 AnyConfig = TypeVar("AnyConfig", bound=Config | FewShotConfig)
 
@@ -16,12 +16,12 @@ def with_method(config: AnyConfig, method: str | None, outer: str | None) -> Any
     """Return the configuration with another method and outer update, by name; None leaves them.
 
     A configuration that has the method already keeps its settings; else the inner step size stays,
-    and so do the outer update's settings where it stays of its kind.
+    and so do the outer update's settings where it stays of its kind. RL² brings `for_lifetimes`.
 
     Raises:
         UserError: If the method cannot have that outer update.
     """
-    learner = config.learner
+    learner, suited = config.learner, {}
     if isinstance(config, FewShotConfig) and method not in (None, *SUPERVISED):
         raise UserError(f"method {method} is for reinforcement learning only; here are {', '.join(SUPERVISED)}")
     if method is not None and method != method_of(learner):
@@ -31,9 +31,20 @@ def with_method(config: AnyConfig, method: str | None, outer: str | None) -> Any
             kept["outer"] = config.learner.outer
         fields = {f.name for f in dataclasses.fields(learner)}
         learner = dataclasses.replace(learner, **{name: kept[name] for name in kept.keys() & fields})
+        suited = for_lifetimes(config, learner) if isinstance(config, Config) and isinstance(learner, RL2) else {}
     if outer is not None and not isinstance(learner.outer, OUTERS[outer]):
         learner = dataclasses.replace(learner, outer=OUTERS[outer]())
-    return dataclasses.replace(config, learner=learner)
+    return dataclasses.replace(config, learner=learner, **suited)
+
+
+def for_lifetimes(config: Config, learner: RL2) -> dict[str, Any]:
+    """Return the settings that change where RL² takes the place of the configuration's method.
+
+    Lifetimes, in `episodes`, hold as many episodes as the other method's inner steps and query data together;
+    and λ is at most 0.95, or else each action would be credited with the noise of all later episodes.
+    """
+    played = config.episodes * (config.learner.inner_steps + config.learner.plays_query)
+    return {"episodes": max(1, played // learner.lifetime), "gae_lambda": min(config.gae_lambda, 0.95)}
 
 
 def check_method(method: str | None, learner: AnyLearner) -> None:
@@ -66,4 +77,5 @@ def configure(env: str, method: str, settings: dict[str, Any]) -> Config:
     changes = {name: settings[name] for name in settings.keys() & inner} | {"outer": chosen}
     learner = dataclasses.replace(learner, **changes)
     check_method(method, learner)
-    return Config(env=env, learner=learner, **{name: settings[name] for name in settings.keys() & own})
+    suited = for_lifetimes(Config(env=env), learner) if isinstance(learner, RL2) else {}
+    return Config(env=env, learner=learner, **(suited | {name: settings[name] for name in settings.keys() & own}))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from torch import Tensor
 
-from metarl.core.adam import PPO, Adam, State
+from metarl.core.adam import PPO, Adam, Part, State
 from metarl.core.params import Params
 from metarl.core.trpo import TRPO
 
@@ -45,8 +45,12 @@ class Losses(Protocol):
 class Problem(Protocol):
     """All tasks of a meta-iteration and their data, wherever they are; vectors are flat `[P]`."""
 
-    def loss_and_gradient(self, params: Tensor) -> tuple[float, Tensor]:
-        """Return the mean objective over all tasks and its gradient."""
+    def loss_and_gradient(self, params: Tensor, part: Part | None = None) -> tuple[float, Tensor]:
+        """Return the mean objective over all tasks and its gradient, on a part of each task's query data if given."""
+        ...
+
+    def parts(self, wanted: int) -> int:
+        """Return into how many parts each task's query data can be cut, where so many are wanted."""
         ...
 
     def fisher_product(self, vector: Tensor, stride: int) -> Tensor:

@@ -24,7 +24,7 @@ class RL2:
 
     lifetime: int = 5
     """Episodes of a lifetime."""
-    outer: PPO | Adam = field(default_factory=lambda: PPO(epochs=10, clip=0.2))
+    outer: PPO | Adam = field(default_factory=lambda: PPO(outer_lr=3e-3, epochs=5, clip=0.2, minibatches=4))
     """How the params move."""
 
     plays_query: ClassVar[bool] = True

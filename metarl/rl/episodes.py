@@ -77,6 +77,11 @@ class Episodes:
         """Return the episodes of some tasks."""
         return replace(self, **{name: getattr(self, name)[list(tasks)] for name in _STEPPED}, faults={})
 
+    def some(self, chosen: Tensor) -> Episodes:
+        """Return the episodes of each task at its indices `[K, E']`."""
+        rows = torch.arange(len(self))[:, None]
+        return replace(self, **{name: getattr(self, name)[rows, chosen] for name in _STEPPED})
+
     def blank(self, faults: Mapping[int, Fault]) -> Episodes:
         """Return the episodes with one step of zeros in tasks in which something is not finite.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,7 +25,8 @@ class RecurrentPolicy(nn.Module):
     """A gated recurrent unit (Cho et al. 2014) under a policy network.
 
     Its inputs are the observation, the action before (one-hot if discrete), the reward before, and
-    whether an episode ended there.
+    whether an episode ended there. Weights begin Xavier-uniform on the inputs and orthogonal on the memory,
+    gate by gate, biases at zero.
 
     Args:
         observation_space: The environment's observations, a `Box`.
@@ -54,13 +54,15 @@ class RecurrentPolicy(nn.Module):
         self.action_size = self.actor.actions if isinstance(self.actor, CategoricalMLP) else self.actor.action_size
         inputs = int(np.prod(observation_space.shape or ())) + self.action_size + 2
         generator = torch.Generator().manual_seed(seed + 1)
-        bound = 1 / math.sqrt(self.size)
 
-        def uniform(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.empty(shape).uniform_(-bound, bound, generator=generator))
+        def gates(begin: Callable[..., Tensor], columns: int) -> nn.Parameter:
+            return nn.Parameter(torch.cat([begin(torch.empty(self.size, columns), generator=generator) for _ in "rzn"]))
 
-        self.input_weight, self.input_bias = uniform(3 * self.size, inputs), uniform(3 * self.size)
-        self.memory_weight, self.memory_bias = uniform(3 * self.size, self.size), uniform(3 * self.size)
+        with one_thread():  # the rounding of an orthogonal matrix may depend on the number of threads
+            self.input_weight = gates(nn.init.xavier_uniform_, inputs)
+            self.memory_weight = gates(nn.init.orthogonal_, self.size)
+        self.input_bias = nn.Parameter(torch.zeros(3 * self.size))
+        self.memory_bias = nn.Parameter(torch.zeros(3 * self.size))
 
     def forward(self, inputs: Tensor, memory: Tensor, shape: Sequence[int]) -> tuple[Any, Tensor]:
         """Return the action distributions after each input, and the memory `[N, h]` after the last.

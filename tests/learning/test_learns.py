@@ -20,6 +20,17 @@ def test_maml_learns_a_small_navigation_in_seconds():
     assert after.mean[1] > -5.5
 
 
+def test_rl2_learns_a_small_navigation_in_seconds():
+    """Its memory finds the goal: later episodes are better than the first, and than standing still."""
+    model = metarl.RL2(
+        "metarl/PointNavigation-v0", lifetime=3, tasks=20, episodes=4, horizon=20, action_scale=0.1, hidden=(32, 32)
+    )
+    model.learn(iterations=20)
+    curve = metarl.adaptation_curve(model, steps=2, tasks=20, episodes=5)
+    assert curve.mean[2] > curve.mean[0] + 0.5
+    assert curve.mean[2] > -6
+
+
 @pytest.mark.slow
 def test_point_navigation_reaches_its_figures_within_60_iterations():
     trainer = Trainer(PRESETS["point-navigation"])
