@@ -45,6 +45,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def check_positive(**values: float) -> None:
+    """Refuse numbers that are not positive and finite."""
+    for name, value in values.items():
+        if not 0 < value < float("inf"):
+            raise UserError(f"{name} must be positive and finite, got {value}")
+
+
 def check_counts(**counts: tuple[int, int]) -> None:
     """Refuse numbers under their least value, given as name=(value, least)."""
     for name, (value, least) in counts.items():

@@ -13,7 +13,8 @@ from scipy import stats
 
 from metarl.core.params import Params
 from metarl.errors import Fault, NotFinite, stop_at
-from metarl.players import HELD_OUT, AnyPlayer, task_rngs
+from metarl.players import AnyPlayer
+from metarl.streams import TEST, draw_tasks, task_rngs
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def evaluate(
     env: str,
     steps: int,
     seed: int,
-    later_lr: float,
+    stream: int = TEST,
     tasks: int | None = None,
     share: Sequence[int] | None = None,
     drop: bool = False,
@@ -120,8 +121,7 @@ def evaluate(
         env: Name of the environment, for the record.
         steps: Gradient steps to take.
         seed: Chooses the tasks and episodes.
-        later_lr: Factor on the inner step size beyond the steps trained with (Finn et al. 2017 train with one
-            and halve it from the second on).
+        stream: Of random numbers: `TEST`, or `HELD_OUT` for what a run chooses its best policy by.
         tasks: Number of held-out tasks, where the player plays a share of them only.
         share: Indices of those it plays; by default all.
         drop: Whether to leave out tasks in which something is not finite.
@@ -130,11 +130,8 @@ def evaluate(
         NotFinite: If something is not finite and is not dropped, or in all tasks; names task and step.
     """
     share = range(player.tasks) if share is None else share
-    rng = np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT]))
-    drawn = player.sample_tasks(tasks or player.tasks, rng)[list(share)]
-    rngs = task_rngs(seed, HELD_OUT, 0, share)
-    trained = player.learner.inner_steps
-    played = player.play(params, drawn, rngs, lambda step: 1.0 if step < trained else later_lr, drop=True)
+    drawn = draw_tasks(player, tasks or player.tasks, seed, stream)[list(share)]
+    played = player.play(params, drawn, task_rngs(seed, stream, 0, share), drop=True)
     per_step, env_steps, change = [], 0, {}
     faults: dict[int, Fault] = {}
     for step, (adapted, episodes) in enumerate(islice(played, steps + 1)):

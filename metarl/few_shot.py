@@ -82,10 +82,10 @@ class FewShot(Learned):
         if targets.dim() != axes:
             raise UserError(f"y must be {'targets [N, o]' if axes == 2 else 'classes [N]'}, got {list(targets.shape)}")
         player = cast(ShotPlayer, self.trainer.player)
-        adapted, trained = P.stack(self.trainer.params, 1), self.config.learner.inner_steps
+        adapted = P.stack(self.trainer.params, 1)
         support = Batch(inputs[None], targets[None]).to(player.device)
         for step in range(steps):
-            adapted = player.step(adapted, support, 1.0 if step < trained else self.config.later_lr)
+            adapted = player.step(adapted, support, step)
         return AdaptedNetwork(player.problem, player.problem.own(adapted))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count, islice
 from typing import ClassVar
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from metarl.core.params import Params
 from metarl.errors import stop_at
-from metarl.players import Player, TaskRngs
+from metarl.players import Player
 from metarl.rl.advantages import with_advantages
 from metarl.rl.episodes import Episodes
 from metarl.rl.recurrent import Memory, join
+from metarl.streams import TaskRngs
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,6 @@ class LifetimePlayer(Player):
         params: Params,
         tasks: NDArray[np.float64],
         rngs: TaskRngs,
-        scale: Callable[[int], float] = lambda step: 1.0,
         drop: bool = False,
     ) -> Iterator[tuple[Params, Episodes]]:
         """Yield the params with the first episodes of every lifetime, then the second ones, and so on."""

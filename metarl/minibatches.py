@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.adam import Part
-from metarl.players import SHUFFLE
+from metarl.streams import SHUFFLE
 
 
 def choose(part: Part, seed: int, iteration: int, tasks: Sequence[int], episodes: int) -> Tensor:

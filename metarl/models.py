@@ -215,16 +215,9 @@ def adaptation_curve(
         raise UserError(f"episodes are for reinforcement learning; {c.title} has shots and queries")
     number = 20 if episodes is None else episodes
     check_counts(steps=(steps, 0), tasks=(tasks, 1), episodes=(number, 1), seed=(seed, 0))
-    player = model.trainer.make_player(held_out=True, tasks=tasks, episodes=number)
+    player: Any = model.trainer.make_player(held_out=True, tasks=tasks, episodes=number)
+    player = player if later_lr is None else dataclasses.replace(player, later_lr=later_lr)
     try:
-        return evaluate(
-            player,
-            model.trainer.params,
-            env=c.title,
-            steps=steps,
-            seed=seed,
-            later_lr=c.later_lr if later_lr is None else later_lr,
-            drop=c.on_nan == "drop",
-        )
+        return evaluate(player, model.trainer.params, env=c.title, steps=steps, seed=seed, drop=c.on_nan == "drop")
     finally:
         player.close()

@@ -1,8 +1,8 @@
-"""What plays tasks and adapts to them, and the random numbers it does so with."""
+"""What plays tasks and adapts to them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, ClassVar, Protocol, cast
@@ -19,12 +19,7 @@ from metarl.rl.episodes import Episodes
 from metarl.rl.losses import PolicyGradient
 from metarl.rl.recurrent import Memory
 from metarl.rl.sampler import Sampler
-
-TRAINING, HELD_OUT, SHUFFLE = 0, 1, 2
-"""Streams of random numbers that never meet."""
-
-TaskRngs = Callable[[int], Iterator[np.random.Generator]]
-"""From the phase to a generator for each task in turn, good until the next one is asked for."""
+from metarl.streams import TaskRngs
 
 
 class AnyPlayer(Protocol):
@@ -71,7 +66,6 @@ class AnyPlayer(Protocol):
         params: Params,
         tasks: NDArray[Any],
         rngs: TaskRngs,
-        scale: Callable[[int], float] = lambda step: 1.0,
         drop: bool = False,
     ) -> Iterator[tuple[Params, Any]]:
         """Yield the params and their data, then those after one inner step, after two, and so on.
@@ -84,8 +78,8 @@ class AnyPlayer(Protocol):
         """Return the support data of each inner step and the query data, from those of every phase."""
         ...
 
-    def step(self, adapted: Params, data: Any, scale: float = 1.0) -> Params:
-        """Return the params after one inner step, `[K, ...]` on the CPU."""
+    def step(self, adapted: Params, data: Any, number: int) -> Params:
+        """Return the params after this inner step (0 the first), `[K, ...]` on the CPU."""
         ...
 
     def close(self) -> None:
@@ -104,6 +98,8 @@ class Player:
     gae_lambda: float
     device: str = "cpu"
     baseline: Baseline = "linear"
+    later_lr: float = 1.0
+    """Factor on the inner step size beyond the steps trained with."""
 
     adapts_by: ClassVar[str] = "gradient steps"
 
@@ -135,7 +131,6 @@ class Player:
         params: Params,
         tasks: NDArray[np.float64],
         rngs: TaskRngs,
-        scale: Callable[[int], float] = lambda step: 1.0,
         drop: bool = False,
     ) -> Iterator[tuple[Params, Episodes]]:
         """Yield the params and their episodes, then those after one gradient step, after two, and so on.
@@ -144,7 +139,6 @@ class Player:
             params: Meta-params, on the CPU.
             tasks: The tasks, `[K, d]`.
             rngs: Random numbers of these tasks.
-            scale: From the inner step (0 the first) to a factor on the inner step size.
             drop: Whether the caller leaves out the tasks in the episodes' `faults`.
 
         Raises:
@@ -156,7 +150,7 @@ class Player:
             if not drop:
                 stop_at(episodes.faults)
             yield adapted, episodes
-            adapted = self.step(adapted, episodes, scale(phase))
+            adapted = self.step(adapted, episodes, phase)
 
     def adapted(
         self,
@@ -170,7 +164,7 @@ class Player:
         for phase in range(steps):
             episodes = self._episodes(adapted, tasks, rngs(phase))
             stop_at(episodes.faults)
-            adapted = self.step(adapted, episodes, 1.0)
+            adapted = self.step(adapted, episodes, phase)
         return self.problem.own(adapted)
 
     def _episodes(self, adapted: Params, tasks: NDArray[np.float64], rngs: Iterator[np.random.Generator]) -> Episodes:
@@ -185,26 +179,14 @@ class Player:
         """Return the support data of each inner step and the query data, from those of every phase."""
         return data[: self.learner.inner_steps], data[-1]
 
-    def step(self, adapted: Params, data: Episodes, scale: float = 1.0) -> Params:
-        """Return the params after one inner step, `[K, ...]` on the CPU."""
+    def step(self, adapted: Params, data: Episodes, number: int) -> Params:
+        """Return the params after this inner step (0 the first), `[K, ...]` on the CPU."""
         moved = {name: value.to(self.device) for name, value in adapted.items()}
+        scale = step_scale(self.learner, number, self.later_lr)
         moved = cast(StepLearner, self.learner).inner_step(self.problem.loss, moved, data, scale)
         return {name: value.cpu() for name, value in moved.items()}
 
 
-def task_rngs(seed: int, stream: int, iteration: int, tasks: Sequence[int]) -> TaskRngs:
-    """Return every episode's only source of randomness: a stream for each task index and phase.
-
-    Streams are counter-based (Philox, Salmon et al. 2011). The phase chooses the key and the task's index where to
-    count from, 2¹⁹² blocks apart. So a task's numbers are the same whichever tasks are drawn beside it.
-    """
-
-    def rngs(phase: int) -> Iterator[np.random.Generator]:
-        philox = np.random.Philox(np.random.SeedSequence(seed, spawn_key=(stream, iteration, phase)))
-        rng, state = np.random.Generator(philox), cast(Any, philox.state)
-        for task in tasks:
-            state["state"]["counter"][3] = task
-            philox.state = state
-            yield rng
-
-    return rngs
+def step_scale(learner: Learner, number: int, later_lr: float) -> float:
+    """Return the factor on the size of an inner step (0 the first): 1 for those that the method trains with."""
+    return 1.0 if number < learner.inner_steps else later_lr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, ClassVar
@@ -16,7 +16,8 @@ from metarl.core.params import Params
 from metarl.fewshot.losses import Classification, Regression
 from metarl.fewshot.shots import Batch, Lesson, Source
 from metarl.learners.learner import StepLearner
-from metarl.players import TaskRngs
+from metarl.players import step_scale
+from metarl.streams import TaskRngs
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class ShotPlayer:
     fresh: bool
     """Whether every inner step sees new examples (Reptile's training) or all steps the same few."""
     device: str = "cpu"
+    later_lr: float = 1.0
+    """Factor on the inner step size beyond the steps trained with."""
 
     adapts_by: ClassVar[str] = "gradient steps"
 
@@ -52,7 +55,6 @@ class ShotPlayer:
         params: Params,
         tasks: NDArray[Any],
         rngs: TaskRngs,
-        scale: Callable[[int], float] = lambda step: 1.0,
         drop: bool = False,
     ) -> Iterator[tuple[Params, Lesson]]:
         """Yield the params and their score on the query examples, then those after one gradient step, and so on.
@@ -63,16 +65,15 @@ class ShotPlayer:
             params: Meta-params, on the CPU.
             tasks: The tasks, `[K, d]`.
             rngs: Random numbers of these tasks.
-            scale: From the inner step (0 the first) to a factor on the inner step size.
             drop: As in `Player.play`.
         """
         adapted = P.stack(params, len(tasks))
         lesson = self.source.draw(tasks, rngs(0)).to(self.device)
         for phase in count():
-            if phase and self.fresh:
-                lesson = self.source.draw(tasks, rngs(phase)).to(self.device)
+            if phase:
+                lesson = self.source.draw(tasks, rngs(phase)).to(self.device) if self.fresh else lesson.again()
             yield adapted, lesson.measured(self._score(adapted, lesson.query))
-            adapted = self.step(adapted, lesson.support, scale(phase))
+            adapted = self.step(adapted, lesson.support, phase)
 
     def _score(self, adapted: Params, query: Batch) -> torch.Tensor:
         with torch.no_grad():
@@ -83,9 +84,10 @@ class ShotPlayer:
         """Return the support examples of each inner step and the query examples."""
         return [lesson.support for lesson in data[: self.learner.inner_steps]], data[-1].query
 
-    def step(self, adapted: Params, data: Batch, scale: float = 1.0) -> Params:
-        """Return the params after one inner step, `[K, ...]` on the CPU."""
+    def step(self, adapted: Params, data: Batch, number: int) -> Params:
+        """Return the params after this inner step (0 the first), `[K, ...]` on the CPU."""
         moved = {name: value.to(self.device) for name, value in adapted.items()}
+        scale = step_scale(self.learner, number, self.later_lr)
         moved = self.learner.inner_step(self.problem.loss, moved, data, scale)
         return {name: value.cpu() for name, value in moved.items()}
 

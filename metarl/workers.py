@@ -20,7 +20,8 @@ from metarl.core.params import Params
 from metarl.errors import Fault, NotFinite, OnNan, stop_at
 from metarl.learners import MAML
 from metarl.learners.learner import QUERY
-from metarl.players import TRAINING, AnyPlayer, task_rngs
+from metarl.players import AnyPlayer
+from metarl.streams import TRAINING, draw_tasks, task_rngs
 
 
 class Worker:
@@ -48,6 +49,7 @@ class Worker:
         self._iteration = 0
         self._old: dict[int, Any] = {}
         self._curvature: Callable[[Tensor], Tensor] | None = None
+        self._stride = 1
 
     def collect(self, params: Tensor, iteration: int) -> dict[str, Any]:
         """Sample this iteration's tasks, play support and query episodes, and keep them.
@@ -57,8 +59,7 @@ class Worker:
             `lengths`, `steps`, `unstable` simulations, and the `faults` of tasks in which something was not
             finite; the others are of the rest. Those tasks are to be left out by `drop`.
         """
-        rng = np.random.default_rng(np.random.SeedSequence([self.seed, TRAINING, iteration]))
-        tasks = self.player.sample_tasks(self.tasks, rng)[self.share]
+        tasks = draw_tasks(self.player, self.tasks, self.seed, TRAINING, iteration)[self.share]
         rngs = task_rngs(self.seed, TRAINING, iteration, self.share)
         played = self.player.play(P.unflatten(params, self.like), tasks, rngs, drop=True)
         phases = self.learner.inner_steps + self.learner.plays_query
@@ -66,7 +67,7 @@ class Worker:
         self.support, self.query = self.player.arrange(list(data))
         self._iteration = iteration
         last = reached[-1]
-        self._reached = last if self.learner.plays_query else self.player.step(last, self.support[-1])
+        self._reached = last if self.learner.plays_query else self.player.step(last, self.support[-1], phases - 1)
         self._old, self._curvature, self.kept, self.left = {}, None, self.share, self.tasks
         faults: dict[int, Fault] = {}
         for phase in [*data, *self.support, self.query]:
@@ -225,8 +226,8 @@ class Worker:
         """
         if not self.kept:
             return torch.zeros_like(vector)
-        if self._curvature is None:
-            self._curvature = self._build_curvature(stride)
+        if self._curvature is None or self._stride != stride:
+            self._curvature, self._stride = self._build_curvature(stride), stride
         return self._curvature(vector.to(self.player.device)).cpu()
 
     def _build_curvature(self, stride: int) -> Callable[[Tensor], Tensor]:

@@ -1,5 +1,7 @@
 """The Python API, as scripts use it."""
 
+import dataclasses
+
 import gymnasium
 import numpy as np
 import pytest
@@ -10,7 +12,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 import metarl
 from metarl import UserError
 from metarl.experiment.config import Config
+from metarl.experiment.training import Trainer
 from metarl.options import Train, parse
+from metarl.streams import HELD_OUT, TEST, TRAINING, draw_tasks
 
 ENV = "metarl/PointNavigation-v0"
 SMALL = {"tasks": 3, "episodes": 3, "horizon": 8, "hidden": (8,), "action_scale": 0.1}
@@ -74,11 +78,31 @@ def test_an_adapted_policy_predicts_as_stable_baselines3_expects(model):
 def test_adapting_to_a_task_is_what_the_curve_measures(model):
     """Playing the adapted policy gives the return the adaptation curve shows, within noise."""
     curve = metarl.adaptation_curve(model, steps=1, tasks=1, episodes=200, seed=3)
-    task = model.trainer.player.sampler.env.sample_tasks(1, np.random.default_rng(np.random.SeedSequence([3, 1])))
+    task = draw_tasks(model.trainer.player, 1, 3, TEST)
     policy = model.adapt(task[0], episodes=200, seed=11)
     single = gymnasium.make(ENV, task=task[0], max_episode_steps=8)
     mean, _ = evaluate_policy(policy, DummyVecEnv([lambda: single]), 200, deterministic=False, warn=False)
     assert mean == pytest.approx(curve.mean[1], abs=0.15)
+
+
+def test_nobody_is_judged_by_the_tasks_a_run_chooses_its_best_by(model):
+    player = model.trainer.player
+    drawn = [draw_tasks(player, 40, 0, stream) for stream in (TEST, HELD_OUT, TRAINING)]
+    assert len(np.unique(np.concatenate(drawn), axis=0)) == 120
+    config = dataclasses.replace(model.config, eval_tasks=4, eval_episodes=3, eval_steps=1)
+    own = Trainer(config).evaluate()
+    public = metarl.adaptation_curve(metarl.MAML(ENV, **SMALL), steps=1, tasks=4, episodes=3, seed=config.seed)
+    assert not np.intersect1d(own.per_task, public.per_task).size
+
+
+def test_steps_beyond_those_trained_are_smaller_wherever_they_are_taken(model):
+    halved, whole = (
+        metarl.MAML(ENV, inner_lr=0.5, later_lr=later, **SMALL).adapt([0.3, -0.2], steps=2) for later in (0.5, 1.0)
+    )
+    once = metarl.MAML(ENV, inner_lr=0.5, **SMALL).adapt([0.3, -0.2], steps=1)
+    for name, value in once.params.items():
+        torch.testing.assert_close(2 * (halved.params[name] - value), whole.params[name] - value, rtol=1e-3, atol=1e-6)
+    assert not torch.equal(halved.params["log_std"], whole.params["log_std"])
 
 
 @pytest.mark.parametrize(
@@ -90,6 +114,7 @@ def test_adapting_to_a_task_is_what_the_curve_measures(model):
         ({"inner_loss": "ratio"}, "inner_loss must be one of"),
         ({"discount": 1.5}, "discount must lie between 0 and 1"),
         ({"env_options": {"num_envs": 3}}, "env_options cannot set num_envs"),
+        ({"outer": metarl.TRPO}, r"outer takes an outer update such as TRPO\(\), got <class"),
     ],
 )
 def test_bad_settings_are_refused(settings, message):
@@ -100,6 +125,8 @@ def test_bad_settings_are_refused(settings, message):
 def test_settings_that_a_method_cannot_have():
     with pytest.raises(UserError, match="ProMP needs an inner loss with the right second derivative"):
         metarl.ProMP(ENV, inner_loss="log-likelihood")
+    with pytest.raises(UserError, match="rl2 adapts its memory and has no inner loss, got dice"):
+        metarl.RL2(ENV, inner_loss="dice")
     with pytest.raises(UserError, match="E-MAML needs at least 2 tasks"):
         metarl.EMAML(ENV, tasks=1)
     with pytest.raises(UserError, match="a function as env takes no options, got goal_range"):

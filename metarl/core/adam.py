@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import product
 from typing import ClassVar, Protocol
@@ -10,7 +9,7 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor
 
-from metarl.errors import UserError
+from metarl.errors import check_counts, check_positive
 
 State = dict[str, Tensor]
 """What an outer update remembers from one meta-iteration to the next; saved with the meta-params."""
@@ -68,7 +67,7 @@ class Adam:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _check_positive("outer_lr", self.outer_lr)
+        check_positive(outer_lr=self.outer_lr)
 
     def initial_state(self, params: Tensor) -> State:
         """Return the state before the first update of params `[P]`."""
@@ -96,12 +95,8 @@ class PPO:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _check_positive("outer_lr", self.outer_lr)
-        _check_positive("clip", self.clip)
-        if self.epochs < 1:
-            raise UserError(f"epochs must be at least 1, got {self.epochs}")
-        if self.minibatches < 1:
-            raise UserError(f"minibatches must be at least 1, got {self.minibatches}")
+        check_positive(outer_lr=self.outer_lr, clip=self.clip)
+        check_counts(epochs=(self.epochs, 1), minibatches=(self.minibatches, 1))
 
     def initial_state(self, params: Tensor) -> State:
         """Return the state before the first update of params `[P]`."""
@@ -127,8 +122,3 @@ class PPO:
             "surrogate_improvement": losses[0] - after,
         }
         return params, state, metrics
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (math.isfinite(value) and value > 0):
-        raise UserError(f"{name} must be positive and finite, got {value}")

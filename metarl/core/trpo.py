@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.adam import State
-from metarl.errors import UserError
+from metarl.errors import UserError, check_positive
 
 
 class TrustRegionProblem(Protocol):
@@ -76,9 +76,8 @@ class TRPO:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        for name in ("max_kl", "cg_iterations", "fisher_stride", "line_search_steps"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise UserError(f"{name} must be positive and finite, got {getattr(self, name)}")
+        names = ("max_kl", "cg_iterations", "fisher_stride", "line_search_steps")
+        check_positive(**{name: getattr(self, name) for name in names})
         if not 0 <= self.cg_damping < float("inf"):
             raise UserError(f"cg_damping must be 0 or more and finite, got {self.cg_damping}")
         if not 0 < self.backtrack < 1:

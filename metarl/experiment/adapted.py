@@ -10,8 +10,9 @@ from metarl.errors import UserError, check_counts
 from metarl.experiment.config import Config
 from metarl.experiment.players import make_player
 from metarl.experiment.training import Trainer
-from metarl.players import HELD_OUT, Player, task_rngs
+from metarl.players import Player
 from metarl.predict import AdaptedPolicy
+from metarl.streams import TEST, task_rngs
 
 
 def policy_before(trainer: Trainer) -> AdaptedPolicy:
@@ -43,7 +44,7 @@ def policy_for(
     tasks = np.asarray(task, dtype=np.float64).reshape(1, -1)
     try:
         player.sampler.env.set_tasks(np.repeat(tasks, episodes, axis=0))  # refuses what is no task
-        adapted = player.adapted(trainer.params, tasks, task_rngs(seed, HELD_OUT, 1, [0]), steps)
+        adapted = player.adapted(trainer.params, tasks, task_rngs(seed, TEST, 1, [0]), steps)
     except FloatingPointError:
         raise
     except ValueError as error:

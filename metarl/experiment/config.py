@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args, get_type_hints
 
 from typeguard import TypeCheckError, check_type
 
-from metarl.errors import OnNan, UserError, did_you_mean
-from metarl.learners import EMAML, LEARNERS, MAML, OUTERS, SUPERVISED, AnyLearner, ProMP, method_of
+from metarl.errors import OnNan, UserError, check_counts, check_positive, did_you_mean
+from metarl.learners import EMAML, LEARNERS, MAML, OUTERS, RL2, SUPERVISED, AnyLearner, ProMP, method_of
 from metarl.ray_cluster import check_workers
 from metarl.rl.advantages import Baseline
 from metarl.rl.losses import InnerLoss
@@ -64,12 +63,10 @@ class Settings(ABC):
     def __post_init__(self) -> None:
         """Check the ranges."""
         counts = ("tasks", "iterations", "log_every", "eval_every", "eval_tasks")
-        for name in (*counts, "checkpoint_every", "keep_checkpoints"):
-            _at_least_one(self, name)
+        check_counts(**{name: (getattr(self, name), 1) for name in (*counts, "checkpoint_every", "keep_checkpoints")})
         if self.eval_steps < 0 or self.seed < 0:
             raise UserError(f"eval_steps and seed must be 0 or more, got {self.eval_steps} and {self.seed}")
-        for name in ("later_lr", "worker_timeout"):
-            _positive(self, name)
+        check_positive(later_lr=self.later_lr, worker_timeout=self.worker_timeout)
         check_workers(self.workers, self.tasks, self.device)
         _one_of(self, "on_nan", OnNan)
 
@@ -142,12 +139,9 @@ class Config(Settings):
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
-        for name in ("episodes", "eval_episodes"):
-            _at_least_one(self, name)
-        if self.horizon is not None and self.horizon < 1:
-            raise UserError(f"horizon must be at least 1, got {self.horizon}")
-        for name in ("init_std", "action_scale"):
-            _positive(self, name)
+        horizon = 1 if self.horizon is None else self.horizon
+        check_counts(episodes=(self.episodes, 1), eval_episodes=(self.eval_episodes, 1), horizon=(horizon, 1))
+        check_positive(init_std=self.init_std, action_scale=self.action_scale)
         choices = {"inner_loss": InnerLoss, "baseline": Baseline, "vectorization": Vectorization}
         for name, kind in choices.items():
             _one_of(self, name, kind)
@@ -162,6 +156,8 @@ class Config(Settings):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         _widths(self.hidden)
+        if isinstance(self.learner, RL2) and self.inner_loss != Config.inner_loss:
+            raise UserError(f"rl2 adapts its memory and has no inner loss, got {self.inner_loss}")
         if isinstance(self.learner, ProMP) and self.inner_loss == "log-likelihood":
             raise UserError("ProMP needs an inner loss with the right second derivative: likelihood-ratio or dice")
         if isinstance(self.learner, EMAML) and self.tasks < 2:
@@ -209,10 +205,8 @@ class FewShotConfig(Settings):
         """Check the ranges."""
         super().__post_init__()
         _known(dict.fromkeys(DATA), self.data, "data")
-        for name in ("shots", "queries", "eval_queries", "filters"):
-            _at_least_one(self, name)
-        if self.ways < 2:
-            raise UserError(f"ways must be at least 2, got {self.ways}")
+        check_counts(**{name: (getattr(self, name), 1) for name in ("shots", "queries", "eval_queries", "filters")})
+        check_counts(ways=(self.ways, 2))
         if self.network not in ("mlp", "conv") or (self.network == "conv" and not self.pictures):
             raise UserError(f"network must be mlp{' or conv' * self.pictures}, got {self.network!r}")
         if self.oracle and self.pictures:
@@ -223,16 +217,6 @@ class FewShotConfig(Settings):
         method = method_of(self.learner)
         if method not in SUPERVISED:
             raise UserError(f"method {method} is for reinforcement learning only; here are {', '.join(SUPERVISED)}")
-
-
-def _at_least_one(config: Settings, name: str) -> None:
-    if getattr(config, name) < 1:
-        raise UserError(f"{name} must be at least 1, got {getattr(config, name)}")
-
-
-def _positive(config: Settings, name: str) -> None:
-    if not (math.isfinite(getattr(config, name)) and getattr(config, name) > 0):
-        raise UserError(f"{name} must be positive and finite, got {getattr(config, name)}")
 
 
 def _one_of(config: Settings, name: str, kind: Any) -> None:

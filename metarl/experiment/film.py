@@ -20,9 +20,9 @@ from metarl.errors import UserError, check_counts
 from metarl.experiment.adapted import policy_before, policy_for
 from metarl.experiment.config import Config
 from metarl.experiment.training import Trainer
-from metarl.players import HELD_OUT
 from metarl.predict import AdaptedPolicy
 from metarl.rl.make import make_single
+from metarl.streams import TEST, draw_tasks
 
 Frames = NDArray[np.uint8]
 """Pictures `[T, height, width, 3]`."""
@@ -82,8 +82,7 @@ def film_adaptation(
     """
     check_counts(steps=(steps, 0), seed=(seed, 0))
     if task is None:
-        rng = np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT]))
-        task = trainer.player.sample_tasks(1, rng)[0]
+        task = draw_tasks(trainer.player, 1, seed, TEST)[0]
     films, fps = [], 20
     unit = "episode" if trainer.player.adapts_by == "episodes seen" else "step"
     for name, policy in (

@@ -26,7 +26,8 @@ def with_method(config: AnyConfig, method: str | None, outer: str | None) -> Any
         raise UserError(f"method {method} is for reinforcement learning only; here are {', '.join(SUPERVISED)}")
     if method is not None and method != method_of(learner):
         learner = (SUPERVISED if isinstance(config, FewShotConfig) else LEARNERS)[method]
-        kept = {"inner_lr": getattr(config.learner, "inner_lr", None)}
+        names = {"inner_lr"} & {f.name for f in dataclasses.fields(config.learner)}
+        kept: dict[str, Any] = {name: getattr(config.learner, name) for name in names}
         if type(learner.outer) is type(config.learner.outer):
             kept["outer"] = config.learner.outer
         fields = {f.name for f in dataclasses.fields(learner)}
@@ -65,7 +66,7 @@ def configure(env: str, method: str, settings: dict[str, Any]) -> Config:
     """
     learner = LEARNERS[method]
     chosen = settings.get("outer", learner.outer)
-    if not dataclasses.is_dataclass(chosen):
+    if not dataclasses.is_dataclass(chosen) or isinstance(chosen, type):
         raise UserError(f"outer takes an outer update such as TRPO(), got {chosen!r}")
     own = {f.name for f in dataclasses.fields(Config)} - {"env", "learner"}
     inner = {f.name for f in dataclasses.fields(learner)}

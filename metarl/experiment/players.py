@@ -78,7 +78,7 @@ def make_player(config: Config, source: EnvSource, tasks: int, episodes: int) ->
         raise UserError(f"environment {config.env!r} has no time limit; give a horizon")
     rules = (config.init_std, config.action_scale)
     spaces = (env.single_observation_space, env.single_action_space)
-    rest = (config.learner, config.discount, config.gae_lambda, config.device, config.baseline)
+    rest = (config.learner, config.discount, config.gae_lambda, config.device, config.baseline, config.later_lr)
     if isinstance(config.learner, RL2):
         if not config.hidden:
             raise UserError("rl2 needs a memory; give hidden at least one width")
@@ -107,7 +107,8 @@ def make_shot_player(config: FewShotConfig, tasks: int | None = None, held_out: 
     learner = cast(StepLearner, config.learner)
     number = tasks or (config.eval_tasks if held_out else config.tasks)
     # Reptile's steps see new examples each, the others the same few (Nichol et al. 2018, section 3)
-    return ShotPlayer(source, problem, learner, number, not (learner.plays_query or held_out), config.device)
+    fresh = not (learner.plays_query or held_out)
+    return ShotPlayer(source, problem, learner, number, fresh, config.device, config.later_lr)
 
 
 def _regression(config: FewShotConfig, queries: int, held_out: bool) -> tuple[Sinusoids, Regression]:

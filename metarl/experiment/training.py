@@ -19,6 +19,7 @@ from metarl.players import AnyPlayer
 from metarl.ray_actor import Job
 from metarl.ray_workers import RayWorkers
 from metarl.rl.make import EnvSource, registration
+from metarl.streams import HELD_OUT
 from metarl.workers import Worker, Workers
 
 
@@ -130,7 +131,7 @@ class Trainer:
             "env": c.title,
             "steps": c.eval_steps,
             "seed": c.seed,
-            "later_lr": c.later_lr,
+            "stream": HELD_OUT,
             "drop": c.on_nan == "drop",
         }
         if isinstance(self.workers, RayWorkers):

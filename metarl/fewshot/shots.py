@@ -55,6 +55,8 @@ class Lesson:
     """What tells how well."""
     returns: Tensor | None = None
     """Loss or accuracy on the query examples, `[K, 1]`, once measured."""
+    drawn: bool = True
+    """Whether the examples were drawn for it, or are those of the step before."""
 
     @property
     def lengths(self) -> Tensor:
@@ -64,7 +66,7 @@ class Lesson:
     @property
     def steps(self) -> int:
         """Examples drawn."""
-        return sum(batch.x.shape[0] * batch.x.shape[1] for batch in (self.support, self.query))
+        return sum(batch.x.shape[0] * batch.x.shape[1] for batch in (self.support, self.query)) * self.drawn
 
     @property
     def unstable(self) -> int:
@@ -75,6 +77,10 @@ class Lesson:
     def faults(self) -> Mapping[int, Fault]:
         """As those of the examples."""
         return self.query.faults
+
+    def again(self) -> Lesson:
+        """Return the lesson for another step on the same examples, which draws none."""
+        return replace(self, drawn=False)
 
     def measured(self, score: Tensor) -> Lesson:
         """Return the lesson with a score `[K]`."""

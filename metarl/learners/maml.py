@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -13,7 +12,7 @@ from metarl.core.adam import State
 from metarl.core.adapt import adapt
 from metarl.core.params import Params, stack
 from metarl.core.trpo import TRPO
-from metarl.errors import UserError
+from metarl.errors import UserError, check_counts, check_positive
 from metarl.learners.learner import QUERY, Data, Loss, Losses, Outer, Outputs, Problem, Updated
 
 
@@ -34,10 +33,8 @@ class MAML:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if not (math.isfinite(self.inner_lr) and self.inner_lr > 0):
-            raise UserError(f"inner_lr must be positive and finite, got {self.inner_lr}")
-        if self.inner_steps < 1:
-            raise UserError(f"inner_steps must be at least 1, got {self.inner_steps}")
+        check_positive(inner_lr=self.inner_lr)
+        check_counts(inner_steps=(self.inner_steps, 1))
         if not isinstance(self.outer, Outer):
             raise UserError(
                 f"{type(self).__name__}'s outer update is TRPO, PPO or Adam, got {type(self.outer).__name__}"

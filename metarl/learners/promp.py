@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.adam import PPO, State
-from metarl.errors import UserError
+from metarl.errors import UserError, check_positive
 from metarl.learners.learner import Data, Losses, Outer, Outputs, Problem, Updated
 from metarl.learners.maml import MAML
 
@@ -38,8 +38,8 @@ class ProMP(MAML):
             raise UserError(f"ProMP's outer update is PPO, got {type(self.outer).__name__}")
         if not 0 <= self.inner_kl < float("inf"):
             raise UserError(f"inner_kl must be 0 or more and finite, got {self.inner_kl}")
-        if self.inner_kl_target is not None and not 0 < self.inner_kl_target < float("inf"):
-            raise UserError(f"inner_kl_target must be positive and finite, got {self.inner_kl_target}")
+        if self.inner_kl_target is not None:
+            check_positive(inner_kl_target=self.inner_kl_target)
 
     def objective(
         self, losses: Losses, new: Outputs, old: Outputs, data: Sequence[Data], numbers: Mapping[str, float]

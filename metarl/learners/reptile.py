@@ -12,7 +12,7 @@ from torch import Tensor
 from metarl.core.adam import Adam, State, adam
 from metarl.core.adapt import adapt
 from metarl.core.params import Params, grad
-from metarl.errors import UserError
+from metarl.errors import UserError, check_counts, check_positive
 from metarl.learners.learner import Data, Loss, Problem, Updated
 
 SQUARES, STEPS = "adam.v.", "adam.t"
@@ -30,8 +30,7 @@ class Interpolation:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if not 0 < self.step_size < math.inf:
-            raise UserError(f"step_size must be positive and finite, got {self.step_size}")
+        check_positive(step_size=self.step_size)
         if self.decay_iterations < 0:
             raise UserError(f"decay_iterations must be 0 or more, got {self.decay_iterations}")
 
@@ -67,10 +66,8 @@ class Reptile:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        if not (math.isfinite(self.inner_lr) and self.inner_lr > 0):
-            raise UserError(f"inner_lr must be positive and finite, got {self.inner_lr}")
-        if self.inner_steps < 1:
-            raise UserError(f"inner_steps must be at least 1, got {self.inner_steps}")
+        check_positive(inner_lr=self.inner_lr)
+        check_counts(inner_steps=(self.inner_steps, 1))
         if self.inner_optimizer not in ("sgd", "adam"):
             raise UserError(f"inner_optimizer must be sgd or adam, got {self.inner_optimizer!r}")
         if not isinstance(self.outer, Interpolation | Adam):

@@ -22,9 +22,10 @@ from metarl.learners import RL2
 from metarl.learners.frozen import Frozen, layers_of
 from metarl.learners.learner import StepLearner
 from metarl.models import Model
-from metarl.players import HELD_OUT, AnyPlayer, task_rngs
+from metarl.players import AnyPlayer
 from metarl.report.features import representations
 from metarl.report.nil import nil_accuracy
+from metarl.streams import TEST, draw_tasks, task_rngs
 from metarl.supervised import ShotPlayer
 
 
@@ -79,21 +80,19 @@ def analyse(model: Model | FewShot, steps: int | None = None, tasks: int = 20, s
     player = model.trainer.make_player(held_out=True, tasks=tasks)
     params = model.trainer.params
     try:
-        cka, cca = similarities(player, params, steps, seed, c.later_lr)
+        cka, cca = similarities(player, params, steps, seed)
         nil = nil_accuracy(player, params, seed) if _classifies(player) else None
-        frozen = freeze_layers(player, params, steps=steps, seed=seed, later_lr=c.later_lr, title=c.title)
+        frozen = freeze_layers(player, params, steps=steps, seed=seed, title=c.title)
     finally:
         player.close()
     return Analysis(c.title, model.trainer.iteration, frozen, cka, cca, nil)
 
 
 def _classifies(player: AnyPlayer) -> TypeGuard[ShotPlayer]:
-    return player.measures == "accuracy"
+    return player.measures == "accuracy" and len(layers_of(player.problem.own(P.params_of(player.network)))) > 1
 
 
-def freeze_layers(
-    player: AnyPlayer, params: Params, *, steps: int, seed: int, later_lr: float, title: str
-) -> list[AdaptationCurve]:
+def freeze_layers(player: AnyPlayer, params: Params, *, steps: int, seed: int, title: str) -> list[AdaptationCurve]:
     """Draw adaptation curves with the first 0, 1, 2, ... layers left out of the inner loop, up to all of them."""
     layers = layers_of(player.problem.own(params))
     curves = []
@@ -101,12 +100,12 @@ def freeze_layers(
         names = frozenset(name for layer in layers[:number] for name in layer)
         learner = Frozen(cast(StepLearner, player.learner), names)
         held = cast(AnyPlayer, dataclasses.replace(cast(Any, player), learner=learner))
-        curves.append(evaluate(held, params, env=title, steps=steps, seed=seed, later_lr=later_lr))
+        curves.append(evaluate(held, params, env=title, steps=steps, seed=seed))
     return curves
 
 
 def similarities(
-    player: AnyPlayer, params: Params, steps: int, seed: int, later_lr: float
+    player: AnyPlayer, params: Params, steps: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return linear CKA and mean SVCCA coefficient of each layer before and after adaptation, `[K, layers]`.
 
@@ -114,9 +113,7 @@ def similarities(
     A layer's representation is what it hands on, after its activation function.
     """
     k = player.tasks
-    tasks = player.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
-    rngs, trained = task_rngs(seed, HELD_OUT, 0, range(k)), player.learner.inner_steps
-    played = player.play(params, tasks, rngs, lambda step: 1.0 if step < trained else later_lr)
+    played = player.play(params, draw_tasks(player, k, seed, TEST), task_rngs(seed, TEST, 0, range(k)))
     adapted, data = next(islice(played, steps, None))
     before = representations(player, P.stack(params, k), data)
     after = representations(player, adapted, data)

@@ -7,7 +7,7 @@ import json
 import time
 import zipfile
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -20,10 +20,10 @@ from stable_baselines3.common.vec_env import VecMonitor
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.checkpoint import write_atomically
 from metarl.experiment.config import Config
-from metarl.players import HELD_OUT
 from metarl.rl.make import make_vec
 from metarl.rl.ppo import ppo_bytes
 from metarl.rl.sb3 import SB3VecEnv
+from metarl.streams import TEST, draw_tasks
 
 Baseline = Literal["pretrained", "oracle"]
 """One policy for all tasks, to be fine-tuned by gradient steps; or one that observes the task."""
@@ -102,15 +102,10 @@ class _LearningCurve(BaseCallback):
         self._returns = []
 
 
-def held_out_tasks(env: Any, tasks: int, seed: int) -> NDArray[np.float64]:
-    """Return the tasks `[tasks, d]` that an evaluation with this seed draws."""
-    return env.sample_tasks(tasks, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
-
-
 def oracle_curve(model: PPO, config: Config, steps: int, tasks: int, episodes: int, seed: int) -> AdaptationCurve:
     """Return the oracle's returns on held-out tasks as a curve, which is flat: it has nothing to adapt to."""
     vec = _environments(config, tasks * episodes, observe_task=True)
-    drawn = held_out_tasks(vec.vector, tasks, seed)
+    drawn = draw_tasks(cast(Any, vec.vector), tasks, seed, TEST)
     vec.vector.set_tasks(np.repeat(drawn, episodes, axis=0))  # type: ignore[attr-defined]
     torch.manual_seed(seed)  # stable-baselines3 samples actions from torch's global generator
     vec.seed(seed)

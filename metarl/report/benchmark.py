@@ -19,9 +19,10 @@ from metarl.experiment.players import make_player
 from metarl.experiment.run import RunDirectory, resume, train
 from metarl.experiment.training import Trainer
 from metarl.learners import LEARNERS
-from metarl.report.baselines import Baseline, cached_baseline, held_out_tasks, learn_from_scratch, oracle_curve
+from metarl.report.baselines import Baseline, cached_baseline, learn_from_scratch, oracle_curve
 from metarl.report.comparison import BASELINES, compare_scratch, draw, summarise, write_csv
 from metarl.rl.ppo import as_params
+from metarl.streams import TEST, draw_tasks
 
 SCRATCH_TASKS = 2
 """Held-out tasks that PPO from scratch learns, each with a policy of its own."""
@@ -140,7 +141,7 @@ def _scratch(config: Config, method: str, protocol: Protocol, run: Path) -> tupl
     """Train PPO on each of the first held-out tasks; they share the budget."""
     started = time.perf_counter()
     player = make_player(config, config.env, 1, 1)
-    tasks = held_out_tasks(player, protocol.tasks, protocol.eval_seed)[:SCRATCH_TASKS]
+    tasks = draw_tasks(player, protocol.tasks, protocol.eval_seed, TEST)[:SCRATCH_TASKS]
     player.close()
     learned = [learn_from_scratch(config, protocol.budget // len(tasks), task) for task in tasks]
     curves = [{"env_steps": [n for n, _ in points], "returns": [value for _, value in points]} for points in learned]
@@ -158,8 +159,7 @@ def _initial(config: Config) -> P.Params:
 def _curve(config: Config, params: P.Params, protocol: Protocol) -> dict[str, Any]:
     player = make_player(config, config.env, protocol.tasks, protocol.episodes)
     try:
-        steps, seed = protocol.steps, protocol.eval_seed
-        return evaluate(player, params, env=config.env, steps=steps, seed=seed, later_lr=config.later_lr).as_dict()
+        return evaluate(player, params, env=config.env, steps=protocol.steps, seed=protocol.eval_seed).as_dict()
     finally:
         player.close()
 

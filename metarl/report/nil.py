@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from metarl.core import params as P
 from metarl.core.params import Params
-from metarl.players import HELD_OUT, task_rngs
 from metarl.report.features import batch_features
+from metarl.streams import TEST, draw_tasks, task_rngs
 from metarl.supervised import ShotPlayer
 
 
@@ -21,8 +21,8 @@ def nil_accuracy(player: ShotPlayer, params: Params, seed: int) -> NDArray[np.fl
     several shots are as near as the nearest of them.
     """
     k = player.tasks
-    tasks = player.sample_tasks(k, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
-    lesson = player.source.draw(tasks, task_rngs(seed, HELD_OUT, 0, range(k))(0)).to(player.device)
+    tasks = draw_tasks(player, k, seed, TEST)
+    lesson = player.source.draw(tasks, task_rngs(seed, TEST, 0, range(k))(0)).to(player.device)
     stacked = {name: value.to(player.device) for name, value in P.stack(params, k).items()}
     support, query = (batch_features(player, stacked, batch)[-2].flatten(2) for batch in (lesson.support, lesson.query))
     found = nearest(support, lesson.support.y.cpu(), query)

@@ -17,7 +17,7 @@ from metarl.evaluation import AdaptationCurve
 from metarl.experiment.logging import read_rows
 from metarl.experiment.run import RunDirectory
 from metarl.models import Model
-from metarl.players import HELD_OUT, task_rngs
+from metarl.streams import TEST, draw_tasks, task_rngs
 
 MEASURES = ("return", "loss", "accuracy")
 """What a run may measure."""
@@ -95,10 +95,8 @@ def plot_paths(model: Model, steps: int = 2, tasks: int = 3, episodes: int = 3, 
     if not re.fullmatch(r"metarl/\w+Navigation-v0", model.config.env):
         raise UserError(f"paths are drawn of 2-D navigation only, this model is of {model.config.title}")
     player = model.trainer.make_player(held_out=True, tasks=tasks)
-    goals = player.sample_tasks(tasks, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
-    trained, later = model.config.learner.inner_steps, model.config.later_lr
-    rngs = task_rngs(seed, HELD_OUT, 0, range(tasks))
-    played = player.play(model.trainer.params, goals, rngs, lambda step: 1.0 if step < trained else later)
+    goals = draw_tasks(player, tasks, seed, TEST)
+    played = player.play(model.trainer.params, goals, task_rngs(seed, TEST, 0, range(tasks)))
     figure = Figure(figsize=(2.4 * (steps + 1), 2.4 * tasks), layout="constrained")
     axes = figure.subplots(tasks, steps + 1, sharex=True, sharey=True, squeeze=False)
     for step, (_, phase) in enumerate(islice(played, steps + 1)):

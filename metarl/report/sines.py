@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import cast
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -14,7 +13,7 @@ from metarl.errors import UserError
 from metarl.few_shot import FewShot
 from metarl.fewshot.shots import Batch
 from metarl.fewshot.sinusoid import INPUTS, Sinusoids
-from metarl.players import HELD_OUT, task_rngs
+from metarl.streams import TEST, draw_tasks, task_rngs
 from metarl.supervised import ShotPlayer
 
 SHADES = ("#9aa0a6", "#efb118", "#ff725c", "#a463f2", "#4269d0")
@@ -37,10 +36,10 @@ def plot_sines(model: FewShot, steps: tuple[int, ...] = (0, 1, 10), tasks: int =
     if not isinstance(player.source, Sinusoids):
         raise UserError(f"fitted sine waves are drawn of sinusoid runs only, this one is of {model.config.data}")
     source = player.source
-    drawn = source.sample_tasks(tasks, np.random.default_rng(np.random.SeedSequence([seed, HELD_OUT])))
+    drawn = draw_tasks(source, tasks, seed, TEST)
     grid = torch.linspace(*INPUTS, 200, dtype=torch.float64).expand(tasks, -1)
     truth = source.batch(drawn, grid)
-    support = source.draw(drawn, task_rngs(seed, HELD_OUT, 0, range(tasks))(0)).support
+    support = source.draw(drawn, task_rngs(seed, TEST, 0, range(tasks))(0)).support
     fits = _fits(player, model, support, truth, max(steps))
     figure = Figure(figsize=(3.2 * tasks, 3), layout="constrained")
     for i, axis in enumerate(figure.subplots(1, tasks, sharey=True, squeeze=False)[0]):
@@ -56,9 +55,8 @@ def plot_sines(model: FewShot, steps: tuple[int, ...] = (0, 1, 10), tasks: int =
 def _fits(player: ShotPlayer, model: FewShot, support: Batch, truth: Batch, steps: int) -> list[Tensor]:
     """Return the predictions `[K, N]` after 0, 1, ..., `steps` gradient steps."""
     adapted, fits = P.stack(model.trainer.params, len(support)), []
-    trained = model.config.learner.inner_steps
     for step in range(steps + 1):
         with torch.no_grad():
             fits.append(player.problem.outputs(adapted, truth).values[..., 0])
-        adapted = player.step(adapted, support, 1.0 if step < trained else model.config.later_lr)
+        adapted = player.step(adapted, support, step)
     return fits

@@ -207,17 +207,25 @@ def make_policy(
     """Build the policy that fits the spaces; its weights depend on the seed alone.
 
     Raises:
-        UserError: If observations are not a `Box` or actions neither `Box` nor `Discrete`.
+        UserError: If observations are not a `Box` or actions neither a `Box` of floats nor `Discrete`.
     """
-    if not isinstance(observation_space, spaces.Box):
-        raise UserError(f"observations must be a Box, got {observation_space}")
-    generator = torch.Generator().manual_seed(seed)
-    obs_size = int(np.prod(observation_space.shape))
+    generator, obs_size = torch.Generator().manual_seed(seed), observation_size(observation_space)
     if isinstance(action_space, spaces.Discrete):
         return CategoricalMLP(action_space, obs_size, hidden, generator)
-    if isinstance(action_space, spaces.Box):
+    if isinstance(action_space, spaces.Box) and np.issubdtype(action_space.dtype, np.floating):
         return GaussianMLP(action_space, obs_size, hidden, generator, init_std=init_std, action_scale=action_scale)
-    raise UserError(f"actions must be a Box or Discrete, got {action_space}")
+    raise UserError(f"actions must be a Box of floats or Discrete, got {action_space}")
+
+
+def observation_size(space: Space) -> int:
+    """Return how many numbers an observation holds.
+
+    Raises:
+        UserError: If observations are not a `Box`.
+    """
+    if not isinstance(space, spaces.Box):
+        raise UserError(f"observations must be a Box, got {space}")
+    return int(np.prod(space.shape))
 
 
 def distribution(policy: nn.Module, params: Params, obs: Tensor) -> Any:

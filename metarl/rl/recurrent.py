@@ -17,7 +17,7 @@ from torch.func import functional_call
 from metarl.core.params import Params
 from metarl.rl.episodes import Episodes
 from metarl.rl.losses import PolicyGradient
-from metarl.rl.policies import CategoricalMLP, Distribution, make_policy
+from metarl.rl.policies import CategoricalMLP, Distribution, make_policy, observation_size
 from metarl.threads import one_thread
 
 
@@ -52,7 +52,7 @@ class RecurrentPolicy(nn.Module):
         features = spaces.Box(-np.inf, np.inf, (self.size,))
         self.actor = make_policy(features, action_space, hidden[1:], seed, init_std, action_scale)
         self.action_size = self.actor.actions if isinstance(self.actor, CategoricalMLP) else self.actor.action_size
-        inputs = int(np.prod(observation_space.shape or ())) + self.action_size + 2
+        inputs = observation_size(observation_space) + self.action_size + 2
         generator = torch.Generator().manual_seed(seed + 1)
 
         def gates(begin: Callable[..., Tensor], columns: int) -> nn.Parameter:

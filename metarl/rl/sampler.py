@@ -91,7 +91,7 @@ class Sampler:
             faults.find("adapted param", ~_finite_params(params).repeat(e))
         unstable = 0
         t = 0
-        while t < t_max and alive.any():
+        while t < t_max and (alive.any() or not t):  # one step at least, even where every task's params are bad
             obs[t].view(k * e, -1).copy_(torch.from_numpy(np.asarray(observation).reshape(k * e, -1)))
             actions = distribution(self.policy, params, obs[t]) if memory is None else memory.act(obs[t])
             action = actions.sample(noise[t])

@@ -21,7 +21,7 @@ from metarl.experiment.run import RunDirectory, resume, train
 from metarl.experiment.training import Trainer
 from metarl.learners import LEARNERS, MAML, SUPERVISED, Reptile
 from metarl.learners.reptile import Interpolation
-from metarl.players import task_rngs
+from metarl.streams import task_rngs
 from metarl.workers import Worker, Workers
 
 SMALL = Config(
@@ -88,6 +88,12 @@ def test_params_and_actions_are_named_and_the_neighbours_play_on(value, message)
         ours, theirs = getattr(played, name), getattr(as_it_was, name)
         assert torch.isfinite(ours).all()
         assert torch.equal(ours[[0, 2]], theirs[[0, 2]])
+
+
+def test_every_task_may_be_at_fault():
+    played = sampled(Trainer(SMALL, Line), lambda params: params["log_std"].fill_(float("nan")))
+    assert list(played.faults) == [0, 1, 2] and not played.rew.any() and played.mask.shape[2] == 1
+    assert "adapted param is not finite in task 2" in played.faults[2].of(2)
 
 
 def test_what_is_observed_after_the_last_action_is_no_fault():

@@ -70,7 +70,7 @@ def test_freezing_the_body_equals_anil():
 def test_anil_changes_only_the_head():
     model = FewShot(dataclasses.replace(SMALL, learner=ANIL(inner_lr=0.05, outer=Adam())))
     player = model.trainer.make_player(held_out=True)
-    cka, cca = similarities(player, model.trainer.params, 1, seed=0, later_lr=1.0)
+    cka, cca = similarities(player, model.trainer.params, 1, seed=0)
     assert cka.shape == cca.shape == (4, 3)
     np.testing.assert_allclose(cka[:, :2], 1)
     np.testing.assert_allclose(cca[:, :2], 1)

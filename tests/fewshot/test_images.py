@@ -23,7 +23,7 @@ from metarl.fewshot.losses import Classification
 from metarl.fewshot.networks import ConvNet
 from metarl.fewshot.shots import Batch
 from metarl.learners import MAML
-from metarl.players import task_rngs
+from metarl.streams import task_rngs
 from metarl.supervised import ShotPlayer
 from metarl.workers import Worker, Workers
 

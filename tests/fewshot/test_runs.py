@@ -51,6 +51,15 @@ def test_eval_plot_and_figure(run, tmp_path, capsys):
     assert main(["plot", str(directory), "--out", str(tmp_path / "runs.png")]) == 0
 
 
+def test_examples_count_once_however_many_steps_they_serve():
+    trainer = Trainer(TINY)  # 10 shots; one inner step, and the query examples after it
+    trainer.iterate()
+    assert trainer.env_steps == 4 * (TINY.shots + TINY.queries)
+    reptile = Trainer(dataclasses.replace(TINY, learner=metarl.learners.SUPERVISED["reptile"]))
+    reptile.iterate()  # five inner steps on new examples each
+    assert reptile.env_steps == 5 * 4 * (TINY.shots + TINY.queries)
+
+
 @pytest.mark.parametrize("method", ["fomaml", "anil", "meta-sgd", "reptile"])
 def test_every_method_runs(method, tmp_path):
     directory = tmp_path / "run"

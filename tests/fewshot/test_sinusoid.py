@@ -11,7 +11,7 @@ from metarl.experiment.presets import PRESETS
 from metarl.experiment.training import Trainer
 from metarl.fewshot.sinusoid import AMPLITUDES, INPUTS, PHASES, Sinusoids
 from metarl.learners import SUPERVISED
-from metarl.players import task_rngs
+from metarl.streams import task_rngs
 
 
 def drawn(seed=0, source=None, tasks=50):

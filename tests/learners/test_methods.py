@@ -121,6 +121,15 @@ def test_mistakes_are_one_clear_line_and_status_2(options, words, capsys, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_of_rl2_is_not_taken_for_another_methods(capsys, tmp_path):
+    small = "--tasks 2 --episodes 2 --horizon 8 --eval-tasks 2 --eval-episodes 2 --iterations 1".split()
+    run = ["--log-dir", str(tmp_path / "run")]
+    assert main(["train", "point-navigation", "--method", "rl2", *small, *run]) == 0
+    capsys.readouterr()
+    status, err = said(capsys, "train", "point-navigation", "--method", "maml", "--resume", "--iterations", "2", *run)
+    assert status == 2 and "learner" in err and err.count("\n") == 1
+
+
 def test_the_help_names_every_method_and_the_settings_of_the_one_chosen(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["train", "point-navigation", "--method", "reptile", "--help"])

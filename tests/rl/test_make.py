@@ -3,9 +3,11 @@
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 from own_envs import Corridor, Endless
 
+import metarl
 from metarl import UserError
 from metarl.rl.make import make_vec
 
@@ -45,6 +47,20 @@ def test_each_row_gets_its_own_task():
 def test_what_cannot_be_used_is_named(source, options, message):
     with pytest.raises(UserError, match=message):
         make_vec(source, 2, **options)
+
+
+@pytest.mark.parametrize("kind", [metarl.MAML, metarl.RL2])
+def test_spaces_that_no_policy_has_are_named(kind):
+    class Named(Corridor):
+        observation_space = spaces.Dict({"x": spaces.Box(-9, 9, (1,))})
+
+    class Counted(Corridor):
+        action_space = spaces.Box(0, 3, (1,), np.int64)
+
+    with pytest.raises(UserError, match="observations must be a Box, got Dict"):
+        kind(Named, horizon=5)
+    with pytest.raises(UserError, match="actions must be a Box of floats or Discrete, got Box"):
+        kind(Counted, horizon=5)
 
 
 def test_sample_tasks_of_the_wrong_shape_is_named():

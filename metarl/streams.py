@@ -1,0 +1,47 @@
+"""The random numbers of tasks: streams that never meet, whatever they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+TRAINING, HELD_OUT, SHUFFLE, TEST = 0, 1, 2, 3
+"""What training plays, what its own evaluations do (which choose the best policy), how epochs are shuffled, and what
+everybody else judges by: with the same seed they differ."""
+
+TaskRngs = Callable[[int], Iterator[np.random.Generator]]
+"""From the phase to a generator for each task in turn, good until the next one is asked for."""
+
+
+class TaskDistribution(Protocol):
+    """What draws tasks."""
+
+    def sample_tasks(self, n: int, rng: np.random.Generator) -> NDArray[Any]:
+        """Return n tasks, `[n, d]`."""
+        ...
+
+
+def draw_tasks(tasks: TaskDistribution, n: int, seed: int, stream: int, *iteration: int) -> NDArray[Any]:
+    """Return n tasks `[n, d]`, chosen by a seed in one of the streams (and in a meta-iteration)."""
+    return tasks.sample_tasks(n, np.random.default_rng(np.random.SeedSequence([seed, stream, *iteration])))
+
+
+def task_rngs(seed: int, stream: int, iteration: int, tasks: Sequence[int]) -> TaskRngs:
+    """Return every episode's only source of randomness: a stream for each task index and phase.
+
+    Streams are counter-based (Philox, Salmon et al. 2011). The phase chooses the key and the task's index where to
+    count from, 2¹⁹² blocks apart. So a task's numbers are the same whichever tasks are drawn beside it.
+    """
+
+    def rngs(phase: int) -> Iterator[np.random.Generator]:
+        philox = np.random.Philox(np.random.SeedSequence(seed, spawn_key=(stream, iteration, phase)))
+        rng, state = np.random.Generator(philox), cast(Any, philox.state)
+        for task in tasks:
+            state["state"]["counter"][3] = task
+            philox.state = state
+            yield rng
+
+    return rngs
