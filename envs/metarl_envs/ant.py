@@ -1,10 +1,14 @@
 """Ant task distributions: a goal velocity, a direction, a goal position, a broken leg."""
 
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo's compiled modules have no type stubs)
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import mujoco
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -199,13 +203,16 @@ class AntGoal(Ant):
 class AntCrippled(Ant):
     """Run forward while the two actuators of one leg, which the task names, are dead; reward v + alive bonus.
 
+    The dead leg shrinks to a stump: half as thick and half as long, its lower part drawn up to the upper one.
+
     Source: Nagabandi et al. 2019 (GrBAL), iclavera/learning_to_adapt `ant_env.py`.
 
-    Differs: the source trains on legs 0 to 2 and tests on 3 (`drawn`), and the dead leg also shrinks; here it keeps
-    its shape. Gymnasium's body has a control step of 0.05 s.
+    Differs: the source trains on legs 0 to 2 and tests on 3 (`drawn`). Gymnasium's body has a control step of 0.05 s
+    (the source 0.02 s).
 
     Args:
         drawn: Legs among which `sample_tasks` draws.
+        shrink: Whether the dead leg shrinks.
         ctrl_cost_weight: See `Ant`.
         terminate_when_unhealthy: See `Ant`.
         **options: See `Ant`.
@@ -216,20 +223,44 @@ class AntCrippled(Ant):
     def __init__(
         self,
         drawn: Sequence[int] = (0, 1, 2, 3),
+        shrink: bool = True,
         ctrl_cost_weight: float = 0.0,
         terminate_when_unhealthy: bool = False,
         **options: Any,
     ) -> None:
         super().__init__(ctrl_cost_weight, terminate_when_unhealthy=terminate_when_unhealthy, **options)
         self.drawn = check_drawn(drawn, 4, "AntCrippled")
+        self.shrink = shrink
+        # upper and lower geom of each leg
+        self._legs = np.array([geoms_moved_by(self.model, self._actuators(leg)) for leg in range(4)])
+        # compiled, the lower geoms lie at their bodies' centres of mass, whatever geom_pos says
+        self.model.geom_sameframe[self._legs[:, 1]] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE
 
     def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
         """Draw n legs, `[n, 1]`."""
         return rng.choice(self.drawn, size=(n, 1))
 
+    def fields(self, task: Array) -> dict[str, Array]:
+        """Return the sizes and positions of all geoms, with those of the dead leg shrunk."""
+        if not self.shrink:
+            return {}
+        rows, (upper, lower) = np.arange(len(task)), self._legs[task[:, 0].astype(int)].T
+        size, position = (
+            np.repeat(field[None], len(task), axis=0) for field in (self.model.geom_size, self.model.geom_pos)
+        )
+        for geom in (upper, lower):
+            size[rows, geom, :2] /= 2
+        position[rows, lower] = position[rows, upper]
+        return {"geom_size": size, "geom_pos": position}
+
+    @staticmethod
+    def _actuators(leg: int) -> list[int]:
+        """Return hip and ankle of a leg; the model lists those of its fourth leg first."""
+        hip = (2 * leg + 2) % 8
+        return [hip, hip + 1]
+
     def control(self, action: Array, task: Array) -> Array:
         """Return the actions with those of the dead leg at zero."""
-        # the model lists hip and ankle of its fourth leg first
         hip = (2 * task[:, :1] + 2) % 8
         return actuators_without(action, np.concatenate([hip, hip + 1], axis=1))
 
@@ -239,8 +270,7 @@ class AntCrippled(Ant):
 
     def painted(self, task: Array) -> list[int]:
         """Paint the dead leg."""
-        hip = (2 * int(task[0]) + 2) % 8
-        return geoms_moved_by(self.model, [hip, hip + 1])
+        return self._legs[int(task[0])].tolist()
 
 
 AntVelEnv, AntVelVectorEnv = make_envs(AntVel)

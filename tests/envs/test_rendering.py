@@ -12,7 +12,7 @@ from numpy.testing import assert_array_equal
 
 SIZE = 64
 
-VECTORS = ("HalfCheetahCrippled", "AntGoal", "HopperRandParams")
+VECTORS = ("HalfCheetahCrippled", "AntCrippled", "AntGoal", "HopperRandParams")
 """The MuJoCo families whose vectors are drawn too: making an OpenGL context takes a third of a second."""
 
 

@@ -156,6 +156,22 @@ def test_dead_actuators():
     assert cheetah.data.ctrl.tolist() == [1.0, 1.0, 0.0, 1.0, 1.0, 1.0]
 
 
+def test_the_dead_leg_of_the_ant_is_a_stump():
+    whole, ant = (gymnasium.make("metarl/AntCrippled-v0", shrink=shrink).unwrapped for shrink in (False, True))
+    for leg, name in enumerate(("left", "right", "third", "fourth")):
+        for env in (whole, ant):
+            env.set_task(np.array([float(leg)]))
+            env.reset(seed=leg)
+        ankle = whole.model.geom(f"{name}_ankle_geom").id
+        assert_allclose(ant.model.geom_size[ankle - 1 : ankle + 1], whole.model.geom_size[ankle - 1 : ankle + 1] / 2)
+        body = ant.data.body(ant.model.geom_bodyid[ankle])
+        offset = body.xmat.reshape(3, 3) @ ant.model.geom_pos[ankle - 1]
+        assert_allclose(ant.data.geom_xpos[ankle], body.xpos + offset)  # where it collides, not only where it is drawn
+        others = [geom for geom in range(ant.model.ngeom) if geom not in (ankle - 1, ankle)]
+        assert_allclose(ant.data.geom_xpos[others], whole.data.geom_xpos[others])
+        assert_allclose(ant.model.geom_size[others], whole.model.geom_size[others])
+
+
 def test_ranges_of_tasks():
     rng = np.random.default_rng(0)
 
