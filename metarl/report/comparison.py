@@ -21,7 +21,7 @@ def summarise(results: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, A
     """Return for each method the interquartile means over seeds and tasks with their 95 % intervals."""
     summary = {}
     for method, runs in results.items():
-        scores = np.array([run["per_task"] for run in runs])  # [seeds, tasks, steps + 1]
+        scores = np.array([run["per_task"] for run in runs], dtype=np.float64)  # [seeds, tasks, steps + 1]
         low, high = stratified_bootstrap(scores)
         centre = interquartile_mean(scores)
         summary[method] = {
@@ -82,7 +82,7 @@ def compare_scratch(runs: list[dict[str, Any]], others: dict[str, list[dict[str,
     returns = np.mean([curve["returns"][:length] for curve in curves], axis=0)
     tasks, reached, needed = len(runs[0]["tasks"]), {}, {}
     for method, results in others.items():
-        per_task = np.array([run["per_task"][:tasks] for run in results])  # [seeds, tasks, steps + 1]
+        per_task = np.array([run["per_task"][:tasks] for run in results], dtype=np.float64)  # [seeds, tasks, steps + 1]
         reached[method] = float(per_task[..., min(1, per_task.shape[-1] - 1)].mean())
         as_good = np.flatnonzero(returns >= reached[method])
         needed[method] = env_steps[as_good[0]] if len(as_good) else None

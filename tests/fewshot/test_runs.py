@@ -60,6 +60,16 @@ def test_examples_count_once_however_many_steps_they_serve():
     assert reptile.env_steps == 5 * 4 * (TINY.shots + TINY.queries)
 
 
+def test_a_curve_that_diverges_is_strict_json(run, tmp_path, capsys):
+    directory, file = run[0], tmp_path / "curve.json"
+    model = metarl.load(directory)
+    model.trainer.params["layers.0.weight"].mul_(1e8)  # gradient steps of any size diverge from here
+    model.save(tmp_path / "wild.safetensors")
+    assert main(["eval", str(tmp_path / "wild.safetensors"), "--steps", "9", "--tasks", "3", "--json", str(file)]) == 0
+    found = json.loads(file.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert found["mean"][9] is None and found["mean"][0] > 1
+
+
 @pytest.mark.parametrize("method", ["fomaml", "anil", "meta-sgd", "reptile"])
 def test_every_method_runs(method, tmp_path):
     directory = tmp_path / "run"
