@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -16,7 +15,7 @@ from rich.table import Column, Table
 import metarl
 from metarl.errors import UserError, did_you_mean
 from metarl.evaluation import AdaptationCurve
-from metarl.experiment.checkpoint import write_atomically
+from metarl.experiment.checkpoint import write_json
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.film import film_adaptation, log_film, write_film
 from metarl.experiment.logging import Terminal, log_figure
@@ -27,7 +26,7 @@ from metarl.experiment.training import Trainer
 from metarl.few_shot import FewShot
 from metarl.learners import LEARNERS, OUTERS
 from metarl.models import Model
-from metarl.options import Analyse, Benchmark, Eval, Export, Plot, Train, Video, parse
+from metarl.options import Analyse, Benchmark, Eval, Export, Plot, Train, Video, parse, parse_train
 from metarl.report.analysis import analyse, draw_analysis
 from metarl.report.benchmark import Protocol, benchmark
 from metarl.report.plot import plot_paths, plot_runs
@@ -97,7 +96,7 @@ def _train(args: list[str]) -> int:
     if name in ("-h", "--help"):
         name, rest = "point-navigation", ["--help"]
     config, rest = _with_method(find_preset(name), rest)
-    command: Train = parse(Train, rest, f"metarl train {name}", default=Train(config))
+    command = parse_train(name, rest, Train(config))
     if command.resume and command.log_dir is None:
         raise UserError("--resume needs --log-dir, the run directory to go on with")
     if command.resume and command.log_dir is not None:  # options not given are the run's
@@ -105,7 +104,7 @@ def _train(args: list[str]) -> int:
         if _source(old) != _source(command.config):
             raise UserError(f"{command.log_dir} holds a run of {_source(old)}, not of {_source(command.config)}")
         default = Train(_with_method(old, args[1:])[0], command.log_dir)
-        command = parse(Train, rest, f"metarl train {name}", default=default)
+        command = parse_train(name, rest, default)
     check_method(_take(args, "--method", LEARNERS)[0], command.config.learner)
     log_dir = command.log_dir or Path("runs") / name / time.strftime("%Y%m%d-%H%M%S")
     console = Console(highlight=False, soft_wrap=True)
@@ -118,6 +117,7 @@ def _train(args: list[str]) -> int:
             for note in resume(trainer, directory):
                 console.print(f"metarl: {note}")
         else:
+            trainer.check()
             directory.create(command.config)
         total = trainer.config.iterations
         console.print(f"{name}: {trainer.config.title}, {total} meta-iterations, writing to {log_dir}")
@@ -169,7 +169,7 @@ def _eval(args: list[str]) -> int:
         model.close()
     _show(Console(highlight=False), curve, model.config)
     if command.json is not None:
-        write_atomically(command.json, json.dumps(curve.as_dict(), indent=2).encode())
+        write_json(command.json, curve.as_dict())
     return 0
 
 
@@ -286,8 +286,7 @@ def _analyse(args: list[str]) -> int:
     is_run = command.run.is_dir()
     out = command.out or (command.run / "analysis.png" if is_run else Path("analysis.png"))
     _save(figure, out)
-    record = json.dumps([analysis.as_dict() for analysis in found]).encode()
-    write_atomically(out.with_suffix(".json"), record)
+    write_json(out.with_suffix(".json"), [analysis.as_dict() for analysis in found])
     if is_run:
         log_figure(figure, command.run, "analysis/layers", steps)
     return 0

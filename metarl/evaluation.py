@@ -83,23 +83,19 @@ class AdaptationCurve:
         return replace(parts[0], per_task=per_task, env_steps=env_steps, change=change, dropped=dropped)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the curve as JSON takes it; what is not finite, where too many steps diverged, is null."""
+        """Return the curve as JSON takes it."""
         low, high = self.interval
         return {
             "env": self.env,
             "steps": self.steps,
             "unit": self.unit,
             "measure": self.measure,
-            "mean": _numbers(self.mean),
-            "ci_low": _numbers(low),
-            "ci_high": _numbers(high),
-            "per_task": _numbers(self.per_task),
+            "mean": self.mean.tolist(),
+            "ci_low": low.tolist(),
+            "ci_high": high.tolist(),
+            "per_task": self.per_task.tolist(),
             "env_steps": self.env_steps,
         } | ({"dropped": self.dropped} if self.dropped else {})
-
-
-def _numbers(values: NDArray[np.float64]) -> list[Any]:
-    return np.where(np.isfinite(values), values, np.array(None)).tolist()
 
 
 def evaluate(

@@ -27,6 +27,7 @@ class Learned:
         self.directory = None if log_dir is None else RunDirectory(log_dir)
         if self.directory is not None:
             try:
+                self.trainer.check()
                 self.directory.create(config)
             except BaseException:
                 self.trainer.close()

@@ -7,12 +7,14 @@ import dataclasses
 import io
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import tyro
 
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.methods import keep_episodes
+from metarl.learners import RL2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Eval:
     episodes: int | None = None
     """Episodes a task and step, 20 by default; for reinforcement learning only."""
     seed: int = 1
-    """Chooses the tasks and their data; training evaluates itself on those of the run's own seed."""
+    """Chooses the tasks and their data, never those by which the run chose its best."""
     checkpoint: Literal["best", "last"] = "best"
     """Which checkpoint of a run directory: the best on held-out tasks, or the newest."""
     json: Path | None = None
@@ -146,6 +148,21 @@ def parse(kind: type[Any], args: list[str], prog: str, default: Any = tyro.MISSI
         known = [f"--{name.replace('_', '-')}" for name in _fields(default if extra else kind)]
         raise UserError(f"unknown option {flag!r}{did_you_mean(flag.split('=')[0], known)}; '{prog} --help' lists all")
     return parsed
+
+
+def parse_train(name: str, args: list[str], default: Train) -> Train:
+    """Parse the options of a training, which change the default's settings."""
+    config = default.config
+    if isinstance(config, FewShotConfig):
+        return parse(Train, args, f"metarl train {name}", default=default)
+    # a dictionary that is not empty would take its own keys as options, and no others
+    blank = dataclasses.replace(default, config=dataclasses.replace(config, env_options={}))
+    command: Train = parse(Train, args, f"metarl train {name}", default=blank)
+    given = cast(Config, command.config)
+    changed: dict[str, Any] = {"env_options": {**config.env_options, **given.env_options}}
+    if isinstance(given.learner, RL2) and not any(arg.split("=")[0] == "--episodes" for arg in args):
+        changed |= keep_episodes(config, given.learner)
+    return dataclasses.replace(command, config=dataclasses.replace(given, **changed))
 
 
 def _fields(value: Any) -> list[str]:

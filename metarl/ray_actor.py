@@ -18,7 +18,7 @@ from metarl.core import params as P
 from metarl.core.params import Params
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.players import AnyPlayer
-from metarl.workers import Worker
+from metarl.worker import Worker
 
 
 @dataclass(frozen=True)

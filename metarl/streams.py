@@ -26,7 +26,7 @@ class TaskDistribution(Protocol):
 
 def draw_tasks(tasks: TaskDistribution, n: int, seed: int, stream: int, *iteration: int) -> NDArray[Any]:
     """Return n tasks `[n, d]`, chosen by a seed in one of the streams (and in a meta-iteration)."""
-    return tasks.sample_tasks(n, np.random.default_rng(np.random.SeedSequence([seed, stream, *iteration])))
+    return tasks.sample_tasks(n, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, *iteration))))
 
 
 def task_rngs(seed: int, stream: int, iteration: int, tasks: Sequence[int]) -> TaskRngs:

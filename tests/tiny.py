@@ -12,7 +12,8 @@ from metarl.players import Player
 from metarl.rl.episodes import Episodes
 from metarl.rl.losses import PolicyGradient
 from metarl.rl.policies import distribution, make_policy
-from metarl.workers import Worker, Workers
+from metarl.worker import Worker
+from metarl.workers import Workers
 
 K, E, T, OBS = 3, 2, 5, 2
 

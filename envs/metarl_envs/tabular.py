@@ -136,7 +136,7 @@ class TabularMDP(ArrayFamily):
     def move(self, state: Array, action: Any, task: Array, rng: Streams) -> Array:
         """Draw the next states and the rewards."""
         rows, pairs = np.arange(len(state)), self.states * self.actions
-        pair = state[:, 0].astype(np.int64) * self.actions + action
+        pair = state[:, 0].astype(np.int64) * self.actions + np.asarray(action, np.int64)
         chances = task[:, : pairs * self.states].reshape(-1, pairs, self.states)
         # the last probability is left out: rounding could put their sum below the draw
         following = (np.cumsum(chances[rows, pair, :-1], axis=1) <= rng.uniform(1)).sum(axis=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import product
 from typing import ClassVar, Protocol
@@ -108,6 +109,8 @@ class PPO:
         losses, norms = [], []
         if parts > 1:
             losses.append(problem.loss_and_kl(params)[0])
+            if not math.isfinite(losses[0]):  # a task to be left out, which the gradient tells
+                losses[0] = problem.loss_and_gradient(params)[0]
         for epoch, index in product(range(self.epochs), range(parts)):
             part = [(epoch, index, parts)] if parts > 1 else []
             loss, gradient = problem.loss_and_gradient(params, *part)

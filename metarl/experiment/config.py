@@ -41,7 +41,7 @@ class Settings(ABC):
     eval_steps: int = 3
     """Gradient steps of an evaluation."""
     later_lr: float = 0.5
-    """Factor on the inner step size beyond the steps trained with, in evaluations only."""
+    """Factor on the inner step size beyond the steps trained with."""
     checkpoint_every: int = 10
     """Meta-iterations between checkpoints."""
     keep_checkpoints: int = 3
@@ -187,7 +187,7 @@ class FewShotConfig(Settings):
     hidden: tuple[int, ...] = (40, 40)
     """Width of each hidden layer of the mlp."""
     later_lr: float = field(default=1.0, kw_only=True)
-    """Factor on the inner step size beyond the steps trained with, in evaluations only."""
+    """Factor on the inner step size beyond the steps trained with."""
     eval_queries: int = 100
     """Examples that judge the network in an evaluation; of each class in classification."""
 

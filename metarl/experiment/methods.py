@@ -48,6 +48,12 @@ def for_lifetimes(config: Config, learner: RL2) -> dict[str, Any]:
     return {"episodes": max(1, played // learner.lifetime), "gae_lambda": min(config.gae_lambda, 0.95)}
 
 
+def keep_episodes(config: Config, learner: RL2) -> dict[str, Any]:
+    """Return how many lifetimes of another length hold as many episodes as those of the configuration."""
+    before = config.learner.lifetime if isinstance(config.learner, RL2) else learner.lifetime
+    return {"episodes": max(1, config.episodes * before // learner.lifetime)}
+
+
 def check_method(method: str | None, learner: AnyLearner) -> None:
     """Refuse settings that turn the method asked for into another one.
 

@@ -65,12 +65,12 @@ class RunDirectory:
             "git_commit": _git_commit(),
             "command": sys.argv,
         }
-        checkpoint.write_atomically(self.config_file, json.dumps(record, indent=2).encode())
+        checkpoint.write_json(self.config_file, record)
 
     def update(self, config: Config | FewShotConfig) -> None:
         """Write down the settings that a resumed run has changed, such as more iterations."""
         record = json.loads(self.config_file.read_text()) | {"config": config.as_dict()}
-        checkpoint.write_atomically(self.config_file, json.dumps(record, indent=2).encode())
+        checkpoint.write_json(self.config_file, record)
 
     def config(self) -> Config | FewShotConfig:
         """Read the run's configuration.
@@ -226,6 +226,7 @@ def train(
     Raises:
         Interrupted: If a signal ended the run early.
     """
+    trainer.check()
     c = trainer.config
     curve: AdaptationCurve | None = None
     film = EvaluationFilm(trainer)
@@ -291,7 +292,7 @@ def _log_evaluation(logger: Logger, trainer: Trainer, curve: AdaptationCurve, di
     for name, change in curve.change.items():
         logger.record(f"adaptation/{name}", torch.from_numpy(change), TENSORBOARD_ONLY)
     record = {"iteration": trainer.iteration, **curve.as_dict()}
-    checkpoint.write_atomically(directory.curve_file, json.dumps(record).encode())
+    checkpoint.write_json(directory.curve_file, record)
 
 
 def _keep_best(trainer: Trainer, curve: AdaptationCurve, directory: RunDirectory | None) -> None:

@@ -20,7 +20,8 @@ from metarl.ray_actor import Job
 from metarl.ray_workers import RayWorkers
 from metarl.rl.make import EnvSource, registration
 from metarl.streams import HELD_OUT
-from metarl.workers import Worker, Workers
+from metarl.worker import Worker
+from metarl.workers import Workers
 
 
 class Trainer:
@@ -43,8 +44,6 @@ class Trainer:
         self.outer_state: State = config.learner.initial_state(P.flatten(self.params.values()))
         self._eval_player: AnyPlayer | None = None
         try:
-            if isinstance(config, FewShotConfig) and local:  # too few held-out pictures are told now, not in an hour
-                self._eval_player = self.make_player(held_out=True)
             self.workers = self._local_worker() if local else self._ray_workers()
         except BaseException:
             self.player.close()
@@ -123,6 +122,15 @@ class Trainer:
             if name in self.params:
                 metrics["train/std"] = float(self.params[name].detach().exp().mean())
         return metrics
+
+    def check(self) -> None:
+        """Refuse held-out data that no evaluation could use now, and not in an hour.
+
+        Raises:
+            UserError: If a class or a picture is missing.
+        """
+        if isinstance(self.config, FewShotConfig):
+            self.make_player(held_out=True, tasks=1).close()
 
     def evaluate(self) -> AdaptationCurve:
         """Draw the adaptation curve on this run's held-out tasks, the same ones every time."""

@@ -29,6 +29,8 @@ class EMAML(MAML):
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
+        if getattr(self.outer, "minibatches", 1) > 1:
+            raise UserError("E-MAML credits a task's actions with all of its returns: minibatches must be 1")
         if not 0 <= self.exploration < math.inf:
             raise UserError(f"exploration must be 0 or more and finite, got {self.exploration}")
 

@@ -102,10 +102,12 @@ class _LearningCurve(BaseCallback):
         self._returns = []
 
 
-def oracle_curve(model: PPO, config: Config, steps: int, tasks: int, episodes: int, seed: int) -> AdaptationCurve:
+def oracle_curve(
+    model: PPO, config: Config, steps: int, tasks: int, episodes: int, seed: int, stream: int = TEST
+) -> AdaptationCurve:
     """Return the oracle's returns on held-out tasks as a curve, which is flat: it has nothing to adapt to."""
     vec = _environments(config, tasks * episodes, observe_task=True)
-    drawn = draw_tasks(cast(Any, vec.vector), tasks, seed, TEST)
+    drawn = draw_tasks(cast(Any, vec.vector), tasks, seed, stream)
     vec.vector.set_tasks(np.repeat(drawn, episodes, axis=0))  # type: ignore[attr-defined]
     torch.manual_seed(seed)  # stable-baselines3 samples actions from torch's global generator
     vec.seed(seed)

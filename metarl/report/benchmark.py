@@ -12,7 +12,7 @@ from typing import Any, cast
 from metarl.core import params as P
 from metarl.errors import UserError, did_you_mean
 from metarl.evaluation import evaluate
-from metarl.experiment.checkpoint import write_atomically
+from metarl.experiment.checkpoint import write_json
 from metarl.experiment.config import Config, differences
 from metarl.experiment.methods import with_method
 from metarl.experiment.players import make_player
@@ -42,6 +42,8 @@ class Protocol:
     """Episodes a task and step."""
     eval_seed: int = 12345
     """Chooses the held-out tasks and their episodes."""
+    stream: int = TEST
+    """The stream of random numbers that they come from; results of another one were judged by other tasks."""
 
 
 def benchmark(
@@ -80,14 +82,14 @@ def benchmark(
             if found is None:
                 say(f"{method}, seed {seed}: {protocol.budget:,} environment steps")
                 found = _run(made_with, method, protocol, run)
-                write_atomically(run / "result.json", json.dumps(found).encode())
+                write_json(run / "result.json", found)
             results[method].append(found)
     summary: dict[str, Any] = {"env": config.env, "protocol": dataclasses.asdict(protocol), "seeds": seeds}
     scratch = results.pop("scratch", [])
     summary["methods"] = summarise(results)
     if scratch:
         summary["scratch"] = compare_scratch(scratch, results)
-    write_atomically(out / "results.json", json.dumps(summary, indent=2).encode())
+    write_json(out / "results.json", summary)
     write_csv(summary, out / "results.csv")
     draw(summary).savefig(out / "curves.png", dpi=150)
     return summary
@@ -132,8 +134,8 @@ def _baseline(config: Config, kind: str, protocol: Protocol, run: Path) -> tuple
     if kind == "pretrained":
         curve = _curve(config, as_params(model, _initial(config)), protocol)
     else:
-        where = (protocol.steps, protocol.tasks, protocol.episodes)
-        curve = oracle_curve(model, config, *where, protocol.eval_seed).as_dict()
+        where = (protocol.steps, protocol.tasks, protocol.episodes, protocol.eval_seed, protocol.stream)
+        curve = oracle_curve(model, config, *where).as_dict()
     return curve, model.num_timesteps, seconds
 
 
@@ -141,7 +143,7 @@ def _scratch(config: Config, method: str, protocol: Protocol, run: Path) -> tupl
     """Train PPO on each of the first held-out tasks; they share the budget."""
     started = time.perf_counter()
     player = make_player(config, config.env, 1, 1)
-    tasks = draw_tasks(player, protocol.tasks, protocol.eval_seed, TEST)[:SCRATCH_TASKS]
+    tasks = draw_tasks(player, protocol.tasks, protocol.eval_seed, protocol.stream)[:SCRATCH_TASKS]
     player.close()
     learned = [learn_from_scratch(config, protocol.budget // len(tasks), task) for task in tasks]
     curves = [{"env_steps": [n for n, _ in points], "returns": [value for _, value in points]} for points in learned]
@@ -159,7 +161,8 @@ def _initial(config: Config) -> P.Params:
 def _curve(config: Config, params: P.Params, protocol: Protocol) -> dict[str, Any]:
     player = make_player(config, config.env, protocol.tasks, protocol.episodes)
     try:
-        return evaluate(player, params, env=config.env, steps=protocol.steps, seed=protocol.eval_seed).as_dict()
+        how: dict[str, Any] = {"steps": protocol.steps, "seed": protocol.eval_seed, "stream": protocol.stream}
+        return evaluate(player, params, env=config.env, **how).as_dict()
     finally:
         player.close()
 

@@ -60,9 +60,9 @@ class RecurrentPolicy(nn.Module):
 
         with one_thread():  # the rounding of an orthogonal matrix may depend on the number of threads
             self.input_weight = gates(nn.init.xavier_uniform_, inputs)
+            self.input_bias = nn.Parameter(torch.zeros(3 * self.size))
             self.memory_weight = gates(nn.init.orthogonal_, self.size)
-        self.input_bias = nn.Parameter(torch.zeros(3 * self.size))
-        self.memory_bias = nn.Parameter(torch.zeros(3 * self.size))
+            self.memory_bias = nn.Parameter(torch.zeros(3 * self.size))
 
     def forward(self, inputs: Tensor, memory: Tensor, shape: Sequence[int]) -> tuple[Any, Tensor]:
         """Return the action distributions after each input, and the memory `[N, h]` after the last.

@@ -45,6 +45,15 @@ def test_resume_goes_on_to_more_iterations(run, capsys):
     assert "iteration 3/3" in capsys.readouterr().out
 
 
+def test_environment_options_may_be_given_again_on_resume(tmp_path, capsys):
+    train = ["train", "point-navigation", "--env-options", "goal_range", "0.3", "--log-dir", str(tmp_path / "run")]
+    assert main([*train, *SMALL]) == 0
+    assert main([*train, "--resume", "--iterations", "3"]) == 0
+    assert "iteration 3/3" in capsys.readouterr().out
+    assert main([*train[:2], "--env-options", "goal_range", "0.4", *train[5:], "--resume"]) == 2
+    assert "env_options.goal_range: 0.3 -> 0.4" in capsys.readouterr().err
+
+
 def test_a_method_keeps_the_settings_of_the_preset(tmp_path, capsys):
     directory = tmp_path / "fomaml"
     arguments = ["train", "point-navigation", "--method", "fomaml", *SMALL, "--log-dir", str(directory)]

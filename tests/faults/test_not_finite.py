@@ -22,7 +22,8 @@ from metarl.experiment.training import Trainer
 from metarl.learners import LEARNERS, MAML, SUPERVISED, Reptile
 from metarl.learners.reptile import Interpolation
 from metarl.streams import task_rngs
-from metarl.workers import Worker, Workers
+from metarl.worker import Worker
+from metarl.workers import Workers
 
 SMALL = Config(
     env="line",

@@ -11,7 +11,8 @@ from metarl.fewshot.networks import MLP
 from metarl.fewshot.shots import Batch, Lesson
 from metarl.fewshot.sinusoid import Sinusoids
 from metarl.supervised import ShotPlayer
-from metarl.workers import Worker, Workers
+from metarl.worker import Worker
+from metarl.workers import Workers
 
 K, WAYS = 3, 3
 

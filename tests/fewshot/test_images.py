@@ -25,7 +25,8 @@ from metarl.fewshot.shots import Batch
 from metarl.learners import MAML
 from metarl.streams import task_rngs
 from metarl.supervised import ShotPlayer
-from metarl.workers import Worker, Workers
+from metarl.worker import Worker
+from metarl.workers import Workers
 
 
 @pytest.fixture(scope="module", autouse=True)

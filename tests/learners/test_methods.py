@@ -110,6 +110,7 @@ def test_another_outer_update_can_be_chosen(tmp_path, capsys):
         ("--method maml --inner-optimizer adam", "unknown option '--inner-optimizer'"),
         ("--method promp --max-kl 0.1", "unknown option '--max-kl'"),
         ("--method e-maml --exploration -1", "exploration must be 0 or more and finite, got -1"),
+        ("--method e-maml --outer ppo --minibatches 2", "minibatches must be 1"),
         ("--method promp --inner-kl nan", "inner_kl must be 0 or more and finite, got nan"),
     ],
 )
@@ -119,6 +120,17 @@ def test_mistakes_are_one_clear_line_and_status_2(options, words, capsys, tmp_pa
     assert words in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "episodes"), [("", 8), ("--lifetime 10", 4), ("--lifetime 10 --episodes 8", 8), ("--episodes=3", 3)]
+)
+def test_lifetimes_hold_as_many_episodes_as_other_methods_play(options, episodes, tmp_path, capsys):
+    few = "--tasks 1 --horizon 2 --eval-tasks 1 --eval-episodes 1 --iterations 1".split()
+    run = tmp_path / "run"
+    assert main(["train", "point-navigation", "--method", "rl2", *options.split(), *few, "--log-dir", str(run)]) == 0
+    assert RunDirectory(run).config().episodes == episodes
+    capsys.readouterr()
 
 
 def test_a_run_of_rl2_is_not_taken_for_another_methods(capsys, tmp_path):

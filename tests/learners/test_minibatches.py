@@ -15,7 +15,8 @@ from metarl.learners import MAML, RL2
 from metarl.lifetimes import LifetimePlayer
 from metarl.rl.episodes import Episodes
 from metarl.rl.recurrent import LifetimeGradient, RecurrentPolicy
-from metarl.workers import Worker, Workers
+from metarl.worker import Worker
+from metarl.workers import Workers
 
 EPISODES = 5
 
@@ -83,6 +84,16 @@ def test_a_task_whose_gradient_is_not_finite_in_a_part_is_dropped():
     for part in [(0, 0, 2), (0, 1, 2)]:
         assert_close(ours.loss_and_gradient(params, part), theirs.loss_and_gradient(params, part))
     assert list(ours.dropped) == [1]
+
+
+def test_what_is_logged_is_finite_after_a_task_was_dropped():
+    ours, params = lifetimes()
+    ours.on_nan = "drop"
+    ours.workers[0].query.adv[1, :, 0] = math.nan
+    ours.parts = lambda wanted: wanted  # they were never collected
+    outer = PPO(epochs=1, minibatches=2)
+    _, _, metrics = outer.update(ours, params, outer.initial_state(params))
+    assert list(ours.dropped) == [1] and all(math.isfinite(value) for value in metrics.values())
 
 
 class Counted:

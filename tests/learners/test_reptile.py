@@ -14,7 +14,8 @@ from metarl.core.adam import Adam, adam, adam_state
 from metarl.learners import Reptile
 from metarl.learners.reptile import Interpolation
 from metarl.players import Player
-from metarl.workers import Worker, Workers
+from metarl.worker import Worker
+from metarl.workers import Workers
 
 
 class TinyPlayer(Player):

@@ -52,6 +52,12 @@ def played(policy, lengths, seed):
     return Episodes(obs=obs, act=act, rew=rew, mask=mask, logp=torch.zeros(shape), adv=torch.zeros(shape))
 
 
+def test_params_keep_the_order_that_checkpoints_have():
+    policy = RecurrentPolicy(spaces.Box(-1, 1, (2,)), spaces.Discrete(3), (3,), seed=0)
+    names = ["input_weight", "input_bias", "memory_weight", "memory_bias"]
+    assert [name for name in P.params_of(policy) if "." not in name] == names
+
+
 def test_a_lifetime_is_its_episodes_one_after_another():
     policy = RecurrentPolicy(spaces.Box(-1, 1, (2,)), spaces.Discrete(3), (5,), seed=0)
     first, second = played(policy, [[2, 3]], 0), played(policy, [[1, 2]], 1)

@@ -99,7 +99,7 @@ def test_the_seed_chooses_the_weights_and_nothing_else_does():
 
 
 def test_spaces_without_a_policy_are_refused():
-    with pytest.raises(UserError, match="Box or Discrete"):
+    with pytest.raises(UserError, match="Box of floats or Discrete"):
         make_policy(spaces.Box(-1, 1, (2,)), spaces.MultiBinary(3), (8,), 0)
     with pytest.raises(UserError, match="must be a Box"):
         make_policy(spaces.Discrete(4), spaces.Discrete(3), (8,), 0)

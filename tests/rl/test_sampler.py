@@ -14,7 +14,7 @@ from metarl.core import params as P
 from metarl.rl.make import make_vec
 from metarl.rl.policies import distribution, make_policy
 from metarl.rl.sampler import Sampler
-from metarl.streams import task_rngs
+from metarl.streams import HELD_OUT, TEST, TRAINING, draw_tasks, task_rngs
 
 NAVIGATION, CHEETAH = "metarl/PointNavigation-v0", "metarl/HalfCheetahDir-v0"
 
@@ -92,6 +92,17 @@ def test_no_two_tasks_phases_iterations_streams_or_seeds_share_numbers():
     for other in ({"stream": 1}, {"iteration": 1}, {"phase": 1}, {"seed": 1}, {"seed": 2**32}):
         drawn += numbers(range(40), **other)
     assert len(np.unique(drawn)) == 6 * 40 * 500
+
+
+def test_no_two_streams_or_seeds_share_tasks():
+    class Uniform:
+        def sample_tasks(self, n, rng):
+            return rng.random((n, 2))
+
+    chosen = [(seed, stream) for seed in (0, 1, 2**32, 3 * 2**32) for stream in (TRAINING, HELD_OUT, TEST)]
+    drawn = [draw_tasks(Uniform(), 9, seed, stream) for seed, stream in chosen]
+    drawn += [draw_tasks(Uniform(), 9, 0, TRAINING, iteration) for iteration in (0, HELD_OUT, TEST)]
+    assert len(np.unique(np.concatenate(drawn), axis=0)) == 9 * (12 + 3)
 
 
 def test_numbers_of_neighbouring_tasks_and_phases_are_unrelated():
