@@ -28,8 +28,8 @@ test-slow: install
 
 bench: install
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
-	$(BIN)/python benchmarks/sampling.py --json benchmarks/results/sampling.json
-	$(BIN)/python benchmarks/meta_update.py --json benchmarks/results/meta_update.json
+	$(BIN)/python benchmarks/sampling.py --envs all --seconds 0.7 --json benchmarks/results/sampling.json
+	$(BIN)/python benchmarks/meta_update.py --presets point-navigation,half-cheetah-vel --methods all --repeats 2 --json benchmarks/results/meta_update.json
 
 faults: install
 	METARL_FAULTS=benchmarks/results/faults.md $(BIN)/pytest -m "slow or not slow" tests/faults

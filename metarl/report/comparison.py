@@ -118,7 +118,7 @@ def _draw_scratch(axis: Any, scratch: dict[str, Any], colours: dict[str, str]) -
     for method, value in scratch["reached"].items():
         axis.axhline(value, color=colours[method], lw=1, ls=":" if method in BASELINES else "-")
     axis.set(xscale="log", xlabel="environment steps in one task", ylabel="return")
-    axis.set(title=f"PPO from scratch, {len(scratch['tasks'])} tasks; lines: the methods after 1 step")
+    axis.set(title=f"PPO from scratch, {len(scratch['tasks'])} tasks\nlines: the methods after one step")
 
 
 def write_csv(summary: dict[str, Any], file: Path) -> None:
