@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import metarl
 from metarl import UserError
@@ -17,7 +18,8 @@ def test_a_pretrained_policy_reaches_the_curve_of_its_card(name):
     assert (card["env"], card["env_steps"]) == (model.config.env, model.trainer.env_steps)
     low, high = np.array(card["curve"]["ci_low"]), np.array(card["curve"]["ci_high"])
     assert np.all((low <= curve.mean) & (curve.mean <= high))
-    assert curve.mean[1] > high[0]  # it adapts
+    gain = curve.per_task[:, 1] - curve.per_task[:, 0]  # task by task: what can be had differs among them
+    assert stats.ttest_1samp(gain, 0.0, alternative="greater").pvalue < 1e-4  # it adapts
 
 
 def test_the_command_line_takes_them_by_name(capsys):

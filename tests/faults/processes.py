@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")  # the server has imported everything: a start takes milliseconds
@@ -46,6 +48,11 @@ class Command:
                 self.process.kill()
                 raise AssertionError(f"{text!r} is never said: {self.said}")
             time.sleep(0.01)
+
+    def send(self, name: str) -> None:
+        """Send a signal; after another one the process may be gone already."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, getattr(signal, name))
 
     def end(self, timeout: float = 60) -> int:
         """Wait for its end; returns the exit status, or -n if signal n killed it."""

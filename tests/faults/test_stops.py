@@ -135,7 +135,7 @@ def test_killed_at_random_moments(whole, tmp_path, observe):
         run = Command(arguments, tmp_path)
         if attempt < 25:
             time.sleep(dice.uniform(0.05, 0.6))
-            os.kill(run.pid, signal.SIGKILL)
+            run.send("SIGKILL")
             kills += run.end() == -signal.SIGKILL
             continue
         assert run.end() == 0, run.said
@@ -221,7 +221,7 @@ def test_told_to_stop(phase, signals, tmp_path, observe):
     run = Command(arguments, tmp_path, partial(linger_in, phase))
     run.wait_for(f"in {phase}")
     for name in signals:
-        os.kill(run.pid, getattr(signal, name))
+        run.send(name)
         time.sleep(0.05)
     status = 143 if "SIGTERM" in signals else 130
     assert run.end() == status, run.said

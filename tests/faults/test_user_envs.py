@@ -143,7 +143,7 @@ def test_no_process_is_left_behind(name, tmp_path, observe):
     started = children(run.pid)
     assert len(started) >= 2
     for signum in name.split():
-        os.kill(run.pid, getattr(signal, signum))
+        run.send(signum)
         time.sleep(0.05)
     status = run.end()
     assert status == {"SIGTERM": 143, "SIGINT SIGINT": 130, "SIGKILL": -9}[name], run.said
