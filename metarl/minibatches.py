@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from metarl.core.adam import Part
-from metarl.streams import SHUFFLE
+from metarl.streams import SHUFFLE, stream_rng
 
 
 def choose(part: Part, seed: int, iteration: int, tasks: Sequence[int], episodes: int) -> Tensor:
@@ -28,7 +28,7 @@ def choose(part: Part, seed: int, iteration: int, tasks: Sequence[int], episodes
         episodes: Episodes E of each task.
     """
     epoch, index, parts = part
-    shuffles = [np.random.default_rng([seed, SHUFFLE, iteration, epoch, task]) for task in tasks]
+    shuffles = [stream_rng(seed, SHUFFLE, iteration, epoch, task) for task in tasks]
     return torch.from_numpy(np.stack([np.array_split(rng.permutation(episodes), parts)[index] for rng in shuffles]))
 
 

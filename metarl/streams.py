@@ -24,9 +24,14 @@ class TaskDistribution(Protocol):
         ...
 
 
+def stream_rng(seed: int, stream: int, *key: int) -> np.random.Generator:
+    """Return the generator of a seed in one of the streams, at a meta-iteration, say."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, *key)))
+
+
 def draw_tasks(tasks: TaskDistribution, n: int, seed: int, stream: int, *iteration: int) -> NDArray[Any]:
     """Return n tasks `[n, d]`, chosen by a seed in one of the streams (and in a meta-iteration)."""
-    return tasks.sample_tasks(n, np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, *iteration))))
+    return tasks.sample_tasks(n, stream_rng(seed, stream, *iteration))
 
 
 def task_rngs(seed: int, stream: int, iteration: int, tasks: Sequence[int]) -> TaskRngs:

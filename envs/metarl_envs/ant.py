@@ -200,6 +200,10 @@ class AntGoal(Ant):
         return [ball(task[0], task[1], 0.4, radius=0.4)]
 
 
+LEGS = np.array([[2, 3], [4, 5], [6, 7], [0, 1]])
+"""Actuators of hip and ankle of each leg: the model lists those of its fourth leg first."""
+
+
 class AntCrippled(Ant):
     """Run forward while the two actuators of one leg, which the task names, are dead; reward v + alive bonus.
 
@@ -232,7 +236,7 @@ class AntCrippled(Ant):
         self.drawn = check_drawn(drawn, 4, "AntCrippled")
         self.shrink = shrink
         # upper and lower geom of each leg
-        self._legs = np.array([geoms_moved_by(self.model, self._actuators(leg)) for leg in range(4)])
+        self._legs = np.array([geoms_moved_by(self.model, actuators) for actuators in LEGS.tolist()])
         # compiled, the lower geoms lie at their bodies' centres of mass, whatever geom_pos says
         self.model.geom_sameframe[self._legs[:, 1]] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE
 
@@ -253,16 +257,9 @@ class AntCrippled(Ant):
         position[rows, lower] = position[rows, upper]
         return {"geom_size": size, "geom_pos": position}
 
-    @staticmethod
-    def _actuators(leg: int) -> list[int]:
-        """Return hip and ankle of a leg; the model lists those of its fourth leg first."""
-        hip = (2 * leg + 2) % 8
-        return [hip, hip + 1]
-
     def control(self, action: Array, task: Array) -> Array:
         """Return the actions with those of the dead leg at zero."""
-        hip = (2 * task[:, :1] + 2) % 8
-        return actuators_without(action, np.concatenate([hip, hip + 1], axis=1))
+        return actuators_without(action, LEGS[task[:, 0].astype(int)])
 
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the forward velocity, the control cost and the alive bonus."""

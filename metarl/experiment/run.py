@@ -232,10 +232,7 @@ def train(
     film = EvaluationFilm(trainer)
     logs = f"the logs in {str(directory and directory.path)!r}"
     with full_disk(logs):
-        logger = make_logger(directory and directory.path, trainer.env_steps, terminal)
-    if directory is not None and not trainer.iteration:
-        last_phase = c.learner.inner_steps + c.learner.plays_query - 1
-        log_settings(logger, c.as_dict(), trainer.player.measures, last_phase, c.eval_steps)
+        logger = _open_logger(trainer, directory, terminal)
     whole, saved_at = snapshot(trainer), trainer.iteration  # the last iteration done, evaluated and logged
     if directory is not None and not directory.checkpoints():
         directory.save(whole, c.keep_checkpoints)
@@ -249,10 +246,7 @@ def train(
                     logger.record("train/dropped", _dropped(trainer), TENSORBOARD_ONLY)
                 done = trainer.iteration >= iterations or trainer.env_steps >= budget
                 if trainer.iteration % c.eval_every == 0 or done:
-                    curve = trainer.evaluate()
-                    _log_evaluation(logger, trainer, curve, directory)
-                    film.log(logger)
-                    _keep_best(trainer, curve, directory)
+                    curve = _evaluate(trainer, logger, film, directory)
                 if trainer.iteration % c.eval_every == 0 or trainer.iteration % c.log_every == 0 or done:
                     with full_disk(logs):
                         logger.dump(trainer.env_steps)
@@ -269,6 +263,27 @@ def train(
         finally:
             with full_disk(logs):
                 logger.close()
+    return curve
+
+
+def _open_logger(trainer: Trainer, directory: RunDirectory | None, terminal: Terminal | None) -> Logger:
+    """Open the logs; those of a new run begin with its settings."""
+    c = trainer.config
+    logger = make_logger(directory and directory.path, trainer.env_steps, terminal)
+    if directory is not None and not trainer.iteration:
+        last_phase = c.learner.inner_steps + c.learner.plays_query - 1
+        log_settings(logger, c.as_dict(), trainer.player.measures, last_phase, c.eval_steps)
+    return logger
+
+
+def _evaluate(
+    trainer: Trainer, logger: Logger, film: EvaluationFilm, directory: RunDirectory | None
+) -> AdaptationCurve:
+    """Evaluate on held-out tasks, log it, and keep the params if they are the best so far."""
+    curve = trainer.evaluate()
+    _log_evaluation(logger, trainer, curve, directory)
+    film.log(logger)
+    _keep_best(trainer, curve, directory)
     return curve
 
 
