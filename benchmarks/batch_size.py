@@ -13,10 +13,10 @@ from common import report
 from matplotlib.figure import Figure
 
 from metarl.core import params as P
-from metarl.rl.make import make_vec
+from metarl.rl.environments import make_vec
 from metarl.rl.policies import make_policy
 from metarl.rl.sampler import Sampler
-from metarl.streams import task_rngs
+from metarl.seeding import task_rngs
 
 
 @dataclasses.dataclass(frozen=True)

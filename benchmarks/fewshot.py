@@ -29,8 +29,8 @@ from torch.nn import functional
 from metarl.core import params as P
 from metarl.fewshot.losses import Classification
 from metarl.fewshot.networks import ConvNet
-from metarl.fewshot.shots import Batch
-from metarl.learners import MAML
+from metarl.fewshot.shots import Examples
+from metarl.methods import MAML
 
 INNER_LR = 0.4
 Step = Callable[[], Tensor]
@@ -74,19 +74,19 @@ class Blocks(nn.Module):
         return self.head(self.body(x).mean((-2, -1)))
 
 
-def together(network: ConvNet, support: Batch, query: Batch) -> Step:
+def together(network: ConvNet, support: Examples, query: Examples) -> Step:
     """metarl: all tasks in one forward pass."""
-    learner, problem = MAML(inner_lr=INNER_LR), Classification(network)
+    method, problem = MAML(inner_lr=INNER_LR), Classification(network)
 
     def step() -> Tensor:
         leaves = {name: value.requires_grad_() for name, value in P.params_of(network).items()}
-        adapted = learner.adapt(problem.loss, leaves, [support])
+        adapted = method.adapt(problem.loss, leaves, [support])
         return P.flatten(P.grad(problem.loss(adapted, query).mean(), list(leaves.values())))
 
     return step
 
 
-def loop(network: Blocks, support: Batch, query: Batch) -> Step:
+def loop(network: Blocks, support: Examples, query: Examples) -> Step:
     """One task after another by `torch.func.functional_call`."""
 
     def step() -> Tensor:
@@ -103,16 +103,16 @@ def loop(network: Blocks, support: Batch, query: Batch) -> Step:
     return step
 
 
-def learn2learn_step(maml: Any, network: Blocks, support: Batch, query: Batch) -> Step:
+def learn2learn_step(maml: Any, network: Blocks, support: Examples, query: Examples) -> Step:
     """One task after another by learn2learn, as its examples do."""
     wrapped = maml(network, lr=INNER_LR, first_order=False)
 
     def step() -> Tensor:
         wrapped.zero_grad()
         for task in range(len(support)):
-            learner = wrapped.clone()
-            learner.adapt(functional.cross_entropy(learner(support.x[task]), support.y[task]))
-            (functional.cross_entropy(learner(query.x[task]), query.y[task]) / len(support)).backward()
+            method = wrapped.clone()
+            method.adapt(functional.cross_entropy(method(support.x[task]), support.y[task]))
+            (functional.cross_entropy(method(query.x[task]), query.y[task]) / len(support)).backward()
         return P.flatten(value.grad for value in network.parameters())
 
     return step
@@ -132,9 +132,9 @@ def find_learn2learn(folder: Path | None) -> Any:
     return Found
 
 
-def examples(args: Args, ways: int, each: int, generator: torch.Generator) -> Batch:
+def examples(args: Args, ways: int, each: int, generator: torch.Generator) -> Examples:
     x = torch.rand(args.tasks, ways * each, 1, 28, 28, generator=generator)
-    return Batch(x, torch.arange(ways).repeat_interleave(each).expand(args.tasks, -1))
+    return Examples(x, torch.arange(ways).repeat_interleave(each).expand(args.tasks, -1))
 
 
 def measure(args: Args, ways: int, filters: int, maml: Any) -> dict[str, float]:

@@ -20,10 +20,10 @@ from pathlib import Path
 import tyro
 from common import report
 
-from metarl.experiment.methods import with_method
 from metarl.experiment.presets import PRESETS, find_preset
-from metarl.experiment.training import Trainer
-from metarl.learners import LEARNERS
+from metarl.experiment.settings import with_method
+from metarl.experiment.trainer import Trainer
+from metarl.methods import METHODS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,11 +51,11 @@ def measure(preset: str, method: str, horizon: int | None, iterations: int) -> l
     trainer.iterate()
     results = []
     for _ in range(iterations):
-        before, started = trainer.env_steps, time.perf_counter()
+        before, started = trainer.progress.env_steps, time.perf_counter()
         metrics = trainer.iterate()
         results.append(
             {
-                "env_steps": trainer.env_steps - before,
+                "env_steps": trainer.progress.env_steps - before,
                 "sampling_seconds": metrics["time/sampling_seconds"],
                 "meta_update_seconds": metrics["time/meta_update_seconds"],
                 "iteration_seconds": time.perf_counter() - started,
@@ -67,7 +67,7 @@ def measure(preset: str, method: str, horizon: int | None, iterations: int) -> l
 
 def main() -> None:
     args = tyro.cli(Args)
-    methods = list(LEARNERS) if args.methods == "all" else args.methods.split(",")
+    methods = list(METHODS) if args.methods == "all" else args.methods.split(",")
     pairs = [(preset, method) for preset in args.presets.split(",") for method in methods]
     results: dict[tuple[str, str], list[dict[str, float]]] = {pair: [] for pair in pairs}
     spawn = multiprocessing.get_context("spawn")

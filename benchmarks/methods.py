@@ -19,7 +19,7 @@ import tyro
 from common import machine, report, versions
 
 from metarl.experiment.presets import PRESETS, find_preset
-from metarl.learners import LEARNERS
+from metarl.methods import METHODS
 from metarl.report.benchmark import Protocol, benchmark
 from metarl.report.comparison import BASELINES
 
@@ -30,7 +30,7 @@ class Args:
 
     presets: str = ",".join(PRESETS)
     """Presets, by comma."""
-    methods: str = ",".join([*LEARNERS, *BASELINES])
+    methods: str = ",".join([*METHODS, *BASELINES])
     """Methods and baselines, by comma."""
     budget: int = 2_000_000
     """Environment steps each run may train."""

@@ -17,9 +17,9 @@ import tyro
 from common import machine
 
 import metarl
-from metarl.experiment.pretrained import FOLDER
 from metarl.experiment.run import RunDirectory
-from metarl.learners import method_of
+from metarl.methods import method_name
+from metarl.models.pretrained import FOLDER
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +51,8 @@ def main() -> None:
     curve = metarl.adaptation_curve(model, **evaluation).as_dict()
     card = {
         "env": curve["env"],
-        "method": method_of(model.config.learner),
-        "env_steps": model.trainer.env_steps,
+        "method": method_name(model.config.method),
+        "env_steps": model.trainer.progress.env_steps,
         "command": " ".join([Path(record["command"][0]).name, *record["command"][1:]]),
         "versions": record["versions"],
         "machine": machine(),

@@ -28,10 +28,10 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from metarl.core import params as P
-from metarl.rl.make import make_vec, registered
+from metarl.rl.environments import make_vec, registered
 from metarl.rl.policies import make_policy
 from metarl.rl.sampler import Sampler
-from metarl.streams import task_rngs
+from metarl.seeding import task_rngs
 
 BASES = ("HalfCheetah", "Ant", "Walker2d", "Hopper", "Humanoid", "Swimmer")
 """Bodies that Gymnasium and EnvPool have too."""

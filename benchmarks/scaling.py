@@ -18,8 +18,8 @@ from common import report
 from torch import Tensor
 
 from metarl.experiment.presets import find_preset
-from metarl.experiment.training import Trainer
-from metarl.workers import Workers
+from metarl.experiment.trainer import Trainer
+from metarl.workers.local import Workers
 
 PHASES = {"collect": "sampling", "loss_and_gradient": "gradient", "fisher_product": "Fisher products"}
 """The phases by call; all the rest is the line search."""

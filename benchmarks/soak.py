@@ -24,9 +24,9 @@ from common import report
 
 from metarl.experiment.config import Config
 from metarl.experiment.run import RunDirectory, train
-from metarl.experiment.training import Trainer
-from metarl.learners import MAML
-from metarl.rl.make import make_vec
+from metarl.experiment.trainer import Trainer
+from metarl.methods import MAML
+from metarl.rl.environments import make_vec
 
 ENVS = ("metarl/PointNavigation-v0", "metarl/HalfCheetahVel-v0", "metarl/HopperRandParams-v0")
 """Environments made and closed: without physics, with them, and with a model of its own for each row."""
@@ -86,7 +86,7 @@ def soak_run(iterations: int, stages: int) -> Iterator[dict[str, Any]]:
     """Train, with an evaluation and a checkpoint every tenth iteration."""
     config = Config(
         ENVS[0],
-        learner=MAML(inner_lr=0.5),
+        method=MAML(inner_lr=0.5),
         tasks=4,
         episodes=4,
         horizon=10,
@@ -106,9 +106,9 @@ def soak_run(iterations: int, stages: int) -> Iterator[dict[str, Any]]:
 
         def watched() -> dict[str, float]:
             metrics = iterate()
-            if trainer.iteration % (iterations // stages) == 0:
+            if trainer.progress.iteration % (iterations // stages) == 0:
                 seconds = round(time.perf_counter() - started, 1)
-                rows.append({"stage": "iterations", "done": trainer.iteration, **held(), "seconds": seconds})
+                rows.append({"stage": "iterations", "done": trainer.progress.iteration, **held(), "seconds": seconds})
             return metrics
 
         trainer.iterate = watched  # type: ignore[method-assign]

@@ -1,14 +1,36 @@
 """Meta-reinforcement learning on Gymnasium task distributions: MAML and its kin, fast and tested."""
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
 
 import metarl.threads  # noqa: F401 - before torch: how its threads wait
-from metarl.core.adam import PPO, Adam
-from metarl.core.trpo import TRPO
-from metarl.errors import UserError
-from metarl.evaluation import AdaptationCurve
-from metarl.models import ANIL, EMAML, FOMAML, MAML, PPOMAML, RL2, MetaSGD, ProMP, Reptile, adaptation_curve, load
-from metarl.rl.sb3 import SB3VecEnv
+
+if TYPE_CHECKING:
+    from metarl.errors import UserError
+    from metarl.evaluation import AdaptationCurve
+    from metarl.experiment.callbacks import Callback
+    from metarl.models.load import adaptation_curve, load
+    from metarl.models.rl import ANIL, EMAML, FOMAML, MAML, PPOMAML, RL2, MetaSGD, Model, ProMP, Reptile
+    from metarl.models.supervised import FewShot
+    from metarl.outer import PPO, TRPO, Adam, Interpolation
+    from metarl.rl.distributions import Categorical, Gaussian
+    from metarl.sb3.vec_env import SB3VecEnv
+
+_PLACES = {
+    "metarl.errors": ("UserError",),
+    "metarl.evaluation": ("AdaptationCurve",),
+    "metarl.experiment.callbacks": ("Callback",),
+    "metarl.models.load": ("adaptation_curve", "load"),
+    "metarl.models.rl": (
+        *("ANIL", "EMAML", "FOMAML", "MAML", "MetaSGD", "Model", "PPOMAML", "ProMP", "RL2", "Reptile"),
+    ),
+    "metarl.models.supervised": ("FewShot",),
+    "metarl.outer": ("PPO", "TRPO", "Adam", "Interpolation"),
+    "metarl.rl.distributions": ("Categorical", "Gaussian"),
+    "metarl.sb3.vec_env": ("SB3VecEnv",),
+}
+_PLACE = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
     "ANIL",
@@ -21,7 +43,13 @@ __all__ = [
     "TRPO",
     "Adam",
     "AdaptationCurve",
+    "Callback",
+    "Categorical",
+    "FewShot",
+    "Gaussian",
+    "Interpolation",
     "MetaSGD",
+    "Model",
     "ProMP",
     "Reptile",
     "SB3VecEnv",
@@ -34,3 +62,14 @@ try:
     __version__ = version("metarl-toolkit")
 except PackageNotFoundError:  # run from a checkout that is not installed
     __version__ = "0"
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used: `metarl --help` needs no torch."""
+    if name in _PLACE:
+        return getattr(import_module(_PLACE[name]), name)
+    raise AttributeError(f"module 'metarl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,10 +1,14 @@
-"""Errors that are the user's to mend."""
+"""Errors that are the user's to mend, and the checks that find them."""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+import numpy as np
+from typeguard import TypeCheckError, check_type
 
 
 class UserError(ValueError):
@@ -57,3 +61,63 @@ def check_counts(**counts: tuple[int, int]) -> None:
     for name, (value, least) in counts.items():
         if value < least:
             raise UserError(f"{name} must be at least {least}, got {value}")
+
+
+def check_fields(settings: Any, *unchecked: str) -> None:
+    """Make the values of a frozen dataclass plain Python values of the kinds that its fields are declared with.
+
+    NumPy's numbers and arrays become Python's, and whole numbers become floats where floats are declared.
+
+    Args:
+        settings: The dataclass.
+        *unchecked: Fields of any kind.
+
+    Raises:
+        UserError: If a value is of another kind; names the field and the value.
+    """
+    try:
+        hints = get_type_hints(type(settings))
+    except NameError:  # a class of the user's, declared where its annotations cannot be read
+        return
+    for field in dataclasses.fields(settings):
+        if field.name in unchecked or field.name not in hints:
+            continue
+        hint, given = hints[field.name], getattr(settings, field.name)
+        value = _plain(given, hint)
+        try:
+            check_type(value, hint)
+            if isinstance(value, bool) and hint in (int, float, int | None, float | None):
+                raise TypeCheckError("is a truth value")
+        except TypeCheckError as error:
+            raise UserError(f"{field.name} must be {_kind(hint)}, got {given!r}") from error
+        if value is not given:
+            object.__setattr__(settings, field.name, value)
+
+
+def _plain(value: Any, hint: Any) -> Any:
+    """Return a value without NumPy's types; tuples and floats where they are declared."""
+    kinds = {hint, get_origin(hint), *get_args(hint)}
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list) and (tuple in kinds or any(get_origin(kind) is tuple for kind in kinds)):
+        value = tuple(value)
+    if isinstance(value, tuple):
+        value = tuple(part.item() if isinstance(part, np.generic) else part for part in value)
+    if isinstance(value, dict):
+        value = {name: part.item() if isinstance(part, np.generic) else part for name, part in value.items()}
+    if isinstance(value, int) and not isinstance(value, bool) and float in kinds and int not in kinds:
+        value = float(value)
+    return value
+
+
+def _kind(hint: Any) -> str:
+    """Return a type in words."""
+    words = {int: "a whole number", float: "a number", bool: "True or False", str: "a text", type(None): "None"}
+    words[tuple[int, ...]] = "whole numbers such as (64, 64)"
+    if hint in words:
+        return words[hint]
+    if get_origin(hint) is Literal:
+        return "one of " + ", ".join(map(str, get_args(hint)))
+    if get_args(hint) and type(None) in get_args(hint):
+        return " or ".join(_kind(kind) for kind in get_args(hint))
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")

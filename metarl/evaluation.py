@@ -13,8 +13,8 @@ from scipy import stats
 
 from metarl.core.params import Params
 from metarl.errors import Fault, NotFinite, stop_at
-from metarl.players import AnyPlayer
-from metarl.streams import TEST, draw_tasks, task_rngs
+from metarl.methods.protocols import InnerLoop
+from metarl.seeding import TEST, draw_tasks, task_rngs
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class AdaptationCurve:
             half = stats.t.ppf(0.975, n - 1) * stats.sem(self.per_task, axis=0)
             return self.mean - half, self.mean + half
 
-    def reached(self, steps: int) -> float:
+    def score(self, steps: int) -> float:
         """Return the mean after this many steps, or the most there are; the larger the better."""
         value = float(self.mean[min(steps, self.steps[-1])])
         return -value if self.measure == "loss" else value
@@ -99,7 +99,7 @@ class AdaptationCurve:
 
 
 def evaluate(
-    player: AnyPlayer,
+    inner_loop: InnerLoop,
     params: Params,
     *,
     env: str,
@@ -116,22 +116,22 @@ def evaluate(
     numbers that training never uses.
 
     Args:
-        player: Plays and adapts; it knows how many tasks and how much data each.
+        inner_loop: Plays and adapts; it knows how many tasks and how much data each.
         params: Meta-params.
         env: Name of the environment, for the record.
         steps: Gradient steps to take.
         seed: Chooses the tasks and episodes.
         stream: Of random numbers: `TEST`, or `HELD_OUT` for what a run chooses its best policy by.
-        tasks: Number of held-out tasks, where the player plays a share of them only.
+        tasks: Number of held-out tasks, where the inner_loop plays a share of them only.
         share: Indices of those it plays; by default all.
         drop: Whether to leave out tasks in which something is not finite.
 
     Raises:
         NotFinite: If something is not finite and is not dropped, or in all tasks; names task and step.
     """
-    share = range(player.tasks) if share is None else share
-    drawn = draw_tasks(player, tasks or player.tasks, seed, stream)[list(share)]
-    played = player.play(params, drawn, task_rngs(seed, stream, 0, share), drop=True)
+    share = range(inner_loop.tasks) if share is None else share
+    drawn = draw_tasks(inner_loop, tasks or inner_loop.tasks, seed, stream)[list(share)]
+    played = inner_loop.play(params, drawn, task_rngs(seed, stream, 0, share), drop=True)
     per_step, env_steps, change = [], 0, {}
     faults: dict[int, Fault] = {}
     for step, (adapted, episodes) in enumerate(islice(played, steps + 1)):
@@ -140,9 +140,9 @@ def evaluate(
         faults = {**episodes.faults, **faults}
         if step == 1 and adapted is not params:  # a recurrent policy adapts without
             change = {name: (adapted[name] - params[name]).detach().numpy() for name in params}
-    if not drop or len(faults) == (tasks or player.tasks):
+    if not drop or len(faults) == (tasks or inner_loop.tasks):
         stop_at({share[k]: fault for k, fault in faults.items()})
     kept = [k for k in range(len(share)) if k not in faults]
     change = {name: value[kept] for name, value in change.items()} if faults else change
-    per_task, unit = np.stack(per_step, axis=1)[kept], player.adapts_by
-    return AdaptationCurve(env, per_task, env_steps, change, unit, player.measures, len(faults))
+    per_task, unit = np.stack(per_step, axis=1)[kept], inner_loop.adapts_by
+    return AdaptationCurve(env, per_task, env_steps, change, unit, inner_loop.measure, len(faults))

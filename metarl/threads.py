@@ -12,17 +12,18 @@ if "OMP_WAIT_POLICY" not in os.environ:  # read once, when torch loads OpenMP
     os.environ["OMP_WAIT_POLICY"] = "passive"
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # some 10 microseconds
 
-import torch
-
 
 class one_thread:
     """Run torch on one thread, as long as the block lasts."""
 
     def __enter__(self) -> None:
         """Remember the number of threads and set one."""
-        self.before = torch.get_num_threads()
-        torch.set_num_threads(1)
+        import torch  # where it is needed: torch alone takes seconds to import
+
+        self.torch = torch
+        self.before = self.torch.get_num_threads()
+        self.torch.set_num_threads(1)
 
     def __exit__(self, *exc: object) -> None:
         """Restore the number of threads."""
-        torch.set_num_threads(self.before)
+        self.torch.set_num_threads(self.before)

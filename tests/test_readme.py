@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from metarl.cli import main
+from metarl.cli.main import main
 from metarl.experiment.presets import PRESETS
-from metarl.learners import LEARNERS
-from metarl.rl.make import registered
+from metarl.methods import METHODS
+from metarl.rl.environments import registered
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -30,5 +30,5 @@ def test_commands_parse():
 
 def test_tables_are_complete():
     assert set(re.findall(r"^\| `(metarl/\w+-v0)`", README, re.MULTILINE)) == set(registered())
-    assert set(re.findall(r"^\| `metarl\.\w+` \| `([\w-]+)`", README, re.MULTILINE)) == set(LEARNERS)
+    assert set(re.findall(r"^\| `metarl\.\w+` \| `([\w-]+)`", README, re.MULTILINE)) == set(METHODS)
     assert set(re.findall(r"metarl train ([\w-]+)", README)) - {"PRESET"} <= set(PRESETS)

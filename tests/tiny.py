@@ -7,13 +7,13 @@ import torch
 from gymnasium import spaces
 
 from metarl.core import params as P
-from metarl.learners import MAML
-from metarl.players import Player
+from metarl.methods import MAML
 from metarl.rl.episodes import Episodes
+from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.losses import PolicyGradient
 from metarl.rl.policies import distribution, make_policy
-from metarl.worker import Worker
-from metarl.workers import Workers
+from metarl.workers.local import Workers
+from metarl.workers.worker import Worker
 
 K, E, T, OBS = 3, 2, 5, 2
 
@@ -48,22 +48,22 @@ def episodes(net, params, seed: int, tasks: int = K) -> Episodes:
 
 
 def workers(
-    learner: MAML, discrete: bool = False, inner_loss="likelihood-ratio", split: int | None = None
+    method: MAML, discrete: bool = False, inner_loss="likelihood-ratio", split: int | None = None
 ) -> tuple[Workers, torch.Tensor]:
     """Workers that hold data played by their own adapted policies, and the params that played it."""
     net = policy(discrete)
-    params = learner.initial(P.params_of(net))
+    params = method.initial(P.params_of(net))
     problem = PolicyGradient(net, inner_loss)
-    player = Player(sampler=None, problem=problem, learner=learner, discount=0.9, gae_lambda=1.0)  # type: ignore
+    inner_loop = PolicyInnerLoop(sampler=None, problem=problem, method=method, discount=0.9, gae_lambda=1.0)  # type: ignore
     adapted, support = P.stack(params, K), []
-    for step in range(learner.inner_steps):
+    for step in range(method.inner_steps):
         support.append(episodes(net, problem.own(adapted), seed=step))
-        adapted = learner.inner_step(problem.loss, adapted, support[-1])
+        adapted = method.inner_step(problem.loss, adapted, support[-1])
     query = episodes(net, problem.own(adapted), seed=99)
     shares = [range(K)] if split is None else [range(split), range(split, K)]
     parts = []
     for share in shares:
-        worker = Worker(player, params, seed=0, tasks=K, share=share)
+        worker = Worker(inner_loop, params, seed=0, tasks=K, share=share)
         worker.support = [some_tasks(data, share) for data in support]
         worker.query = some_tasks(query, share)
         parts.append(worker)

@@ -51,7 +51,7 @@ for _family, _horizon in HORIZONS.items():
     _name = _family.split(":")[1]
     register(
         id=f"metarl/{_name}-v0",
-        entry_point=f"metarl_envs.{_family}Env",
-        vector_entry_point=f"metarl_envs.{_family}VectorEnv",
+        entry_point=f"metarl_envs.families.{_family}Env",
+        vector_entry_point=f"metarl_envs.families.{_family}VectorEnv",
         max_episode_steps=_horizon,
     )

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_envs.counter_rng import Streams, stream_keys
 from metarl_envs.family import Array, Family, env_class
 from metarl_envs.rendering import Frame
 from metarl_envs.single import TaskEnv
-from metarl_envs.streams import Streams, stream_keys
 from metarl_envs.vector import TaskVectorEnv
 
 

@@ -20,8 +20,24 @@ class Linear(nn.Linear):
         return super().forward(input)
 
 
+class LayerNorm(nn.LayerNorm):
+    """A layer normalisation that takes one gain `[h]`, or one a task `[K, h]` for inputs `[K, N, h]`."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalised inputs, `[..., h]`."""
+        if self.weight.dim() == 1:
+            return super().forward(input)
+        normal = nn.functional.layer_norm(input, self.normalized_shape, eps=self.eps)
+        return torch.addcmul(self.bias.unsqueeze(-2), normal, self.weight.unsqueeze(-2))
+
+
 def mlp(
-    sizes: Sequence[int], generator: torch.Generator, activation: type[nn.Module] = nn.Tanh, biases: bool = False
+    sizes: Sequence[int],
+    generator: torch.Generator,
+    activation: type[nn.Module] = nn.Tanh,
+    biases: bool = False,
+    layer_norm: bool = False,
+    last_std: float | None = None,
 ) -> nn.Sequential:
     """Build a network: Xavier-uniform weights, drawn from the generator.
 
@@ -31,6 +47,8 @@ def mlp(
         activation: What follows each layer but the last.
         biases: Whether biases begin uniform in ±1/√inputs, so that the kinks of a relu network with
             few inputs do not all lie at the origin; else at zero.
+        layer_norm: Whether each hidden layer is normalised before its activation.
+        last_std: Standard deviation of the last layer's weights, drawn from a normal distribution.
     """
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
@@ -39,5 +57,8 @@ def mlp(
         nn.init.zeros_(layer.bias)
         if biases:
             nn.init.uniform_(layer.bias, -(n_in**-0.5), n_in**-0.5, generator=generator)
-        layers += [layer, activation()]
-    return nn.Sequential(*layers[:-1])
+        layers += [layer, *([LayerNorm(n_out)] if layer_norm else []), activation()]
+    del layers[-2 if layer_norm else -1 :]
+    if last_std is not None:
+        nn.init.normal_(cast(Linear, layers[-1]).weight, std=last_std, generator=generator)
+    return nn.Sequential(*layers)

@@ -7,18 +7,18 @@ from typing import Any, cast
 import numpy as np
 
 from metarl.errors import UserError, check_counts
+from metarl.experiment.build import build_inner_loop
 from metarl.experiment.config import Config
-from metarl.experiment.players import make_player
-from metarl.experiment.training import Trainer
-from metarl.players import Player
-from metarl.predict import AdaptedPolicy
-from metarl.streams import TEST, task_rngs
+from metarl.experiment.trainer import Trainer
+from metarl.rl.adapted_policy import AdaptedPolicy
+from metarl.rl.inner_loop import PolicyInnerLoop
+from metarl.seeding import TEST, task_rngs
 
 
 def policy_before(trainer: Trainer) -> AdaptedPolicy:
     """Return the policy before adaptation."""
-    player = cast(Player, trainer.player)
-    return AdaptedPolicy(trainer.policy, player.start(trainer.params), _shape(player))
+    inner_loop = cast(PolicyInnerLoop, trainer.inner_loop)
+    return AdaptedPolicy(trainer.network, inner_loop.start(trainer.params), _shape(inner_loop))
 
 
 def policy_for(
@@ -37,22 +37,22 @@ def policy_for(
         UserError: If a number is out of range or the task none of the environment's.
     """
     config = cast(Config, trainer.config)
-    steps = config.learner.inner_steps if steps is None else steps
+    steps = config.method.inner_steps if steps is None else steps
     episodes = config.episodes if episodes is None else episodes
     check_counts(steps=(steps, 0), episodes=(episodes, 1), seed=(seed, 0))
-    player = make_player(config, trainer.source, 1, episodes)
+    inner_loop = build_inner_loop(config, trainer.parts, 1, episodes)
     tasks = np.asarray(task, dtype=np.float64).reshape(1, -1)
     try:
-        player.sampler.env.set_tasks(np.repeat(tasks, episodes, axis=0))  # refuses what is no task
-        adapted = player.adapted(trainer.params, tasks, task_rngs(seed, TEST, 1, [0]), steps)
+        inner_loop.sampler.env.set_tasks(np.repeat(tasks, episodes, axis=0))  # refuses what is no task
+        adapted = inner_loop.adapted(trainer.params, tasks, task_rngs(seed, TEST, 1, [0]), steps)
     except FloatingPointError:
         raise
     except ValueError as error:
         raise UserError(str(error)) from error
     finally:
-        player.close()
-    return AdaptedPolicy(trainer.policy, adapted, _shape(player), seed)
+        inner_loop.close()
+    return AdaptedPolicy(trainer.network, adapted, _shape(inner_loop), seed)
 
 
-def _shape(player: Player) -> tuple[int, ...]:
-    return player.sampler.env.single_observation_space.shape
+def _shape(inner_loop: PolicyInnerLoop) -> tuple[int, ...]:
+    return inner_loop.sampler.env.single_observation_space.shape

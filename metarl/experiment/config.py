@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args, get_type_hints
+from typing import Any, Literal
 
-from typeguard import TypeCheckError, check_type
-
-from metarl.errors import OnNan, UserError, check_counts, check_positive, did_you_mean
-from metarl.learners import EMAML, LEARNERS, MAML, OUTERS, RL2, SUPERVISED, AnyLearner, ProMP, method_of
-from metarl.ray_cluster import check_workers
-from metarl.rl.advantages import Baseline
-from metarl.rl.losses import InnerLoss
-from metarl.rl.make import Vectorization
+from metarl.errors import OnNan, UserError, check_counts, check_fields, check_positive, did_you_mean
+from metarl.methods import MAML, SUPERVISED, Method, method_name
+from metarl.rl.advantages import BASELINES
+from metarl.rl.environments import Vectorization
+from metarl.rl.losses import INNER_LOSSES
+from metarl.rl.policies import Activation
+from metarl.workers.ray_cluster import check_workers
 
 DATA = ("sinusoid", "glyphs", "omniglot", "folder")
 """Supervised tasks there are."""
@@ -24,7 +25,7 @@ DATA = ("sinusoid", "glyphs", "omniglot", "folder")
 class Settings(ABC):
     """What every run depends on."""
 
-    learner: AnyLearner = field(default_factory=MAML)
+    method: Method = field(default_factory=MAML)
     """The meta-learning method."""
     tasks: int = 20
     """Tasks a meta-iteration."""
@@ -61,41 +62,37 @@ class Settings(ABC):
         """What the tasks are."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check kinds and ranges."""
+        check_fields(self, "method")
+        _check_method(self.method)
         counts = ("tasks", "iterations", "log_every", "eval_every", "eval_tasks")
         check_counts(**{name: (getattr(self, name), 1) for name in (*counts, "checkpoint_every", "keep_checkpoints")})
         if self.eval_steps < 0 or self.seed < 0:
             raise UserError(f"eval_steps and seed must be 0 or more, got {self.eval_steps} and {self.seed}")
         check_positive(later_lr=self.later_lr, worker_timeout=self.worker_timeout)
         check_workers(self.workers, self.tasks, self.device)
-        _one_of(self, "on_nan", OnNan)
+        self.method.check(self)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the configuration as JSON takes it, with the names of the method and its outer update."""
-        values = dataclasses.asdict(self)
-        outer = next(name for name, kind in OUTERS.items() if type(self.learner.outer) is kind)
-        values["learner"] = {"method": method_of(self.learner), **values["learner"]}
-        values["learner"]["outer"] = {"name": outer, **values["learner"]["outer"]}
-        return values
 
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> Config | FewShotConfig:
-        """Return the configuration that `as_dict` gave.
+def _check_method(method: Any) -> None:
+    """Refuse what is no method, or has settings that no file can hold.
 
-        Raises:
-            UserError: If a field, the method or its outer update is unknown, or a value is of the wrong kind.
-        """
+    Raises:
+        UserError: If it is or has.
+    """
+    if isinstance(method, type):
+        raise UserError(f"method takes an object such as {method.__name__}(), got the class itself")
+    needed = [name for name in vars(Method) if not name.startswith("_")] + ["outer"]
+    lacking = [name for name in needed if not hasattr(method, name)]
+    if lacking:
+        raise UserError(
+            f"{type(method).__name__} is no method, it lacks {', '.join(lacking)}; inherit from metarl.methods.Method"
+        )
+    if dataclasses.is_dataclass(method):
         try:
-            learner = dict(values["learner"])
-            outer = dict(learner["outer"])
-            learner["outer"] = _build(_known(OUTERS, outer.pop("name"), "outer update"), outer)
-            method = type(_known(LEARNERS, learner.pop("method"), "method"))
-            kind = FewShotConfig if "data" in values else Config
-            return _build(kind, {**values, "learner": _build(method, learner), "hidden": tuple(values["hidden"])})
-        except UserError:
-            raise
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"no settings of a run ({error!r})") from error
+            json.dumps(dataclasses.asdict(method), allow_nan=False)  # type: ignore[call-overload]
+        except (TypeError, ValueError) as error:
+            raise UserError(f"settings of {type(method).__name__} must be numbers, texts or None ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -114,12 +111,21 @@ class Config(Settings):
     """Discount factor γ."""
     gae_lambda: float = 1.0
     """Decay λ of generalised advantage estimation."""
-    baseline: Baseline = "linear"
-    """What each task's returns are fitted by: linear in features of state and time, or a small value network."""
-    inner_loss: InnerLoss = "likelihood-ratio"
-    """Form of the inner policy-gradient loss."""
+    baseline: str = "linear"
+    """What each task's returns are fitted by: linear in features of state and time; network, a small one; or
+    module:function."""
+    inner_loss: str = "likelihood-ratio"
+    """Form of the inner policy-gradient loss: likelihood-ratio, log-likelihood, dice, or module:function."""
+    policy: str = "built-in"
+    """The policy network: built-in, a perceptron (or a conv network on pictures); or module:function that makes it."""
     hidden: tuple[int, ...] = (64, 64)
-    """Width of each hidden layer of the policy."""
+    """Width of each hidden layer of the built-in policy."""
+    activation: Activation = "tanh"
+    """What follows each hidden layer of the built-in policy."""
+    layer_norm: bool = False
+    """Normalise each hidden layer of the built-in policy before its activation."""
+    last_layer_std: float | None = None
+    """Standard deviation of the last layer's initial weights in the built-in policy; by default Xavier-uniform."""
     init_std: float = 1.0
     """Standard deviation of the policy's actions to begin with, in its own units."""
     action_scale: float = 1.0
@@ -142,9 +148,11 @@ class Config(Settings):
         horizon = 1 if self.horizon is None else self.horizon
         check_counts(episodes=(self.episodes, 1), eval_episodes=(self.eval_episodes, 1), horizon=(horizon, 1))
         check_positive(init_std=self.init_std, action_scale=self.action_scale)
-        choices = {"inner_loss": InnerLoss, "baseline": Baseline, "vectorization": Vectorization}
-        for name, kind in choices.items():
-            _one_of(self, name, kind)
+        if self.last_layer_std is not None:
+            check_positive(last_layer_std=self.last_layer_std)
+        _known(INNER_LOSSES, self.inner_loss, "inner loss")
+        _known(BASELINES, self.baseline, "baseline")
+        _known(("built-in",), self.policy, "policy")
         for name in self.env_options.keys() & {"source", "num_envs", "horizon", "vectorization", "autoreset_mode"}:
             raise UserError(f"env_options cannot set {name}, which is the sampler's own")
         for name, value in self.env_options.items():
@@ -156,12 +164,6 @@ class Config(Settings):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         _widths(self.hidden)
-        if isinstance(self.learner, RL2) and self.inner_loss != Config.inner_loss:
-            raise UserError(f"rl2 adapts its memory and has no inner loss, got {self.inner_loss}")
-        if isinstance(self.learner, ProMP) and self.inner_loss == "log-likelihood":
-            raise UserError("ProMP needs an inner loss with the right second derivative: likelihood-ratio or dice")
-        if isinstance(self.learner, EMAML) and self.tasks < 2:
-            raise UserError("E-MAML needs at least 2 tasks: what exploration earns is relative to their mean")
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,8 @@ class FewShotConfig(Settings):
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
-        _known(dict.fromkeys(DATA), self.data, "data")
+        if self.data not in DATA:
+            raise UserError(f"unknown data {self.data!r}{did_you_mean(self.data, DATA)}; there are {', '.join(DATA)}")
         check_counts(**{name: (getattr(self, name), 1) for name in ("shots", "queries", "eval_queries", "filters")})
         check_counts(ways=(self.ways, 2))
         if self.network not in ("mlp", "conv") or (self.network == "conv" and not self.pictures):
@@ -214,73 +217,18 @@ class FewShotConfig(Settings):
         if self.folder and self.data not in ("omniglot", "folder"):
             raise UserError(f"folder is for data omniglot or folder, the others have none; got {self.folder!r}")
         _widths(self.hidden)
-        method = method_of(self.learner)
-        if method not in SUPERVISED:
-            raise UserError(f"method {method} is for reinforcement learning only; here are {', '.join(SUPERVISED)}")
+        name = method_name(self.method)
+        if name not in SUPERVISED and ":" not in name:
+            raise UserError(f"method {name} is for reinforcement learning only; here are {', '.join(SUPERVISED)}")
 
 
-def _one_of(config: Settings, name: str, kind: Any) -> None:
-    if getattr(config, name) not in get_args(kind):
-        raise UserError(f"{name} must be one of {', '.join(get_args(kind))}, got {getattr(config, name)!r}")
+def _known(names: Iterable[str], name: str, what: str) -> None:
+    """Refuse a name that is none of ours and no `module:name`."""
+    if name not in names and ":" not in name:
+        known = ", ".join(names)
+        raise UserError(f"unknown {what} {name!r}{did_you_mean(name, names)}; there are {known} or module:name")
 
 
 def _widths(hidden: tuple[int, ...]) -> None:
     if any(width < 1 for width in hidden):
         raise UserError(f"hidden widths must be at least 1, got {hidden}")
-
-
-def _known(table: dict[str, Any], name: str, what: str) -> Any:
-    if name not in table:
-        raise UserError(f"unknown {what} {name!r}{did_you_mean(name, table)}; there are {', '.join(table)}")
-    return table[name]
-
-
-def _build(kind: type[Any], values: dict[str, Any]) -> Any:
-    known = [f.name for f in dataclasses.fields(kind)]
-    for name in values:
-        if name not in known:
-            raise UserError(f"unknown setting {name!r} of {kind.__name__}{did_you_mean(name, known)}")
-    for name, hint in get_type_hints(kind).items():
-        try:
-            check_type(values.get(name), hint if name in values else Any)
-        except TypeCheckError as error:
-            raise UserError(f"{name} must be {_shown(hint)}, got {values[name]!r}") from error
-    return kind(**values)
-
-
-def _shown(hint: Any) -> str:
-    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
-
-
-FREE = {
-    "iterations",
-    "device",
-    "log_every",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "film",
-    "workers",
-    "worker_timeout",
-    "on_nan",
-}
-"""Settings that may change when a run is resumed: the meta-params it computes stay the same.
-
-Up to rounding, and while all is finite.
-"""
-
-
-def differences(old: Settings, new: Settings) -> list[str]:
-    """Return the settings in which a resumed run would differ, as `name: old -> new`."""
-    before, after = _flat(old.as_dict()), _flat(new.as_dict())
-    names = sorted((before.keys() | after.keys()) - FREE)
-    return [f"{n}: {before.get(n)!r} -> {after.get(n)!r}" for n in names if before.get(n) != after.get(n)]
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
-    return flat

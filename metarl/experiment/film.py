@@ -12,17 +12,20 @@ import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
-from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+from stable_baselines3.common.logger import TensorBoardOutputFormat
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 from torch.utils.tensorboard import SummaryWriter
 
 from metarl.errors import UserError, check_counts
+from metarl.evaluation import AdaptationCurve
 from metarl.experiment.adapted import policy_before, policy_for
+from metarl.experiment.callbacks import Callback
 from metarl.experiment.config import Config
-from metarl.experiment.training import Trainer
-from metarl.predict import AdaptedPolicy
-from metarl.rl.make import make_single
-from metarl.streams import TEST, draw_tasks
+from metarl.experiment.log import Log
+from metarl.experiment.trainer import Trainer
+from metarl.rl.adapted_policy import AdaptedPolicy
+from metarl.rl.environments import make_single
+from metarl.seeding import TEST, draw_tasks
 
 Frames = NDArray[np.uint8]
 """Pictures `[T, height, width, 3]`."""
@@ -31,29 +34,34 @@ BANNER = 20
 """Height of the line of text above each picture, in pixels."""
 
 
-class EvaluationFilm:
+class Film(Callback):
     """Films a held-out task at every evaluation, small, into TensorBoard; a run goes on where that fails.
 
     Args:
-        trainer: The training.
+        log: The run's log.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, log: Log) -> None:
+        self.log = log
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Look whether the configuration wants films."""
         self.trainer, self.on = trainer, getattr(trainer.config, "film", False)
 
-    def log(self, logger: Logger) -> None:
+    def on_evaluation(self, curve: AdaptationCurve) -> None:
         """Film, if the configuration says so."""
-        writers = [output.writer for output in logger.output_formats if isinstance(output, TensorBoardOutputFormat)]
+        outputs = self.log.logger.output_formats
+        writers = [output.writer for output in outputs if isinstance(output, TensorBoardOutputFormat)]
         if not (self.on and writers):
             return
         try:
-            seed, steps = self.trainer.config.seed, max(self.trainer.config.learner.inner_steps, 1)
+            seed, steps = self.trainer.config.seed, max(self.trainer.config.method.inner_steps, 1)
             film = film_adaptation(self.trainer, None, steps, seed, side=128, longest=40)
         except Exception as error:  # without OpenGL, say; a film is not worth a run
             self.on = False
             warnings.warn(f"no films in TensorBoard: {error}", stacklevel=2)
             return
-        _add_film(writers[0], *film, self.trainer.env_steps)
+        _add_film(writers[0], *film, self.trainer.progress.env_steps)
 
 
 def film_adaptation(
@@ -82,9 +90,9 @@ def film_adaptation(
     """
     check_counts(steps=(steps, 0), seed=(seed, 0))
     if task is None:
-        task = draw_tasks(trainer.player, 1, seed, TEST)[0]
+        task = draw_tasks(trainer.inner_loop, 1, seed, TEST)[0]
     films, fps = [], 20
-    unit = "episode" if trainer.player.adapts_by == "episodes seen" else "step"
+    unit = "episode" if trainer.inner_loop.adapts_by == "episodes seen" else "step"
     for name, policy in (
         ("before", policy_before(trainer)),
         (f"after {steps} {unit}{'s' * (steps != 1)}", policy_for(trainer, task, steps, seed=seed)),
@@ -144,7 +152,7 @@ def _film(
 ) -> tuple[list[Frames], float, int]:
     """Play one episode by the likeliest actions; returns its pictures, its return and pictures a second."""
     config = cast(Config, trainer.config)
-    env = make_single(trainer.source, config.horizon, {**config.env_options, "render_mode": "rgb_array"})
+    env = make_single(trainer.parts.source(config), config.horizon, {**config.env_options, "render_mode": "rgb_array"})
     try:
         env.get_wrapper_attr("set_task")(task)
         observation, _ = env.reset(seed=seed)

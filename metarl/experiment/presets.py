@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from metarl.core.adam import Adam
-from metarl.core.trpo import TRPO
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.config import Config, FewShotConfig
-from metarl.learners import MAML, Reptile
+from metarl.methods import MAML, Reptile
+from metarl.outer import TRPO, Adam
 
 PRETRAINED = Reptile(inner_lr=0.01, inner_steps=1, outer=Adam(outer_lr=3e-3))
 """One step towards each task is joint training on all of them (Nichol et al. 2018, section 5)."""
 
 SINUSOID = FewShotConfig(
     data="sinusoid",
-    learner=MAML(inner_lr=0.01, inner_steps=1, outer=Adam(outer_lr=3e-3)),
+    method=MAML(inner_lr=0.01, inner_steps=1, outer=Adam(outer_lr=3e-3)),
     tasks=25,
     iterations=4000,
     log_every=100,
@@ -27,7 +26,7 @@ SINUSOID = FewShotConfig(
 
 GLYPHS = FewShotConfig(
     data="glyphs",
-    learner=MAML(inner_lr=0.4, inner_steps=1, outer=Adam(outer_lr=3e-3)),
+    method=MAML(inner_lr=0.4, inner_steps=1, outer=Adam(outer_lr=3e-3)),
     tasks=16,
     ways=5,
     shots=1,
@@ -45,7 +44,7 @@ GLYPHS = FewShotConfig(
 
 ANT = Config(
     env="metarl/AntDir-v0",
-    learner=MAML(inner_lr=0.1, outer=TRPO(max_kl=0.01)),
+    method=MAML(inner_lr=0.1, outer=TRPO(max_kl=0.01)),
     tasks=20,
     episodes=10,
     horizon=100,
@@ -59,7 +58,7 @@ ANT = Config(
 PRESETS: dict[str, Config | FewShotConfig] = {
     "point-navigation": Config(
         env="metarl/PointNavigation-v0",
-        learner=MAML(inner_lr=0.5, outer=TRPO(max_kl=0.03)),
+        method=MAML(inner_lr=0.5, outer=TRPO(max_kl=0.03)),
         later_lr=0.35,
         tasks=20,
         episodes=20,
@@ -69,7 +68,7 @@ PRESETS: dict[str, Config | FewShotConfig] = {
     ),
     "half-cheetah-vel": Config(
         env="metarl/HalfCheetahVel-v0",
-        learner=MAML(inner_lr=0.1, outer=TRPO(max_kl=0.01)),
+        method=MAML(inner_lr=0.1, outer=TRPO(max_kl=0.01)),
         tasks=40,
         episodes=20,
         horizon=100,
@@ -80,7 +79,7 @@ PRESETS: dict[str, Config | FewShotConfig] = {
     ),
     "half-cheetah-dir": Config(
         env="metarl/HalfCheetahDir-v0",
-        learner=MAML(inner_lr=0.1, outer=TRPO(max_kl=0.01)),
+        method=MAML(inner_lr=0.1, outer=TRPO(max_kl=0.01)),
         tasks=20,
         episodes=20,
         horizon=100,
@@ -92,8 +91,8 @@ PRESETS: dict[str, Config | FewShotConfig] = {
     "ant-dir": ANT,
     "ant-vel": replace(ANT, env="metarl/AntVel-v0"),
     "sinusoid": SINUSOID,
-    "sinusoid-pretrained": replace(SINUSOID, learner=PRETRAINED),
-    "sinusoid-oracle": replace(SINUSOID, learner=PRETRAINED, oracle=True),
+    "sinusoid-pretrained": replace(SINUSOID, method=PRETRAINED),
+    "sinusoid-oracle": replace(SINUSOID, method=PRETRAINED, oracle=True),
     "glyphs-5way-1shot": GLYPHS,
     "omniglot-5way-1shot": replace(GLYPHS, data="omniglot", folder=""),
     "glyphs-20way-1shot": replace(GLYPHS, ways=20, tasks=4, queries=3, iterations=3000, eval_tasks=40, eval_queries=5),

@@ -1,1 +1,1 @@
-"""Supervised tasks: what draws their shots, the networks, and the losses the learners ask for; no RL."""
+"""Supervised tasks: what draws their shots, the networks, and the losses the methods ask for; no RL."""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from metarl.errors import UserError
-from metarl.fewshot.shots import Batch, Lesson
+from metarl.fewshot.shots import Examples, Shots
 
 SIDE = 28
 """Pictures are this many pixels high and wide."""
@@ -71,7 +71,7 @@ class Classes:
         """Return the classes of n tasks, `[n, ways]`."""
         return np.stack([rng.choice(self.total, self.ways, replace=False) for _ in range(n)])
 
-    def draw(self, tasks: NDArray[np.int64], rngs: Iterable[np.random.Generator]) -> Lesson:
+    def draw(self, tasks: NDArray[np.int64], rngs: Iterable[np.random.Generator]) -> Shots:
         """Draw support and query pictures of tasks `[K, ways]`; examples come class after class."""
         p, number = self.pictures, self.shots + self.queries
         classes = tasks % len(p.counts)
@@ -86,9 +86,9 @@ class Classes:
             pixels[turned] = np.rot90(pixels[turned], quarter, axes=(-2, -1))
         x = torch.from_numpy(pixels).to(torch.get_default_dtype()) / 255
         support, query = (self._batch(x[:, :, part]) for part in (slice(self.shots), slice(self.shots, None)))
-        return Lesson(support, query)
+        return Shots(support, query)
 
-    def _batch(self, x: torch.Tensor) -> Batch:
+    def _batch(self, x: torch.Tensor) -> Examples:
         """Return the examples of pictures `[K, ways, n, 28, 28]`."""
         y = torch.arange(self.ways).repeat_interleave(x.shape[2]).expand(len(x), -1)
-        return Batch(x.flatten(1, 2).unsqueeze(2), y)
+        return Examples(x.flatten(1, 2).unsqueeze(2), y)

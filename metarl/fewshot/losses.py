@@ -1,4 +1,4 @@
-"""What the learners ask of supervised tasks: losses, divergences and Fisher products of a network."""
+"""What the methods ask of supervised tasks: losses, divergences and Fisher products of a network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metarl.core.params import Params
-from metarl.fewshot.shots import Batch
+from metarl.fewshot.shots import Examples
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Regression:
 
     network: nn.Module
 
-    measures: ClassVar[str] = "loss"
+    measure: ClassVar[str] = "loss"
 
     def threads(self) -> AbstractContextManager[None]:
         """Return the context in which torch differentiates: with all its threads."""
@@ -47,31 +47,31 @@ class Regression:
         """Return the network's own params, without what a method keeps beside them (step sizes, say)."""
         return _own(self.network, params)
 
-    def outputs(self, params: Params, data: Batch) -> Outputs:
+    def outputs(self, params: Params, data: Examples) -> Outputs:
         """Return the predictions under stacked params, `[K, N, o]`."""
         return Outputs(functional_call(self.network, self.own(params), (data.x,)))
 
-    def loss(self, params: Params, data: Batch) -> Tensor:
+    def loss(self, params: Params, data: Examples) -> Tensor:
         """Return each task's loss `[K]`."""
         return self.surrogate(self.outputs(params, data), None, data)
 
-    def surrogate(self, new: Outputs, old: Outputs | None, data: Batch, clip: float | None = None) -> Tensor:
+    def surrogate(self, new: Outputs, old: Outputs | None, data: Examples, clip: float | None = None) -> Tensor:
         """Return each task's loss `[K]`, whatever the outputs were before."""
         return (new.values - data.y).square().flatten(1).mean(-1)
 
-    def score(self, outputs: Outputs, data: Batch) -> Tensor:
+    def score(self, outputs: Outputs, data: Examples) -> Tensor:
         """Return each task's loss, `[K]`."""
         return self.surrogate(outputs, None, data)
 
-    def thin(self, support: Batch, stride: int) -> Batch:
+    def thin(self, support: Examples, stride: int) -> Examples:
         """Return all of the support data: they are few."""
         return support
 
-    def kl(self, old: Outputs, new: Outputs, data: Batch) -> Tensor:
+    def kl(self, old: Outputs, new: Outputs, data: Examples) -> Tensor:
         """Return each task's mean KL(old, new), `[K]`."""
         return 0.5 * (old.values - new.values).square().sum(-1).mean(-1)
 
-    def fisher(self, at: Outputs, tangents: Sequence[Tensor], data: Batch) -> tuple[Tensor, ...]:
+    def fisher(self, at: Outputs, tangents: Sequence[Tensor], data: Examples) -> tuple[Tensor, ...]:
         """Return the Hessian of the summed `kl` with respect to the predictions, times tangents."""
         return (tangents[0] / tangents[0].shape[1],)
 
@@ -82,7 +82,7 @@ class Classification:
 
     network: nn.Module
 
-    measures: ClassVar[str] = "accuracy"
+    measure: ClassVar[str] = "accuracy"
 
     def threads(self) -> AbstractContextManager[None]:
         """Return the context in which torch differentiates: with all its threads."""
@@ -92,32 +92,32 @@ class Classification:
         """Return the network's own params, without what a method keeps beside them (step sizes, say)."""
         return _own(self.network, params)
 
-    def outputs(self, params: Params, data: Batch) -> Outputs:
+    def outputs(self, params: Params, data: Examples) -> Outputs:
         """Return the log-probabilities of the classes under stacked params, `[K, N, ways]`."""
         logits = functional_call(self.network, self.own(params), (data.x,))
         return Outputs(torch.log_softmax(logits, dim=-1))
 
-    def loss(self, params: Params, data: Batch) -> Tensor:
+    def loss(self, params: Params, data: Examples) -> Tensor:
         """Return each task's loss `[K]`."""
         return self.surrogate(self.outputs(params, data), None, data)
 
-    def surrogate(self, new: Outputs, old: Outputs | None, data: Batch, clip: float | None = None) -> Tensor:
+    def surrogate(self, new: Outputs, old: Outputs | None, data: Examples, clip: float | None = None) -> Tensor:
         """Return each task's loss `[K]`, whatever the outputs were before."""
         return -new.values.gather(-1, data.y.unsqueeze(-1)).squeeze(-1).mean(-1)
 
-    def score(self, outputs: Outputs, data: Batch) -> Tensor:
+    def score(self, outputs: Outputs, data: Examples) -> Tensor:
         """Return the share of each task's examples whose class is found, `[K]`."""
         return (outputs.values.argmax(-1) == data.y).float().mean(-1)
 
-    def thin(self, support: Batch, stride: int) -> Batch:
+    def thin(self, support: Examples, stride: int) -> Examples:
         """Return all of the support data: they are few."""
         return support
 
-    def kl(self, old: Outputs, new: Outputs, data: Batch) -> Tensor:
+    def kl(self, old: Outputs, new: Outputs, data: Examples) -> Tensor:
         """Return each task's mean KL(old, new), `[K]`."""
         return (old.values.exp() * (old.values - new.values)).sum(-1).mean(-1)
 
-    def fisher(self, at: Outputs, tangents: Sequence[Tensor], data: Batch) -> tuple[Tensor, ...]:
+    def fisher(self, at: Outputs, tangents: Sequence[Tensor], data: Examples) -> tuple[Tensor, ...]:
         """Return the Hessian of the summed `kl` with respect to the log-probabilities, times tangents."""
         (tangent,) = tangents
         p = at.values.exp()

@@ -15,7 +15,7 @@ from metarl.errors import Fault
 
 
 @dataclass(frozen=True)
-class Batch:
+class Examples:
     """N examples of each of K tasks."""
 
     x: Tensor
@@ -32,26 +32,26 @@ class Batch:
         """Return the number of tasks K."""
         return len(self.x)
 
-    def of(self, tasks: Sequence[int]) -> Batch:
+    def select_tasks(self, tasks: Sequence[int]) -> Examples:
         """Return the examples of some tasks."""
-        return Batch(self.x[list(tasks)], self.y[list(tasks)])
+        return Examples(self.x[list(tasks)], self.y[list(tasks)])
 
-    def every(self, stride: int) -> Batch:
+    def every_nth_step(self, stride: int) -> Examples:
         """Return every stride-th example of each task."""
-        return Batch(self.x[:, ::stride], self.y[:, ::stride])
+        return Examples(self.x[:, ::stride], self.y[:, ::stride])
 
-    def to(self, device: torch.device | str) -> Batch:
+    def to(self, device: torch.device | str) -> Examples:
         """Return the examples on a device."""
-        return Batch(self.x.to(device), self.y.to(device))
+        return Examples(self.x.to(device), self.y.to(device))
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Shots:
     """Support and query examples of K tasks; none is in both."""
 
-    support: Batch
+    support: Examples
     """What a task is adapted to."""
-    query: Batch
+    query: Examples
     """What tells how well."""
     returns: Tensor | None = None
     """Loss or accuracy on the query examples, `[K, 1]`, once measured."""
@@ -78,16 +78,16 @@ class Lesson:
         """As those of the examples."""
         return self.query.faults
 
-    def again(self) -> Lesson:
-        """Return the lesson for another step on the same examples, which draws none."""
+    def again(self) -> Shots:
+        """Return the shots for another step on the same examples, which draws none."""
         return replace(self, drawn=False)
 
-    def measured(self, score: Tensor) -> Lesson:
-        """Return the lesson with a score `[K]`."""
+    def measured(self, score: Tensor) -> Shots:
+        """Return the shots with a score `[K]`."""
         return replace(self, returns=score[:, None])
 
-    def to(self, device: torch.device | str) -> Lesson:
-        """Return the lesson on a device."""
+    def to(self, device: torch.device | str) -> Shots:
+        """Return the shots on a device."""
         return replace(self, support=self.support.to(device), query=self.query.to(device))
 
 
@@ -98,6 +98,6 @@ class Source(Protocol):
         """Return n tasks, `[n, d]`."""
         ...
 
-    def draw(self, tasks: NDArray[Any], rngs: Iterable[np.random.Generator]) -> Lesson:
+    def draw(self, tasks: NDArray[Any], rngs: Iterable[np.random.Generator]) -> Shots:
         """Draw support and query examples of tasks `[K, d]`, each with a generator of its own."""
         ...

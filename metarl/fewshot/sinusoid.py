@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from metarl.fewshot.shots import Batch, Lesson
+from metarl.fewshot.shots import Examples, Shots
 
 AMPLITUDES, PHASES, INPUTS = (0.1, 5.0), (0.0, np.pi), (-5.0, 5.0)
 """Ranges of the amplitude A, the phase φ and the input x of y = A sin(x - φ)."""
@@ -37,20 +37,20 @@ class Sinusoids:
         low, high = np.transpose((AMPLITUDES, PHASES))
         return rng.uniform(low, high, (n, 2))
 
-    def draw(self, tasks: NDArray[np.float64], rngs: Iterable[np.random.Generator]) -> Lesson:
+    def draw(self, tasks: NDArray[np.float64], rngs: Iterable[np.random.Generator]) -> Shots:
         """Draw support and query examples of tasks `[K, 2]`."""
         number = self.shots + self.queries
         x = np.stack([rng.uniform(*INPUTS, number) for rng in rngs])
         whole = self.batch(tasks, torch.from_numpy(x))
         support, query = (
-            Batch(whole.x[:, part], whole.y[:, part]) for part in (slice(self.shots), slice(self.shots, None))
+            Examples(whole.x[:, part], whole.y[:, part]) for part in (slice(self.shots), slice(self.shots, None))
         )
-        return Lesson(support, query)
+        return Shots(support, query)
 
-    def batch(self, tasks: NDArray[np.float64], x: Tensor) -> Batch:
+    def batch(self, tasks: NDArray[np.float64], x: Tensor) -> Examples:
         """Return the examples of tasks `[K, 2]` at points `[K, N]`, in torch's default precision."""
         amplitude, phase = (torch.from_numpy(tasks[:, i, None]) for i in range(2))
         y = amplitude * torch.sin(x - phase)
         inputs = [x, *(value.expand_as(x) for value in (amplitude, phase))] if self.oracle else [x]
         kind = torch.get_default_dtype()
-        return Batch(torch.stack(inputs, -1).to(kind), y.unsqueeze(-1).to(kind))
+        return Examples(torch.stack(inputs, -1).to(kind), y.unsqueeze(-1).to(kind))

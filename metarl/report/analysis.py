@@ -17,16 +17,14 @@ from metarl.core.params import Params
 from metarl.core.similarity import linear_cka, svcca
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve, evaluate
-from metarl.few_shot import FewShot
-from metarl.learners import RL2
-from metarl.learners.frozen import Frozen, layers_of
-from metarl.learners.learner import StepLearner
-from metarl.models import Model
-from metarl.players import AnyPlayer
+from metarl.fewshot.inner_loop import ShotInnerLoop
+from metarl.methods.protocols import InnerLoop, Method
+from metarl.models.rl import Model
+from metarl.models.supervised import FewShot
 from metarl.report.features import representations
+from metarl.report.frozen import Frozen, layers_of
 from metarl.report.nil import nil_accuracy
-from metarl.streams import TEST, draw_tasks, task_rngs
-from metarl.supervised import ShotPlayer
+from metarl.seeding import TEST, draw_tasks, task_rngs
 
 
 @dataclass(frozen=True)
@@ -71,52 +69,54 @@ def analyse(model: Model | FewShot, steps: int | None = None, tasks: int = 20, s
         UserError: If a number is out of range or the model does not adapt by gradient steps.
     """
     c = model.trainer.config
-    if isinstance(c.learner, RL2):
+    if c.method.remembers:
         raise UserError("nothing to analyse: rl2 adapts its memory, not its layers")
-    steps = c.learner.inner_steps if steps is None else steps
+    steps = c.method.inner_steps if steps is None else steps
     for name, value in (("steps", steps), ("tasks", tasks)):
         if value < 1:
             raise UserError(f"{name} must be at least 1, got {value}")
-    player = model.trainer.make_player(held_out=True, tasks=tasks)
+    inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=tasks)
     params = model.trainer.params
     try:
-        cka, cca = similarities(player, params, steps, seed)
-        nil = nil_accuracy(player, params, seed) if _classifies(player) else None
-        frozen = freeze_layers(player, params, steps=steps, seed=seed, title=c.title)
+        cka, cca = similarities(inner_loop, params, steps, seed)
+        nil = nil_accuracy(inner_loop, params, seed) if _classifies(inner_loop) else None
+        frozen = freeze_layers(inner_loop, params, steps=steps, seed=seed, title=c.title)
     finally:
-        player.close()
-    return Analysis(c.title, model.trainer.iteration, frozen, cka, cca, nil)
+        inner_loop.close()
+    return Analysis(c.title, model.trainer.progress.iteration, frozen, cka, cca, nil)
 
 
-def _classifies(player: AnyPlayer) -> TypeGuard[ShotPlayer]:
-    return player.measures == "accuracy" and len(layers_of(player.problem.own(P.params_of(player.network)))) > 1
+def _classifies(inner_loop: InnerLoop) -> TypeGuard[ShotInnerLoop]:
+    return (
+        inner_loop.measure == "accuracy" and len(layers_of(inner_loop.losses.own(P.params_of(inner_loop.network)))) > 1
+    )
 
 
-def freeze_layers(player: AnyPlayer, params: Params, *, steps: int, seed: int, title: str) -> list[AdaptationCurve]:
+def freeze_layers(inner_loop: InnerLoop, params: Params, *, steps: int, seed: int, title: str) -> list[AdaptationCurve]:
     """Draw adaptation curves with the first 0, 1, 2, ... layers left out of the inner loop, up to all of them."""
-    layers = layers_of(player.problem.own(params))
+    layers = layers_of(inner_loop.losses.own(params))
     curves = []
     for number in range(len(layers) + 1):
         names = frozenset(name for layer in layers[:number] for name in layer)
-        learner = Frozen(cast(StepLearner, player.learner), names)
-        held = cast(AnyPlayer, dataclasses.replace(cast(Any, player), learner=learner))
+        method = Frozen(cast(Method, inner_loop.method), names)
+        held = cast(InnerLoop, dataclasses.replace(cast(Any, inner_loop), method=method))
         curves.append(evaluate(held, params, env=title, steps=steps, seed=seed))
     return curves
 
 
 def similarities(
-    player: AnyPlayer, params: Params, steps: int, seed: int
+    inner_loop: InnerLoop, params: Params, steps: int, seed: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return linear CKA and mean SVCCA coefficient of each layer before and after adaptation, `[K, layers]`.
 
     Both representations are of the same examples: query examples, or the states that the adapted policy visits.
     A layer's representation is what it hands on, after its activation function.
     """
-    k = player.tasks
-    played = player.play(params, draw_tasks(player, k, seed, TEST), task_rngs(seed, TEST, 0, range(k)))
+    k = inner_loop.tasks
+    played = inner_loop.play(params, draw_tasks(inner_loop, k, seed, TEST), task_rngs(seed, TEST, 0, range(k)))
     adapted, data = next(islice(played, steps, None))
-    before = representations(player, P.stack(params, k), data)
-    after = representations(player, adapted, data)
+    before = representations(inner_loop, P.stack(params, k), data)
+    after = representations(inner_loop, adapted, data)
     pairs = [[(a[task].double(), b[task].double()) for a, b in zip(before, after, strict=True)] for task in range(k)]
     cka, cca = (np.array([[measure(a, b) for a, b in task] for task in pairs]) for measure in (linear_cka, svcca))
     return cka, cca

@@ -20,10 +20,11 @@ from stable_baselines3.common.vec_env import VecMonitor
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.checkpoint import write_atomically
 from metarl.experiment.config import Config
-from metarl.rl.make import make_vec
-from metarl.rl.ppo import ppo_bytes
-from metarl.rl.sb3 import SB3VecEnv
-from metarl.streams import TEST, draw_tasks
+from metarl.experiment.config_file import as_dict
+from metarl.rl.environments import make_vec
+from metarl.sb3.convert import ppo_bytes
+from metarl.sb3.vec_env import SB3VecEnv
+from metarl.seeding import TEST, draw_tasks
 
 Baseline = Literal["pretrained", "oracle"]
 """One policy for all tasks, to be fine-tuned by gradient steps; or one that observes the task."""
@@ -49,7 +50,7 @@ def train_baseline(kind: Baseline, config: Config, budget: int) -> PPO:
 def cached_baseline(kind: Baseline, config: Config, budget: int, folder: Path) -> tuple[PPO, float]:
     """Train a baseline, or load it if the folder holds it already; returns it and the seconds it took."""
     file, note = folder / "ppo.zip", folder / "ppo.json"
-    made_with = json.loads(json.dumps({"kind": kind, "config": config.as_dict(), "budget": budget}))
+    made_with = json.loads(json.dumps({"kind": kind, "config": as_dict(config), "budget": budget}))
     try:
         found = json.loads(note.read_text())
         if found["made_with"] == made_with:

@@ -12,17 +12,18 @@ from typing import Any, cast
 from metarl.core import params as P
 from metarl.errors import UserError, did_you_mean
 from metarl.evaluation import evaluate
+from metarl.experiment.build import Parts, build_inner_loop
 from metarl.experiment.checkpoint import write_json
-from metarl.experiment.config import Config, differences
-from metarl.experiment.methods import with_method
-from metarl.experiment.players import make_player
+from metarl.experiment.config import Config
+from metarl.experiment.config_file import as_dict, differences, from_dict
 from metarl.experiment.run import RunDirectory, resume, train
-from metarl.experiment.training import Trainer
-from metarl.learners import LEARNERS
+from metarl.experiment.settings import with_method
+from metarl.experiment.trainer import Trainer
+from metarl.methods import METHODS
 from metarl.report.baselines import Baseline, cached_baseline, learn_from_scratch, oracle_curve
 from metarl.report.comparison import BASELINES, compare_scratch, draw, summarise, write_csv
-from metarl.rl.ppo import as_params
-from metarl.streams import TEST, draw_tasks
+from metarl.sb3.convert import as_params
+from metarl.seeding import TEST, draw_tasks
 
 SCRATCH_TASKS = 2
 """Held-out tasks that PPO from scratch learns, each with a policy of its own."""
@@ -70,7 +71,7 @@ def benchmark(
     Raises:
         UserError: If a method is unknown, or `out` holds results of another protocol.
     """
-    known = [*LEARNERS, *BASELINES]
+    known = [*METHODS, *BASELINES]
     for method in methods:
         if method not in known:
             raise UserError(f"unknown method {method!r}{did_you_mean(method, known)}; there are {', '.join(known)}")
@@ -104,7 +105,7 @@ def _run(config: Config, method: str, protocol: Protocol, run: Path) -> dict[str
         "train_steps": train_steps,
         "seconds": seconds,
         "protocol": dataclasses.asdict(protocol),
-        "config": config.as_dict(),
+        "config": as_dict(config),
     }
 
 
@@ -124,7 +125,7 @@ def _method(config: Config, method: str, protocol: Protocol, run: Path) -> tuple
         directory.create(chosen)
     train(trainer, 10**9, directory, budget=protocol.budget)
     trainer.close()
-    return _curve(chosen, trainer.params, protocol), trainer.env_steps, trainer.seconds
+    return _curve(chosen, trainer.params, protocol), trainer.progress.env_steps, trainer.progress.seconds
 
 
 def _baseline(config: Config, kind: str, protocol: Protocol, run: Path) -> tuple[dict[str, Any], int, float]:
@@ -142,9 +143,9 @@ def _baseline(config: Config, kind: str, protocol: Protocol, run: Path) -> tuple
 def _scratch(config: Config, method: str, protocol: Protocol, run: Path) -> tuple[dict[str, Any], int, float]:
     """Train PPO on each of the first held-out tasks; they share the budget."""
     started = time.perf_counter()
-    player = make_player(config, config.env, 1, 1)
-    tasks = draw_tasks(player, protocol.tasks, protocol.eval_seed, protocol.stream)[:SCRATCH_TASKS]
-    player.close()
+    inner_loop = build_inner_loop(config, Parts(), 1, 1)
+    tasks = draw_tasks(inner_loop, protocol.tasks, protocol.eval_seed, protocol.stream)[:SCRATCH_TASKS]
+    inner_loop.close()
     learned = [learn_from_scratch(config, protocol.budget // len(tasks), task) for task in tasks]
     curves = [{"env_steps": [n for n, _ in points], "returns": [value for _, value in points]} for points in learned]
     train_steps = sum(points[-1][0] for points in learned)
@@ -153,18 +154,18 @@ def _scratch(config: Config, method: str, protocol: Protocol, run: Path) -> tupl
 
 def _initial(config: Config) -> P.Params:
     """Return the params of the policy before any training."""
-    player = make_player(config, config.env, 1, 1)
-    player.close()
-    return P.params_of(player.sampler.policy)
+    inner_loop = build_inner_loop(config, Parts(), 1, 1)
+    inner_loop.close()
+    return P.params_of(inner_loop.sampler.policy)
 
 
 def _curve(config: Config, params: P.Params, protocol: Protocol) -> dict[str, Any]:
-    player = make_player(config, config.env, protocol.tasks, protocol.episodes)
+    inner_loop = build_inner_loop(config, Parts(), protocol.tasks, protocol.episodes)
     try:
         how: dict[str, Any] = {"steps": protocol.steps, "seed": protocol.eval_seed, "stream": protocol.stream}
-        return evaluate(player, params, env=config.env, **how).as_dict()
+        return evaluate(inner_loop, params, env=config.env, **how).as_dict()
     finally:
-        player.close()
+        inner_loop.close()
 
 
 def _finished(file: Path, protocol: Protocol, config: Config) -> dict[str, Any] | None:
@@ -177,7 +178,7 @@ def _finished(file: Path, protocol: Protocol, config: Config) -> dict[str, Any] 
         return None
     try:
         found = json.loads(file.read_text())
-        before, made_with = found["protocol"], Config.from_dict(found["config"])
+        before, made_with = found["protocol"], from_dict(found["config"])
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error!r}); remove it to run it again") from error
     if before != dataclasses.asdict(protocol):

@@ -10,26 +10,26 @@ import torch
 from torch import Tensor, nn
 
 from metarl.core.params import Params
-from metarl.fewshot.shots import Lesson
-from metarl.learners.frozen import layers_of
-from metarl.players import AnyPlayer
+from metarl.fewshot.shots import Shots
+from metarl.methods.protocols import InnerLoop
+from metarl.report.frozen import layers_of
 
 EXAMPLES = 1000
 """Most examples, or states, of a task that similarities are computed from."""
 
 
-def representations(player: AnyPlayer, params: Params, data: Any) -> list[list[Tensor]]:
+def representations(inner_loop: InnerLoop, params: Params, data: Any) -> list[list[Tensor]]:
     """Return each layer's features of each task's examples, layers of tasks of `[n, p]`."""
-    examples = data.query if isinstance(data, Lesson) else data
-    outputs = batch_features(player, params, examples)
+    examples = data.query if isinstance(data, Shots) else data
+    outputs = batch_features(inner_loop, params, examples)
     return [[_rows(layer[task], _used(data, task)) for task in range(len(examples))] for layer in outputs]
 
 
-def batch_features(player: AnyPlayer, params: Params, examples: Any) -> list[Tensor]:
+def batch_features(inner_loop: InnerLoop, params: Params, examples: Any) -> list[Tensor]:
     """Return what each layer hands on, `[K, N, ...]` each."""
-    moved = {name: value.to(player.device) for name, value in params.items()}
-    with torch.no_grad(), recorded(player.network, layers_of(player.problem.own(params))) as outputs:
-        player.problem.outputs(moved, examples)
+    moved = {name: value.to(inner_loop.device) for name, value in params.items()}
+    with torch.no_grad(), recorded(inner_loop.network, layers_of(inner_loop.losses.own(params))) as outputs:
+        inner_loop.losses.outputs(moved, examples)
     return outputs
 
 
@@ -62,7 +62,7 @@ def _hands_on(network: nn.Module, name: str) -> nn.Module:
 
 def _used(data: Any, task: int) -> Tensor | slice:
     """Return which of a task's examples count: steps after an episode's end do not."""
-    return slice(None) if isinstance(data, Lesson) else data.mask[task].flatten().bool().cpu()
+    return slice(None) if isinstance(data, Shots) else data.mask[task].flatten().bool().cpu()
 
 
 def _rows(features: Tensor, used: Tensor | slice) -> Tensor:

@@ -9,22 +9,24 @@ from torch.nn import functional
 
 from metarl.core import params as P
 from metarl.core.params import Params
+from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.report.features import batch_features
-from metarl.streams import TEST, draw_tasks, task_rngs
-from metarl.supervised import ShotPlayer
+from metarl.seeding import TEST, draw_tasks, task_rngs
 
 
-def nil_accuracy(player: ShotPlayer, params: Params, seed: int) -> NDArray[np.float64]:
+def nil_accuracy(inner_loop: ShotInnerLoop, params: Params, seed: int) -> NDArray[np.float64]:
     """Return the accuracy `[K]` of giving each query example the class of the support example nearest in features.
 
     Features are what the last layer before the head hands on, at the meta-params themselves; classes of
     several shots are as near as the nearest of them.
     """
-    k = player.tasks
-    tasks = draw_tasks(player, k, seed, TEST)
-    lesson = player.source.draw(tasks, task_rngs(seed, TEST, 0, range(k))(0)).to(player.device)
-    stacked = {name: value.to(player.device) for name, value in P.stack(params, k).items()}
-    support, query = (batch_features(player, stacked, batch)[-2].flatten(2) for batch in (lesson.support, lesson.query))
+    k = inner_loop.tasks
+    tasks = draw_tasks(inner_loop, k, seed, TEST)
+    lesson = inner_loop.source.draw(tasks, task_rngs(seed, TEST, 0, range(k))(0)).to(inner_loop.device)
+    stacked = {name: value.to(inner_loop.device) for name, value in P.stack(params, k).items()}
+    support, query = (
+        batch_features(inner_loop, stacked, batch)[-2].flatten(2) for batch in (lesson.support, lesson.query)
+    )
     found = nearest(support, lesson.support.y.cpu(), query)
     return (found == lesson.query.y.cpu()).double().mean(-1).numpy()
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
-from metarl.experiment.logging import read_rows
+from metarl.experiment.outputs import read_rows
 from metarl.experiment.run import RunDirectory
-from metarl.models import Model
-from metarl.streams import TEST, draw_tasks, task_rngs
+from metarl.models.rl import Model
+from metarl.seeding import TEST, draw_tasks, task_rngs
 
 MEASURES = ("return", "loss", "accuracy")
 """What a run may measure."""
@@ -94,9 +94,9 @@ def plot_paths(model: Model, steps: int = 2, tasks: int = 3, episodes: int = 3, 
     """
     if not re.fullmatch(r"metarl/\w+Navigation-v0", model.config.env):
         raise UserError(f"paths are drawn of 2-D navigation only, this model is of {model.config.title}")
-    player = model.trainer.make_player(held_out=True, tasks=tasks)
-    goals = draw_tasks(player, tasks, seed, TEST)
-    played = player.play(model.trainer.params, goals, task_rngs(seed, TEST, 0, range(tasks)))
+    inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=tasks)
+    goals = draw_tasks(inner_loop, tasks, seed, TEST)
+    played = inner_loop.play(model.trainer.params, goals, task_rngs(seed, TEST, 0, range(tasks)))
     figure = Figure(figsize=(2.4 * (steps + 1), 2.4 * tasks), layout="constrained")
     axes = figure.subplots(tasks, steps + 1, sharex=True, sharey=True, squeeze=False)
     for step, (_, phase) in enumerate(islice(played, steps + 1)):
@@ -108,7 +108,7 @@ def plot_paths(model: Model, steps: int = 2, tasks: int = 3, episodes: int = 3, 
             axis.plot(*goal, marker="*", ms=12, color="black", mec="white")
             axis.set_title(f"{step} {'step' if step == 1 else 'steps'}: {float(returns.mean()):.1f}", fontsize=9)
             axis.set_aspect("equal")
-    player.close()
+    inner_loop.close()
     return figure
 
 

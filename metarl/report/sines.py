@@ -8,13 +8,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from metarl.core import params as P
 from metarl.errors import UserError
-from metarl.few_shot import FewShot
-from metarl.fewshot.shots import Batch
+from metarl.fewshot.inner_loop import ShotInnerLoop
+from metarl.fewshot.shots import Examples
 from metarl.fewshot.sinusoid import INPUTS, Sinusoids
-from metarl.streams import TEST, draw_tasks, task_rngs
-from metarl.supervised import ShotPlayer
+from metarl.models.supervised import FewShot
+from metarl.seeding import TEST, draw_tasks, task_rngs
 
 SHADES = ("#9aa0a6", "#efb118", "#ff725c", "#a463f2", "#4269d0")
 """Colours from before adaptation to the last number of steps."""
@@ -32,15 +31,15 @@ def plot_sines(model: FewShot, steps: tuple[int, ...] = (0, 1, 10), tasks: int =
     Raises:
         UserError: If the model is of other tasks.
     """
-    player = cast(ShotPlayer, model.trainer.make_player(held_out=True, tasks=tasks))
-    if not isinstance(player.source, Sinusoids):
+    inner_loop = cast(ShotInnerLoop, model.trainer.build_inner_loop(held_out=True, tasks=tasks))
+    if not isinstance(inner_loop.source, Sinusoids):
         raise UserError(f"fitted sine waves are drawn of sinusoid runs only, this one is of {model.config.data}")
-    source = player.source
+    source = inner_loop.source
     drawn = draw_tasks(source, tasks, seed, TEST)
     grid = torch.linspace(*INPUTS, 200, dtype=torch.float64).expand(tasks, -1)
     truth = source.batch(drawn, grid)
     support = source.draw(drawn, task_rngs(seed, TEST, 0, range(tasks))(0)).support
-    fits = _fits(player, model, support, truth, max(steps))
+    fits = _fits(inner_loop, model, support, truth, max(steps))
     figure = Figure(figsize=(3.2 * tasks, 3), layout="constrained")
     for i, axis in enumerate(figure.subplots(1, tasks, sharey=True, squeeze=False)[0]):
         axis.plot(grid[i], truth.y[i, :, 0], color="black", lw=1, label="truth")
@@ -52,11 +51,8 @@ def plot_sines(model: FewShot, steps: tuple[int, ...] = (0, 1, 10), tasks: int =
     return figure
 
 
-def _fits(player: ShotPlayer, model: FewShot, support: Batch, truth: Batch, steps: int) -> list[Tensor]:
+def _fits(inner_loop: ShotInnerLoop, model: FewShot, support: Examples, truth: Examples, steps: int) -> list[Tensor]:
     """Return the predictions `[K, N]` after 0, 1, ..., `steps` gradient steps."""
-    adapted, fits = P.stack(model.trainer.params, len(support)), []
-    for step in range(steps + 1):
-        with torch.no_grad():
-            fits.append(player.problem.outputs(adapted, truth).values[..., 0])
-        adapted = player.step(adapted, support, step)
-    return fits
+    along = list(inner_loop.adapted(model.trainer.params, support, steps))
+    with torch.no_grad():
+        return [inner_loop.losses.outputs(adapted, truth).values[..., 0] for adapted in along]

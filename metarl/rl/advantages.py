@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
 
 import torch
 from scipy.signal import lfilter
 from torch import Tensor
 
-from metarl.core.adam import adam, adam_state
-from metarl.errors import Fault
+from metarl.errors import Fault, UserError
+from metarl.outer.adam import adam, adam_state
 from metarl.rl.episodes import Episodes
 
-Baseline = Literal["linear", "network"]
+Baseline = Callable[[Episodes, Tensor], Tensor]
+"""From episodes and their discounted returns `[K, E, T]` to the values fitted to them, `[K, E, T]`."""
 
 
-def with_advantages(episodes: Episodes, discount: float, gae_lambda: float, baseline: Baseline = "linear") -> Episodes:
+def with_advantages(
+    episodes: Episodes, discount: float, gae_lambda: float, baseline: Baseline | None = None
+) -> Episodes:
     """Return the episodes with each task's normalised advantages, from a baseline fitted to that task alone.
+
+    The baseline is linear in features of state and time where none is given.
 
     Tasks whose advantages are not finite (returns that overflow, say) are among the episodes' `faults`.
     """
     returns = discounted_sum(episodes.rew * episodes.mask, discount)
-    fit = network_baseline if baseline == "network" else linear_baseline
-    values = fit(episodes.obs, episodes.mask, returns)
+    values = (baseline or BASELINES["linear"])(episodes, returns)
+    if values.shape != returns.shape:
+        raise UserError(f"a baseline returns values of shape {list(returns.shape)}, got {list(values.shape)}")
     adv = normalise(gae(episodes.rew, values, episodes.mask, discount, gae_lambda), episodes.mask)
     overflown = (~torch.isfinite(adv).flatten(1).all(1)).nonzero().flatten().tolist()
     return replace(episodes, adv=adv).blank({task: Fault("advantage") for task in overflown})
@@ -136,6 +142,29 @@ def _standardise(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     mean = (x * weight).sum(1, keepdim=True)
     std = ((x - mean).square() * weight).sum(1, keepdim=True).sqrt()
     return (x - mean) / (std + 1e-6), mean, std
+
+
+def picture_baseline(shape: tuple[int, ...], grid: int = 4) -> Baseline:
+    """Return the linear baseline on pictures: its features are means over a grid of fields, and the time.
+
+    Args:
+        shape: Shape of a picture, `(h, w, c)`.
+        grid: Fields a side.
+    """
+
+    def fit(episodes: Episodes, returns: Tensor) -> Tensor:
+        pixels = episodes.obs.flatten(0, 2).unflatten(-1, shape).movedim(-1, 1)  # [K E T, c, h, w]
+        fields = torch.nn.functional.adaptive_avg_pool2d(pixels, grid).flatten(1) / 255
+        return linear_baseline(fields.view(*episodes.mask.shape, -1), episodes.mask, returns)
+
+    return fit
+
+
+BASELINES: dict[str, Baseline] = {
+    "linear": lambda episodes, returns: linear_baseline(episodes.obs, episodes.mask, returns),
+    "network": lambda episodes, returns: network_baseline(episodes.obs, episodes.mask, returns),
+}
+"""Every baseline by name."""
 
 
 def baseline_features(obs: Tensor) -> Tensor:

@@ -61,7 +61,7 @@ class Episodes:
         mask = self.mask.flatten(1)
         return mask / mask.sum(-1, keepdim=True)
 
-    def every(self, stride: int) -> Episodes:
+    def every_nth_step(self, stride: int) -> Episodes:
         """Return every stride-th step of each task, as one long episode with rewards left as they are.
 
         Step t of episode e is taken where stride divides e + t: a choice that does not depend on the
@@ -73,11 +73,11 @@ class Episodes:
         taken = (torch.arange(e)[:, None] + torch.arange(t)).flatten() % stride == 0
         return replace(self, **{name: getattr(self, name).flatten(1, 2)[:, None, taken] for name in _STEPPED})
 
-    def of(self, tasks: Sequence[int]) -> Episodes:
+    def select_tasks(self, tasks: Sequence[int]) -> Episodes:
         """Return the episodes of some tasks."""
         return replace(self, **{name: getattr(self, name)[list(tasks)] for name in _STEPPED}, faults={})
 
-    def some(self, chosen: Tensor) -> Episodes:
+    def select_episodes(self, chosen: Tensor) -> Episodes:
         """Return the episodes of each task at its indices `[K, E']`."""
         rows = torch.arange(len(self))[:, None]
         return replace(self, **{name: getattr(self, name)[rows, chosen] for name in _STEPPED})

@@ -1,20 +1,25 @@
-"""What the learners ask of reinforcement learning: losses, divergences and Fisher products of a policy."""
+"""What the methods ask of reinforcement learning: losses, divergences and Fisher products of a policy."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from metarl.core.params import Params
+from metarl.rl.distributions import Distribution
 from metarl.rl.episodes import Episodes
-from metarl.rl.policies import Distribution, distribution
+from metarl.rl.policies import distribution
 
-InnerLoss = Literal["likelihood-ratio", "log-likelihood", "dice"]
+INNER_LOSSES = ("likelihood-ratio", "log-likelihood", "dice")
+"""Forms of the inner loss there are."""
+
+InnerLoss = str | Callable[[Any, Episodes], Tensor]
+"""One of `INNER_LOSSES`; or from the action distributions in every step `[K, E T]` and the episodes to losses `[K]`."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,16 @@ class PolicyGradient:
     def loss(self, params: Params, episodes: Episodes) -> Tensor:
         """Return each task's inner loss `[K]`, whose gradient is the policy gradient.
 
-        The likelihood-ratio form π(a) / π_played(a) has the right second derivative too, and stays
-        right at params other than those that played; the log-likelihood form, the original's, loses
-        a term of the second derivative (Rothfuss et al. 2019, section 4). DiCE's second derivative
-        holds for every single episode: each step's ratio counts the steps before it too.
+        The likelihood-ratio form π(a) / π_played(a) stays right at params other than those that played, and
+        its second derivative has two of the three terms of the true one: it neglects how an action changes
+        the later steps that its reward depends on. The log-likelihood form, the original's, loses more
+        (Rothfuss et al. 2019, section 5 and equation 10). DiCE's second derivative is right in expectation:
+        each step's ratio counts the steps before it too; its variance is large.
         """
-        logp = self.outputs(params, episodes).log_prob(episodes.act.flatten(1, 2))
+        outputs = self.outputs(params, episodes)
+        if callable(self.inner_loss):
+            return self.inner_loss(outputs, episodes)
+        logp = outputs.log_prob(episodes.act.flatten(1, 2))
         if self.inner_loss == "likelihood-ratio":
             score = self._ratio(logp, episodes.logp.flatten(1), episodes)
         elif self.inner_loss == "dice":
@@ -64,7 +73,8 @@ class PolicyGradient:
 
     def thin(self, support: Episodes, stride: int) -> Episodes:
         """Return every stride-th step for a cheaper curvature, where the inner loss is a sum over steps."""
-        return support if self.inner_loss == "dice" else support.every(stride)
+        sums_over_steps = self.inner_loss in ("likelihood-ratio", "log-likelihood")
+        return support.every_nth_step(stride) if sums_over_steps else support
 
     def surrogate(self, new: Distribution, old: Distribution, data: Episodes, clip: float | None = None) -> Tensor:
         """Return each task's importance-weighted surrogate loss, `[K]` (Schulman et al. 2015, equation 14).

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metarl.core.params import Params
+from metarl.rl.distributions import Distribution
 from metarl.rl.episodes import Episodes
 from metarl.rl.losses import PolicyGradient
-from metarl.rl.policies import CategoricalMLP, Distribution, make_policy, observation_size
+from metarl.rl.policies import CategoricalMLP, make_policy, observation_size
 from metarl.threads import one_thread
 
 
@@ -48,10 +49,9 @@ class RecurrentPolicy(nn.Module):
     ) -> None:
         super().__init__()
         self.size = hidden[0]
-        self.action_size: int
         features = spaces.Box(-np.inf, np.inf, (self.size,))
         self.actor = make_policy(features, action_space, hidden[1:], seed, init_std, action_scale)
-        self.action_size = self.actor.actions if isinstance(self.actor, CategoricalMLP) else self.actor.action_size
+        self.action_size = self.actor.actions.size
         inputs = observation_size(observation_space) + self.action_size + 2
         generator = torch.Generator().manual_seed(seed + 1)
 

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from metarl.core.params import Params
 from metarl.errors import Fault
+from metarl.rl.distributions import Distribution
 from metarl.rl.episodes import Episodes
-from metarl.rl.policies import Distribution, distribution
+from metarl.rl.policies import distribution
 from metarl.threads import one_thread
 
 

@@ -3,8 +3,8 @@
 import pytest
 from cluster_rules import RULES
 
-from metarl import ray_cluster, ray_workers
 from metarl.errors import UserError
+from metarl.workers import ray_cluster, ray_workers
 
 try:
     ray = ray_cluster.import_ray(local=True)

@@ -7,12 +7,12 @@ import signal
 import torch
 
 from metarl.experiment.config import Config
-from metarl.experiment.training import Trainer
-from metarl.learners import MAML
+from metarl.experiment.trainer import Trainer
+from metarl.methods import MAML
 
 TINY = Config(
     env="metarl/PointNavigation-v0",
-    learner=MAML(inner_lr=0.1),
+    method=MAML(inner_lr=0.1),
     tasks=5,
     episodes=4,
     horizon=10,

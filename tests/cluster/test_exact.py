@@ -8,11 +8,10 @@ import torch
 from runs import TINY, assert_same, on, run
 
 from metarl.core import params as P
-from metarl.core.adam import Adam
-from metarl.core.trpo import TRPO
 from metarl.experiment.presets import PRESETS
-from metarl.experiment.training import Trainer
-from metarl.learners import LEARNERS, MAML, SUPERVISED
+from metarl.experiment.trainer import Trainer
+from metarl.methods import MAML, METHODS, SUPERVISED
+from metarl.outer import TRPO, Adam
 
 pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = pytest.mark.usefixtures("reused")
@@ -52,7 +51,7 @@ def test_at_the_same_params_episodes_are_equal_to_the_bit_and_what_follows_to_ro
 
 @pytest.mark.parametrize(("outer", "tolerance"), [(DAMPED, 1e-4), (Adam(), 1e-6)], ids=["trpo", "adam"])
 def test_params_after_several_iterations(outer, tolerance):
-    config = dataclasses.replace(TINY, learner=MAML(inner_lr=0.1, outer=outer))
+    config = dataclasses.replace(TINY, method=MAML(inner_lr=0.1, outer=outer))
     whole = run(config, 3)
     assert_same(whole, run(on(1, config), 3))
     for workers in (2, 3):
@@ -62,12 +61,12 @@ def test_params_after_several_iterations(outer, tolerance):
         np.testing.assert_allclose(curve, whole[2], rtol=100 * tolerance)
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_every_method_on_two_actors(name):
-    learner = LEARNERS[name]
-    if isinstance(learner.outer, TRPO):
-        learner = dataclasses.replace(learner, outer=DAMPED)
-    config = dataclasses.replace(TINY, learner=learner)
+    method = METHODS[name]
+    if isinstance(method.outer, TRPO):
+        method = dataclasses.replace(method, outer=DAMPED)
+    config = dataclasses.replace(TINY, method=method)
     (whole, metrics, _), (params, shared, _) = run(config), run(on(2, config))
     torch.testing.assert_close(params, whole, rtol=1e-3, atol=1e-4)
     assert metrics[0].keys() == shared[0].keys()
@@ -78,7 +77,7 @@ def test_every_method_on_two_actors(name):
 @pytest.mark.parametrize("config", [SINES, GLYPHS], ids=["sinusoid", "glyphs"])
 @pytest.mark.parametrize("name", ["maml", "reptile"])
 def test_supervised_tasks_on_two_actors(config, name):
-    config = dataclasses.replace(config, learner=SUPERVISED[name])
+    config = dataclasses.replace(config, method=SUPERVISED[name])
     (whole, _, curve), (params, _, shared) = run(config), run(on(2, config))
     torch.testing.assert_close(params, whole, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(shared, curve, rtol=1e-2)

@@ -10,9 +10,10 @@ import torch
 from accidents import Corridor
 from runs import TINY, assert_same, before, kill, on, run
 
-from metarl import UserError, ray_workers
-from metarl.core.trpo import TRPO
-from metarl.learners import EMAML, MAML, ProMP, Reptile
+from metarl import UserError
+from metarl.methods import EMAML, MAML, ProMP, Reptile
+from metarl.outer import TRPO
+from metarl.workers import ray_workers
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 reused = pytest.mark.usefixtures("reused")
@@ -28,7 +29,7 @@ DAMPED = MAML(inner_lr=0.1, outer=TRPO(cg_damping=0.1))
 
 @reused
 @pytest.mark.parametrize(
-    ("learner", "name", "call"),
+    ("method", "name", "call"),
     [
         (MAML(), "fisher_product", 4),
         slow(MAML(), "collect", 2),
@@ -40,8 +41,8 @@ DAMPED = MAML(inner_lr=0.1, outer=TRPO(cg_damping=0.1))
     ],
     ids=lambda value: type(value).__name__ if dataclasses.is_dataclass(value) else str(value),
 )
-def test_a_killed_worker_begins_again_and_the_run_is_the_same_to_the_bit(learner, name, call, caplog):
-    config = dataclasses.replace(TINY, learner=learner, workers=2)
+def test_a_killed_worker_begins_again_and_the_run_is_the_same_to_the_bit(method, name, call, caplog):
+    config = dataclasses.replace(TINY, method=method, workers=2)
     whole = run(config)
     with caplog.at_level(logging.WARNING, "metarl"):
         assert_same(whole, run(config, disturb=before(name, call, kill(1))))
@@ -100,7 +101,7 @@ def test_errors_of_the_environment_arrive(cluster):
 
 @reused
 def test_a_task_is_dropped_by_all_workers_and_a_killed_one_still_knows_it():
-    config, source = dataclasses.replace(OWN, on_nan="drop", learner=DAMPED), partial(Corridor, "nan")
+    config, source = dataclasses.replace(OWN, on_nan="drop", method=DAMPED), partial(Corridor, "nan")
     (alone, metrics, _), whole = run(config, source=source), run(on(2, config), source=source)
     assert [m["train/dropped_tasks"] for m in whole[1]] == [1, 2]  # task 3, of the second worker, every time
     assert whole[1][0]["meta/return_step1"] == metrics[0]["meta/return_step1"]

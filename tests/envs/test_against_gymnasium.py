@@ -72,8 +72,8 @@ def test_humanoid_centre_of_mass():
 
 def test_hopper_without_random_physics():
     from metarl_envs import FieldRange
+    from metarl_envs.families.walkers import Hopper
     from metarl_envs.mujoco_envs import MujocoTaskEnv
-    from metarl_envs.walkers import Hopper
 
     class HopperEnv(MujocoTaskEnv):
         family_type = Hopper

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 from metarl_envs import FieldRange
+from metarl_envs.families.walkers import Hopper, HopperRandParams
 from metarl_envs.mujoco_envs import make_envs
 from metarl_envs.mujoco_family import MujocoFamily, load_model
-from metarl_envs.walkers import Hopper, HopperRandParams
 from numpy.testing import assert_allclose, assert_array_equal
 
 PENDULUM = """

@@ -15,12 +15,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from metarl import UserError
 from metarl.experiment.config import Config
 from metarl.experiment.run import Interrupted, RunDirectory, restore, resume, snapshot, train
-from metarl.experiment.training import Trainer
-from metarl.learners import MAML
+from metarl.experiment.trainer import Trainer
+from metarl.methods import MAML
 
 TINY = Config(
     env="metarl/PointNavigation-v0",
-    learner=MAML(inner_lr=0.5),
+    method=MAML(inner_lr=0.5),
     tasks=4,
     episodes=4,
     horizon=10,
@@ -50,7 +50,7 @@ def interrupted_at(iteration: int, directory: RunDirectory) -> Trainer:
     iterate = trainer.iterate
 
     def and_be_told_to_stop():
-        if trainer.iteration == iteration - 1:
+        if trainer.progress.iteration == iteration - 1:
             os.kill(os.getpid(), signal.SIGTERM)
         return iterate()
 
@@ -68,7 +68,7 @@ def wait_for_the_next_second() -> None:
 
 def assert_same(a: Trainer, b: Trainer) -> None:
     assert all(torch.equal(a.params[name], b.params[name]) for name in a.params)
-    assert (a.iteration, a.env_steps, a.best_return) == (b.iteration, b.env_steps, b.best_return)
+    assert (a.progress.iteration, a.progress.env_steps, a.progress.best_return) == (b.progress.iteration, b.progress.env_steps, b.progress.best_return)
 
 
 @pytest.mark.parametrize("env", ["metarl/PointNavigation-v0", "metarl/HalfCheetahVel-v0"])
@@ -88,7 +88,7 @@ def test_a_resumed_run_continues_to_the_bit_without_overlap(tmp_path, cut):
     wait_for_the_next_second()
     trainer = Trainer(TINY)
     assert resume(trainer, directory) == []
-    assert trainer.iteration == cut
+    assert trainer.progress.iteration == cut
     train(trainer, 6, directory)
     trainer.close()
     assert_same(whole, trainer)
@@ -116,7 +116,7 @@ def test_a_run_stopped_in_the_middle_of_an_evaluation_loses_nothing(tmp_path):
     wait_for_the_next_second()
     again = Trainer(TINY)
     resume(again, directory)
-    assert again.iteration == 1  # the last one that was done, evaluated and logged
+    assert again.progress.iteration == 1  # the last one that was done, evaluated and logged
     train(again, 6, directory)
     assert_same(whole, again)
     assert _points(tmp_path / "cut") == _points(tmp_path / "whole")
@@ -149,7 +149,7 @@ def test_points_logged_after_the_last_checkpoint_are_dropped_on_resume(tmp_path)
     wait_for_the_next_second()
     trainer = Trainer(TINY)
     resume(trainer, directory)
-    assert trainer.iteration == 2
+    assert trainer.progress.iteration == 2
     train(trainer, 6, directory)
     trainer.close()
     assert_same(whole, trainer)
@@ -164,15 +164,15 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path):
     newest.write_bytes(newest.read_bytes()[:-10])
     trainer = Trainer(TINY)
     (note,) = resume(trainer, directory)
-    assert trainer.iteration == 2
+    assert trainer.progress.iteration == 2
     assert newest.name in note and "going on from iteration 2" in note
 
 
 def test_resuming_with_other_settings_lists_them(tmp_path):
     directory = RunDirectory(tmp_path / "run")
     trained(TINY, 2, directory)
-    other = dataclasses.replace(TINY, tasks=5, learner=MAML(inner_lr=0.25), iterations=999)
-    with pytest.raises(UserError, match=r"learner.inner_lr: 0.5 -> 0.25, tasks: 4 -> 5$"):
+    other = dataclasses.replace(TINY, tasks=5, method=MAML(inner_lr=0.25), iterations=999)
+    with pytest.raises(UserError, match=r"method.inner_lr: 0.5 -> 0.25, tasks: 4 -> 5$"):
         resume(Trainer(other), directory)
 
 
@@ -186,7 +186,7 @@ def test_a_run_directory_holds_what_is_needed_to_repeat_the_run(tmp_path):
     directory = RunDirectory(tmp_path / "run")
     trained(TINY, 5, directory)
     record = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert Config.from_dict(record["config"]) == directory.config() == TINY
+    assert from_dict(record["config"]) == directory.config() == TINY
     assert record["versions"]["torch"] == torch.__version__.split("+")[0] or record["versions"]["torch"]
     assert record["seed"] == 0 and "git_commit" in record
     assert [p.name[-13:-12] for p in directory.checkpoints()] == ["2", "4", "5"]
@@ -220,14 +220,14 @@ def test_an_error_keeps_the_last_good_params(tmp_path, monkeypatch):
     directory = RunDirectory(tmp_path / "run")
     trainer = Trainer(TINY)
     directory.create(TINY)
-    step = type(TINY.learner.outer).step
+    step = type(TINY.method.outer).step
 
     def fail(self, workers, params):
-        if trainer.iteration == 3:
+        if trainer.progress.iteration == 3:
             raise FloatingPointError("reward is not finite in task 2")
         return step(self, workers, params)
 
-    monkeypatch.setattr(type(TINY.learner.outer), "step", fail)
+    monkeypatch.setattr(type(TINY.method.outer), "step", fail)
     with pytest.raises(FloatingPointError):
         train(trainer, 6, directory)
     monkeypatch.undo()
@@ -240,7 +240,7 @@ def test_an_error_keeps_the_last_good_params(tmp_path, monkeypatch):
 def test_a_progress_bar_is_shown_on_a_terminal(tmp_path):
     from rich.console import Console
 
-    from metarl.experiment.logging import Terminal
+    from metarl.experiment.outputs import Terminal
 
     with open(tmp_path / "tty", "w+") as file:
         terminal = Terminal(3, "tiny", Console(file=file, force_terminal=True, width=150))

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")  # the server has imported everything: a start takes milliseconds
-CONTEXT.set_forkserver_preload(["metarl.cli", "metarl_envs"])
+CONTEXT.set_forkserver_preload(["metarl.cli.main", "metarl_envs"])
 
 OPTIONS = "--tasks 3 --episodes 3 --horizon 8 --hidden 8 --eval-tasks 2 --eval-episodes 2 --eval-every 3".split()
 SMALL = ["train", "point-navigation", *OPTIONS, "--checkpoint-every", "1"]
@@ -75,7 +75,7 @@ def _run(arguments: list[str], out: Path, err: Path, prepare: Callable[[], objec
     sys.stderr = os.fdopen(2, "w", buffering=1)
     import torch
 
-    from metarl.cli import main
+    from metarl.cli.main import main
 
     torch.set_num_threads(1)
     multiprocessing.set_start_method("fork", force=True)  # as in a process that was started alone

@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from metarl.experiment.config import Config
-from metarl.experiment.training import Trainer
-from metarl.learners import MAML
+from metarl.experiment.trainer import Trainer
+from metarl.methods import MAML
 
 
 @pytest.mark.parametrize("env", ["metarl/HalfCheetahVel-v0", "metarl/HopperRandParams-v0"])
 def test_a_run_with_simulations_that_diverge_goes_on(env, observe):
-    trainer = Trainer(Config(env, learner=MAML(), tasks=3, episodes=2, horizon=10, hidden=(8,)))
-    vec = trainer.player.sampler.env.unwrapped
+    trainer = Trainer(Config(env, method=MAML(), tasks=3, episodes=2, horizon=10, hidden=(8,)))
+    vec = trainer.inner_loop.sampler.env.unwrapped
     step, calls = vec.step, 0
 
     def faster_and_faster(actions):
@@ -32,10 +32,8 @@ def test_a_run_with_simulations_that_diverge_goes_on(env, observe):
 
 
 def test_masses_changed_ten_thousandfold(observe):
-    trainer = Trainer(
-        Config("metarl/HopperRandParams-v0", learner=MAML(), tasks=2, episodes=2, horizon=10, hidden=(8,))
-    )
-    env = trainer.player.sampler.env.unwrapped
+    trainer = Trainer(Config("metarl/HopperRandParams-v0", method=MAML(), tasks=2, episodes=2, horizon=10, hidden=(8,)))
+    env = trainer.inner_loop.sampler.env.unwrapped
     mass = np.array(env.batch.expand("body_mass"))
     for factor in (1e4, 1e-4):
         env.batch.expand("body_mass")[:] = mass * factor

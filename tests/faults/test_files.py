@@ -13,7 +13,7 @@ from processes import SMALL
 
 import metarl
 from metarl import UserError
-from metarl.cli import main
+from metarl.cli.main import main
 from metarl.experiment import checkpoint
 from metarl.experiment.run import RunDirectory
 
@@ -193,10 +193,10 @@ def test_checkpoints_of_tomorrow_are_refused(run, capsys, monkeypatch, observe):
     ("options", "differs"),
     [
         (["--hidden", "9"], "hidden: [8] -> [9]"),
-        (["--inner-lr", "0.3", "--tasks", "4"], "learner.inner_lr: 0.5 -> 0.3, tasks: 3 -> 4"),
+        (["--inner-lr", "0.3", "--tasks", "4"], "method.inner_lr: 0.5 -> 0.3, tasks: 3 -> 4"),
         (["--env", "metarl/SparseNavigation-v0"], "not of metarl/SparseNavigation-v0"),
         (["--env-options", "goal_range", "0.4"], "env_options.goal_range: None -> 0.4"),
-        (["--method", "fomaml"], "learner.first_order: False -> True"),
+        (["--method", "fomaml"], "method.first_order: False -> True"),
     ],
 )
 def test_resuming_what_differs_lists_the_differences(options, differs, run, capsys, observe):
@@ -213,7 +213,7 @@ def test_resuming_what_differs_lists_the_differences(options, differs, run, caps
         lambda body: body.update(format="new"),
         lambda body: body.update(state={}),
         lambda body: body.update(state={"iteration": "x", "env_steps": 1, "best_return": None}),
-        lambda body: body.update(config={"learner": 3}),
+        lambda body: body.update(config={"method": 3}),
         lambda body: body["config"].update(tasks=2.5),
         lambda body: body["config"].update(hidden="wide"),
     ],

@@ -8,8 +8,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from test_stops import assert_same
 
 from metarl import UserError
-from metarl.cli import main
-from metarl.experiment.logging import read_rows
+from metarl.cli.main import main
+from metarl.experiment.outputs import read_rows
 from metarl.experiment.run import RunDirectory
 
 

@@ -13,17 +13,17 @@ from broken_envs import Huge, Line
 from torch.testing import assert_close
 
 import metarl
-from metarl.cli import main
+from metarl.cli.main import main
 from metarl.core import params as P
-from metarl.core.trpo import TRPO
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.run import RunDirectory, resume, train
-from metarl.experiment.training import Trainer
-from metarl.learners import LEARNERS, MAML, SUPERVISED, Reptile
-from metarl.learners.reptile import Interpolation
-from metarl.streams import task_rngs
-from metarl.worker import Worker
-from metarl.workers import Workers
+from metarl.experiment.trainer import Trainer
+from metarl.methods import MAML, METHODS, SUPERVISED, Reptile
+from metarl.methods.reptile import Interpolation
+from metarl.outer import TRPO
+from metarl.seeding import task_rngs
+from metarl.workers.local import Workers
+from metarl.workers.worker import Worker
 
 SMALL = Config(
     env="line",
@@ -71,7 +71,7 @@ def sampled(trainer, change):
     """Episodes under the params of three tasks, of which the second one's are changed."""
     params = {name: value.clone() for name, value in P.stack(trainer.params, 3).items()}
     change(params)
-    return trainer.player.sampler.sample(params, np.array([[0.1], [0.2], [0.3]]), task_rngs(0, 0, 0, range(3))(0))
+    return trainer.inner_loop.sampler.sample(params, np.array([[0.1], [0.2], [0.3]]), task_rngs(0, 0, 0, range(3))(0))
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_what_is_observed_after_the_last_action_is_no_fault():
 
 
 def test_meta_params_that_overflow_are_not_kept(tmp_path):
-    config = dataclasses.replace(SMALL, learner=Reptile(outer=Interpolation(step_size=1e39)))
+    config = dataclasses.replace(SMALL, method=Reptile(outer=Interpolation(step_size=1e39)))
     directory = RunDirectory(tmp_path / "run")
     directory.create(config)
     trainer = Trainer(config, Line)
@@ -127,13 +127,13 @@ class WithoutTask1(Workers):
         return found
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_dropped_task_leaves_the_update_of_the_others(name):
-    config = dataclasses.replace(DROP, learner=LEARNERS[name])
+    config = dataclasses.replace(DROP, method=METHODS[name])
     ours = Trainer(config, lambda: Line("reward nan"))
     theirs = Trainer(config, Line)
-    player = theirs.make_player(tasks=2)
-    theirs.workers = WithoutTask1([Worker(player, theirs.params, config.seed, 3, [0, 2])])
+    inner_loop = theirs.build_inner_loop(tasks=2)
+    theirs.workers = WithoutTask1([Worker(inner_loop, theirs.params, config.seed, 3, [0, 2])])
     for _ in range(2):
         mine, reference = ours.iterate(), theirs.iterate()
         measure = [key for key in mine if key.startswith("meta/") or key.startswith("train/surrogate")]
@@ -143,12 +143,12 @@ def test_a_dropped_task_leaves_the_update_of_the_others(name):
         assert_close(ours.params[param], value, rtol=1e-4, atol=1e-6)
 
 
-def shared(learner, tasks, shares):
+def shared(method, tasks, shares):
     """Workers on the same episodes, each with its share of the tasks, and their params."""
-    (one,), params = (whole := tiny.workers(learner))[0].workers, whole[1]
+    (one,), params = (whole := tiny.workers(method))[0].workers, whole[1]
     workers = []
     for share in shares:
-        worker = Worker(one.player, one.like, 0, tasks, share)
+        worker = Worker(one.inner_loop, one.like, 0, tasks, share)
         worker.support = [tiny.some_tasks(data, share) for data in one.support]
         worker.query = tiny.some_tasks(one.query, share)
         workers.append(worker)
@@ -161,12 +161,12 @@ def shared(learner, tasks, shares):
     ids=["one worker", "two", "three, one of them with that task alone"],
 )
 def test_a_task_whose_gradient_is_not_finite_is_dropped(shares, observe):
-    learner, trpo = MAML(inner_lr=0.3), TRPO(fisher_stride=1)
-    workers, params = shared(learner, 3, shares)
+    method, trpo = MAML(inner_lr=0.3), TRPO(fisher_stride=1)
+    workers, params = shared(method, 3, shares)
     (worker,) = (worker for worker in workers if 1 in worker.share)
     worker.query.adv[worker.share.index(1), 0, 0] = float("nan")
     ours = Workers(workers, on_nan="drop")
-    theirs = Workers(shared(learner, 2, [range(1), range(2, 3)])[0])
+    theirs = Workers(shared(method, 2, [range(1), range(2, 3)])[0])
     assert_close(ours.loss_and_gradient(params), theirs.loss_and_gradient(params))
     assert_close(ours.fisher_product(torch.ones_like(params), 1), theirs.fisher_product(torch.ones_like(params), 1))
     assert_close(ours.loss_and_kl(params + 0.01), theirs.loss_and_kl(params + 0.01))
@@ -178,11 +178,11 @@ def test_a_task_whose_gradient_is_not_finite_is_dropped(shares, observe):
 
 @pytest.mark.parametrize("method", ["maml", "reptile"])
 def test_supervised_tasks_are_dropped_too(method):
-    config = FewShotConfig(data="sinusoid", learner=SUPERVISED[method], tasks=3, shots=4, queries=4, hidden=(5,))
+    config = FewShotConfig(data="sinusoid", method=SUPERVISED[method], tasks=3, shots=4, queries=4, hidden=(5,))
     trainers = []
     for on_nan in ("stop", "drop"):
         trainer = Trainer(dataclasses.replace(config, on_nan=on_nan))
-        draw = trainer.player.source.draw
+        draw = trainer.inner_loop.source.draw
 
         def spoilt(tasks, rngs, draw=draw):
             lesson = draw(tasks, rngs)
@@ -190,7 +190,9 @@ def test_supervised_tasks_are_dropped_too(method):
             return lesson
 
         object.__setattr__(
-            trainer.player, "source", SimpleNamespace(draw=spoilt, sample_tasks=trainer.player.source.sample_tasks)
+            trainer.inner_loop,
+            "source",
+            SimpleNamespace(draw=spoilt, sample_tasks=trainer.inner_loop.source.sample_tasks),
         )
         trainers.append(trainer)
     with pytest.raises(FloatingPointError, match="is not finite in task 1"):

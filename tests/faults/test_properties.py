@@ -20,7 +20,7 @@ from metarl.errors import Fault
 from metarl.experiment import checkpoint
 from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.config import Config, FewShotConfig
-from metarl.learners import LEARNERS, SUPERVISED
+from metarl.methods import METHODS, SUPERVISED
 from metarl.rl.advantages import gae, normalise, with_advantages
 from metarl.rl.episodes import Episodes
 from metarl.rl.recurrent import RecurrentPolicy, join
@@ -164,13 +164,13 @@ common = {
 }  # fmt: skip
 option = st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 losses = st.sampled_from(["likelihood-ratio", "log-likelihood", "dice"])
-REFUSED = [(LEARNERS["promp"], "log-likelihood"), (LEARNERS["rl2"], "log-likelihood"), (LEARNERS["rl2"], "dice")]
-methods = st.tuples(st.sampled_from(list(LEARNERS.values())), losses).filter(lambda pair: pair not in REFUSED)
+REFUSED = [(METHODS["promp"], "log-likelihood"), (METHODS["rl2"], "log-likelihood"), (METHODS["rl2"], "dice")]
+methods = st.tuples(st.sampled_from(list(METHODS.values())), losses).filter(lambda pair: pair not in REFUSED)
 configs = methods.flatmap(
     lambda pair: st.builds(
         Config,
         env=st.text(max_size=20),
-        learner=st.just(pair[0]),
+        method=st.just(pair[0]),
         inner_loss=st.just(pair[1]),
         env_options=st.dictionaries(st.text(max_size=5), option),
         episodes=few,
@@ -186,7 +186,7 @@ configs = methods.flatmap(
 lessons = st.builds(
     FewShotConfig,
     data=st.sampled_from(["sinusoid", "glyphs"]),
-    learner=st.sampled_from(list(SUPERVISED.values())),
+    method=st.sampled_from(list(SUPERVISED.values())),
     shots=few,
     queries=few,
     **common,
@@ -196,7 +196,7 @@ lessons = st.builds(
 @quick
 @given(configs | lessons)
 def test_settings_survive_the_file(config):
-    assert Config.from_dict(json.loads(json.dumps(config.as_dict()))) == config
+    assert from_dict(json.loads(json.dumps(as_dict(config)))) == config
 
 
 anything = st.recursive(
@@ -209,7 +209,7 @@ anything = st.recursive(
 @quick
 @given(configs | lessons, st.data())
 def test_settings_of_any_kind_are_taken_or_refused(config, data):
-    values = json.loads(json.dumps(config.as_dict()))
+    values = json.loads(json.dumps(as_dict(config)))
     at = values
     while True:
         name = data.draw(st.sampled_from(sorted(at)))
@@ -218,7 +218,7 @@ def test_settings_of_any_kind_are_taken_or_refused(config, data):
         at = at[name]
     at[name] = data.draw(anything)
     try:
-        taken = Config.from_dict(values)
+        taken = from_dict(values)
     except UserError as error:
         assert "\n" not in str(error)
     else:
@@ -229,7 +229,7 @@ def test_settings_of_any_kind_are_taken_or_refused(config, data):
 @given(anything)
 def test_no_settings_at_all_are_refused(values):
     with pytest.raises(UserError):
-        Config.from_dict(values)
+        from_dict(values)
 
 
 names = st.text(st.characters(exclude_characters=":", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)

@@ -5,8 +5,8 @@ import torch
 
 from metarl import TRPO
 from metarl.experiment.config import Config
-from metarl.experiment.training import Trainer
-from metarl.learners import MAML
+from metarl.experiment.trainer import Trainer
+from metarl.methods import MAML
 
 HERE = torch.tensor([1.0, -2.0, 3.0], dtype=torch.float64)
 
@@ -53,7 +53,7 @@ def test_params_stay(case, observe):
 def test_a_run_whose_rewards_are_all_the_same_goes_on():
     """Without any difference in reward the advantages, and so the gradient, are zero."""
     config = Config(
-        "metarl/Bandit-v0", learner=MAML(), tasks=2, episodes=1, hidden=(4,), env_options={"arms": 2}, horizon=1
+        "metarl/Bandit-v0", method=MAML(), tasks=2, episodes=1, hidden=(4,), env_options={"arms": 2}, horizon=1
     )
     trainer = Trainer(config)
     before = {name: value.clone() for name, value in trainer.params.items()}

@@ -13,7 +13,7 @@ from processes import Command, children, running
 
 import metarl
 from metarl import UserError
-from metarl.rl.make import make_vec
+from metarl.rl.environments import make_vec
 
 SIZES = {"tasks": 3, "episodes": 1, "horizon": 60, "hidden": (4,), "inner_lr": 0.1}
 

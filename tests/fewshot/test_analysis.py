@@ -11,15 +11,15 @@ import torch
 from torch.testing import assert_close
 
 import metarl
-from metarl.cli import main
+from metarl.cli.main import main
 from metarl.core import params as P
-from metarl.core.adam import Adam
 from metarl.experiment.presets import PRESETS
-from metarl.few_shot import FewShot
-from metarl.learners import ANIL, MAML, MetaSGD, Reptile
-from metarl.learners.frozen import Frozen, layers_of
+from metarl.methods import ANIL, MAML, MetaSGD, Reptile
+from metarl.models.supervised import FewShot
+from metarl.outer import Adam
 from metarl.report.analysis import analyse, similarities
 from metarl.report.features import representations
+from metarl.report.frozen import Frozen, layers_of
 
 SMALL = dataclasses.replace(PRESETS["sinusoid"], tasks=4, eval_tasks=4)
 
@@ -37,15 +37,15 @@ def test_layers_of_a_network_and_of_a_policy(policy):
     assert len(layers) == 3 and "log_std" in layers[-1]
 
 
-@pytest.mark.parametrize("learner", [MAML(outer=Adam()), MetaSGD(outer=Adam()), Reptile(inner_optimizer="adam")])
-def test_frozen_params_stay_and_the_others_move_as_ever(learner):
-    player = shots.player(learner, "classification")
-    params = P.stack(learner.initial(P.params_of(player.network)), shots.K)
-    support = player.source.draw(np.ones((shots.K, 2 * shots.WAYS)), [np.random.default_rng(i) for i in range(3)])
+@pytest.mark.parametrize("method", [MAML(outer=Adam()), MetaSGD(outer=Adam()), Reptile(inner_optimizer="adam")])
+def test_frozen_params_stay_and_the_others_move_as_ever(method):
+    inner_loop = shots.inner_loop(method, "classification")
+    params = P.stack(method.initial(P.params_of(inner_loop.network)), shots.K)
+    support = inner_loop.source.draw(np.ones((shots.K, 2 * shots.WAYS)), [np.random.default_rng(i) for i in range(3)])
     support = dataclasses.replace(support.support, x=support.support.x.float())
-    frozen = frozenset(layers_of(player.problem.own(params))[0])
-    moved = learner.inner_step(player.problem.loss, params, support)
-    held = Frozen(learner, frozen).inner_step(player.problem.loss, params, support)
+    frozen = frozenset(layers_of(inner_loop.losses.own(params))[0])
+    moved = method.inner_step(inner_loop.losses.loss, params, support)
+    held = Frozen(method, frozen).inner_step(inner_loop.losses.loss, params, support)
     for name in moved:
         assert torch.equal(held[name], params[name] if name in frozen else moved[name])
     assert not torch.equal(held["layers.2.weight"], params["layers.2.weight"])
@@ -61,16 +61,16 @@ def test_freezing_all_layers_equals_no_adaptation():
 
 
 def test_freezing_the_body_equals_anil():
-    maml = FewShot(dataclasses.replace(SMALL, learner=MAML(inner_lr=0.05, outer=Adam())))
-    anil = FewShot(dataclasses.replace(SMALL, learner=ANIL(inner_lr=0.05, outer=Adam())))
+    maml = FewShot(dataclasses.replace(SMALL, method=MAML(inner_lr=0.05, outer=Adam())))
+    anil = FewShot(dataclasses.replace(SMALL, method=ANIL(inner_lr=0.05, outer=Adam())))
     body_frozen = analyse(maml, steps=2, tasks=4).frozen[2].per_task
     assert_close(body_frozen, metarl.adaptation_curve(anil, steps=2, tasks=4, seed=1).per_task)
 
 
 def test_anil_changes_only_the_head():
-    model = FewShot(dataclasses.replace(SMALL, learner=ANIL(inner_lr=0.05, outer=Adam())))
-    player = model.trainer.make_player(held_out=True)
-    cka, cca = similarities(player, model.trainer.params, 1, seed=0)
+    model = FewShot(dataclasses.replace(SMALL, method=ANIL(inner_lr=0.05, outer=Adam())))
+    inner_loop = model.trainer.build_inner_loop(held_out=True)
+    cka, cca = similarities(inner_loop, model.trainer.params, 1, seed=0)
     assert cka.shape == cca.shape == (4, 3)
     np.testing.assert_allclose(cka[:, :2], 1)
     np.testing.assert_allclose(cca[:, :2], 1)
@@ -78,11 +78,11 @@ def test_anil_changes_only_the_head():
 
 def test_representations_are_what_layers_hand_on():
     model = FewShot(SMALL)
-    player = model.trainer.make_player(held_out=True)
-    lesson = player.source.draw(
-        player.sample_tasks(4, np.random.default_rng(0)), [np.random.default_rng(i) for i in range(4)]
+    inner_loop = model.trainer.build_inner_loop(held_out=True)
+    lesson = inner_loop.source.draw(
+        inner_loop.sample_tasks(4, np.random.default_rng(0)), [np.random.default_rng(i) for i in range(4)]
     )
-    first, *_, last = representations(player, P.stack(model.trainer.params, 4), lesson)
+    first, *_, last = representations(inner_loop, P.stack(model.trainer.params, 4), lesson)
     p = model.trainer.params
     assert_close(first[2], (lesson.query.x[2] @ p["layers.0.weight"].T + p["layers.0.bias"]).relu())
     assert_close(

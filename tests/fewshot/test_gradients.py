@@ -1,4 +1,4 @@
-"""The learners on supervised data: their meta-gradients against finite differences, in float64."""
+"""The methods on supervised data: their meta-gradients against finite differences, in float64."""
 
 import pytest
 import shots
@@ -7,14 +7,13 @@ from tiny import finite_difference
 from torch.testing import assert_close
 
 from metarl.core import params as P
-from metarl.core.adam import Adam
-from metarl.core.trpo import TRPO
-from metarl.learners import ANIL, MAML, MetaSGD, Reptile
-from metarl.learners.anil import head
+from metarl.methods import ANIL, MAML, MetaSGD, Reptile
+from metarl.methods.anil import head
+from metarl.outer import TRPO, Adam
 
 pytestmark = pytest.mark.usefixtures("double")
 
-LEARNERS = {
+METHODS = {
     "maml": MAML(inner_lr=0.1, inner_steps=2, outer=Adam()),
     "anil": ANIL(inner_lr=0.1, inner_steps=2, outer=Adam()),
     "meta-sgd": MetaSGD(inner_lr=0.1, inner_steps=2, outer=Adam()),
@@ -23,9 +22,9 @@ KINDS = ("regression", "classification")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("method", LEARNERS)
+@pytest.mark.parametrize("method", METHODS)
 def test_the_meta_gradient_is_the_derivative_of_the_query_loss(method, kind):
-    workers, params = shots.workers(LEARNERS[method], kind)
+    workers, params = shots.workers(METHODS[method], kind)
     _, gradient = workers.loss_and_gradient(params)
     assert gradient.abs().max() > 1e-2
     expected = finite_difference(lambda p: workers.loss_and_kl(p)[0], params)
@@ -34,7 +33,7 @@ def test_the_meta_gradient_is_the_derivative_of_the_query_loss(method, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_gradient_of_the_inner_loss_is_its_derivative(kind):
-    workers, params = shots.workers(LEARNERS["maml"], kind)
+    workers, params = shots.workers(METHODS["maml"], kind)
     (worker,) = workers.workers
 
     def loss(vector):
@@ -48,12 +47,12 @@ def test_the_gradient_of_the_inner_loss_is_its_derivative(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_first_order_is_the_query_gradient_at_the_adapted_params(kind):
-    learner = MAML(inner_lr=0.1, inner_steps=2, first_order=True, outer=Adam())
-    workers, params = shots.workers(learner, kind)
+    method = MAML(inner_lr=0.1, inner_steps=2, first_order=True, outer=Adam())
+    workers, params = shots.workers(method, kind)
     (worker,) = workers.workers
     adapted = P.stack(P.unflatten(params, worker.like), shots.K)
     for support in worker.support:
-        adapted = learner.inner_step(worker.problem.loss, adapted, support)
+        adapted = method.inner_step(worker.problem.loss, adapted, support)
     leaves = {name: value.detach().requires_grad_() for name, value in adapted.items()}
     loss = worker.problem.loss(leaves, worker.query).mean()
     expected = P.flatten(g.sum(0) for g in P.grad(loss, list(leaves.values())))
@@ -75,52 +74,52 @@ def test_the_fisher_product_is_the_hessian_of_the_divergence(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_tasks_computed_together_are_as_each_alone(kind):
-    workers, params = shots.workers(LEARNERS["maml"], kind)
+    workers, params = shots.workers(METHODS["maml"], kind)
     (worker,) = workers.workers
     together = P.stack(P.unflatten(params, worker.like), shots.K)
     for support in worker.support:
-        together = LEARNERS["maml"].inner_step(worker.problem.loss, together, support)
+        together = METHODS["maml"].inner_step(worker.problem.loss, together, support)
     for task in range(shots.K):
         alone = P.stack(P.unflatten(params, worker.like), 1)
         for support in worker.support:
             one = type(support)(support.x[task : task + 1], support.y[task : task + 1])
-            alone = LEARNERS["maml"].inner_step(worker.problem.loss, alone, one)
+            alone = METHODS["maml"].inner_step(worker.problem.loss, alone, one)
         for name in alone:
             assert_close(alone[name][0], together[name][task])
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_workers_answer_as_one(kind):
-    (one, params), (two, _) = (shots.workers(LEARNERS["maml"], kind, split) for split in (None, 1))
+    (one, params), (two, _) = (shots.workers(METHODS["maml"], kind, split) for split in (None, 1))
     assert_close(one.loss_and_gradient(params), two.loss_and_gradient(params))
 
 
 def test_anil_adapts_the_head_alone():
-    learner = LEARNERS["anil"]
-    workers, params = shots.workers(learner, "classification")
+    method = METHODS["anil"]
+    workers, params = shots.workers(method, "classification")
     (worker,) = workers.workers
     before = P.stack(P.unflatten(params, worker.like), shots.K)
-    after = learner.inner_step(worker.problem.loss, before, worker.support[0])
+    after = method.inner_step(worker.problem.loss, before, worker.support[0])
     assert [name for name in after if not torch.equal(after[name], before[name])] == head(after) != list(after)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_reptile_moves_to_the_mean_of_the_adapted_params(optimizer):
-    learner = Reptile(inner_lr=0.02, inner_steps=3, inner_optimizer=optimizer)
-    workers, params = shots.workers(learner, "regression", fresh=True)
+    method = Reptile(inner_lr=0.02, inner_steps=3, inner_optimizer=optimizer)
+    workers, params = shots.workers(method, "regression", fresh=True)
     (worker,) = workers.workers
     assert len({float(support.x.sum()) for support in worker.support}) == 3  # new examples in every step
     adapted = P.stack(P.unflatten(params, worker.like), shots.K)
     for support in worker.support:
-        adapted = learner.inner_step(worker.problem.loss, adapted, support)
+        adapted = method.inner_step(worker.problem.loss, adapted, support)
     mean = P.flatten(adapted[name].mean(0) for name in worker.like)
-    moved, _, _ = learner.update(workers, params, learner.initial_state(params))
+    moved, _, _ = method.update(workers, params, method.initial_state(params))
     assert_close(moved, mean)
 
 
 def test_reptile_of_one_step_with_adam_is_joint_training():
-    learner = Reptile(inner_lr=0.01, inner_steps=1, outer=Adam(outer_lr=0.1))
-    workers, params = shots.workers(learner, "regression")
+    method = Reptile(inner_lr=0.01, inner_steps=1, outer=Adam(outer_lr=0.1))
+    workers, params = shots.workers(method, "regression")
     (worker,) = workers.workers
 
     def joint(vector):
@@ -131,6 +130,6 @@ def test_reptile_of_one_step_with_adam_is_joint_training():
 
 
 def test_all_inner_steps_of_maml_see_the_same_shots():
-    workers, _ = shots.workers(LEARNERS["maml"], "regression")
+    workers, _ = shots.workers(METHODS["maml"], "regression")
     first, second = workers.workers[0].support
     assert torch.equal(first.x, second.x) and torch.equal(first.y, second.y)

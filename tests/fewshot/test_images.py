@@ -10,23 +10,23 @@ from tiny import finite_difference
 from torch.testing import assert_close
 
 import metarl
-from metarl.cli import main
+from metarl.cli.main import main
 from metarl.core import params as P
-from metarl.core.adam import Adam
 from metarl.experiment.presets import PRESETS
-from metarl.experiment.training import Trainer
+from metarl.experiment.trainer import Trainer
 from metarl.fewshot import glyphs as glyph_module
 from metarl.fewshot.folders import read_folder
 from metarl.fewshot.glyphs import TEST, TRAIN, glyphs, script
 from metarl.fewshot.images import SIDE, Classes, Pictures
+from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.fewshot.losses import Classification
 from metarl.fewshot.networks import ConvNet
-from metarl.fewshot.shots import Batch
-from metarl.learners import MAML
-from metarl.streams import task_rngs
-from metarl.supervised import ShotPlayer
-from metarl.worker import Worker
-from metarl.workers import Workers
+from metarl.fewshot.shots import Examples
+from metarl.methods import MAML
+from metarl.outer import Adam
+from metarl.seeding import task_rngs
+from metarl.workers.local import Workers
+from metarl.workers.worker import Worker
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -75,20 +75,20 @@ def test_letters_are_drawn_the_same_every_time():
 
 
 def test_examples_are_of_their_classes_and_never_in_both():
-    chosen, lesson = drawn(Classes(numbered(), ways=4, shots=2, queries=3))
+    chosen, shots = drawn(Classes(numbered(), ways=4, shots=2, queries=3))
     for task in range(8):
-        seen = [(batch.x[task, :, 0, 0, 0] * 255).round().int() for batch in (lesson.support, lesson.query)]
+        seen = [(batch.x[task, :, 0, 0, 0] * 255).round().int() for batch in (shots.support, shots.query)]
         assert len(set(seen[0].tolist()) | set(seen[1].tolist())) == 4 * 5
-        for numbers, batch in zip(seen, (lesson.support, lesson.query), strict=True):
+        for numbers, batch in zip(seen, (shots.support, shots.query), strict=True):
             assert (numbers // 10).tolist() == chosen[task][batch.y[task]].tolist()
-    assert lesson.support.y[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert shots.support.y[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     assert all(len(set(task)) == 4 for task in chosen.tolist())
 
 
 def test_same_seed_same_tasks():
     source = Classes(numbered(), 3, 1, 2)
-    (tasks, lesson), (again, other) = drawn(source, 5), drawn(source, 5)
-    assert np.array_equal(tasks, again) and torch.equal(lesson.query.x, other.query.x)
+    (tasks, shots), (again, other) = drawn(source, 5), drawn(source, 5)
+    assert np.array_equal(tasks, again) and torch.equal(shots.query.x, other.query.x)
     assert not np.array_equal(tasks, drawn(source, 6)[0])
 
 
@@ -96,9 +96,9 @@ def test_classes_may_have_different_numbers_of_pictures():
     pictures = numbered(3, 5)
     keep = np.r_[0:3, 5:10, 10:14]
     source = Classes(Pictures(pictures.pixels[keep], np.array([3, 5, 4]), pictures.names), 3, 1, 2)
-    chosen, lesson = drawn(source, tasks=30)
-    numbers = (lesson.query.x[:, :, 0, 0, 0] * 255).round().int().numpy()
-    expected = np.take_along_axis(chosen, lesson.query.y.numpy(), 1)
+    chosen, shots = drawn(source, tasks=30)
+    numbers = (shots.query.x[:, :, 0, 0, 0] * 255).round().int().numpy()
+    expected = np.take_along_axis(chosen, shots.query.y.numpy(), 1)
     assert np.array_equal(numbers // 10, expected)
     assert (numbers[expected == 0] % 10).max() == 2
 
@@ -116,13 +116,13 @@ def test_turned_pictures_are_classes_of_their_own():
 
 @pytest.fixture
 def conv_workers(double):
-    learner = MAML(inner_lr=0.1, inner_steps=1, outer=Adam())
+    method = MAML(inner_lr=0.1, inner_steps=1, outer=Adam())
     rng = np.random.default_rng(0)
     pictures = Pictures(rng.integers(0, 255, (12, SIDE, SIDE), dtype=np.uint8), np.full(4, 3), tuple("abcd"))
     network = ConvNet(2, ways=2, seed=0)
-    player = ShotPlayer(Classes(pictures, 2, 1, 2), Classification(network), learner, 2, False)
+    inner_loop = ShotInnerLoop(Classes(pictures, 2, 1, 2), Classification(network), method, 2, False)
     params = P.params_of(network)
-    workers = Workers([Worker(player, params, seed=0, tasks=2, share=range(2))])
+    workers = Workers([Worker(inner_loop, params, seed=0, tasks=2, share=range(2))])
     workers.collect(P.flatten(params.values()), 0)
     return workers, P.flatten(params.values())
 
@@ -144,9 +144,11 @@ def test_batch_norm_does_not_leak_between_tasks(conv_workers):
     (worker,) = workers.workers
     stacked, query = P.stack(P.unflatten(params, worker.like), 2), worker.query
     together = worker.problem.outputs(stacked, query).values
-    alone = worker.problem.outputs(P.stack(P.unflatten(params, worker.like), 1), Batch(query.x[:1], query.y[:1])).values
+    alone = worker.problem.outputs(
+        P.stack(P.unflatten(params, worker.like), 1), Examples(query.x[:1], query.y[:1])
+    ).values
     assert_close(together[0], alone[0])
-    other = Batch(torch.stack([query.x[0], 100 * query.x[1] + 7]), query.y)
+    other = Examples(torch.stack([query.x[0], 100 * query.x[1] + 7]), query.y)
     assert_close(worker.problem.outputs(stacked, other).values[0], alone[0])
 
 
@@ -225,9 +227,9 @@ def test_omniglots_folders_are_told_apart_and_train(tmp_path, capsys):
 
 
 def test_letters_of_other_scripts_are_told_apart_after_a_few_iterations():
-    learner = MAML(inner_lr=0.4, outer=Adam(outer_lr=0.01))
+    method = MAML(inner_lr=0.4, outer=Adam(outer_lr=0.01))
     small = {"filters": 8, "ways": 3, "tasks": 4, "queries": 3, "eval_tasks": 20, "eval_steps": 1}
-    trainer = Trainer(dataclasses.replace(PRESETS["glyphs-5way-1shot"], learner=learner, **small))
+    trainer = Trainer(dataclasses.replace(PRESETS["glyphs-5way-1shot"], method=method, **small))
     for _ in range(15):
         trainer.iterate()
     before, after = trainer.evaluate().mean

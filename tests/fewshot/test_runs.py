@@ -10,13 +10,13 @@ import pytest
 import torch
 
 import metarl
-import metarl.learners
-from metarl.cli import main
+import metarl.methods
+from metarl.cli.main import main
 from metarl.experiment.config import Config
 from metarl.experiment.presets import PRESETS
 from metarl.experiment.run import RunDirectory, resume, train
-from metarl.experiment.training import Trainer
-from metarl.few_shot import FewShot
+from metarl.experiment.trainer import Trainer
+from metarl.models.supervised import FewShot
 
 SMALL = "--tasks 4 --shots 5 --eval-tasks 3 --iterations 4 --eval-every 2 --log-every 2 --checkpoint-every 2".split()
 TINY = dataclasses.replace(
@@ -54,8 +54,8 @@ def test_eval_plot_and_figure(run, tmp_path, capsys):
 def test_examples_count_once_however_many_steps_they_serve():
     trainer = Trainer(TINY)  # 10 shots; one inner step, and the query examples after it
     trainer.iterate()
-    assert trainer.env_steps == 4 * (TINY.shots + TINY.queries)
-    reptile = Trainer(dataclasses.replace(TINY, learner=metarl.learners.SUPERVISED["reptile"]))
+    assert trainer.progress.env_steps == 4 * (TINY.shots + TINY.queries)
+    reptile = Trainer(dataclasses.replace(TINY, method=metarl.methods.SUPERVISED["reptile"]))
     reptile.iterate()  # five inner steps on new examples each
     assert reptile.env_steps == 5 * 4 * (TINY.shots + TINY.queries)
 
@@ -74,23 +74,23 @@ def test_a_curve_that_diverges_is_strict_json(run, tmp_path, capsys):
 def test_every_method_runs(method, tmp_path):
     directory = tmp_path / "run"
     assert main(["train", "sinusoid", "--method", method, *SMALL, "--log-dir", str(directory)]) == 0
-    assert json.loads((directory / "config.json").read_text())["config"]["learner"]["method"] == method
+    assert json.loads((directory / "config.json").read_text())["config"]["method"]["method"] == method
     assert main(["eval", str(directory), "--tasks", "2"]) == 0
 
 
 @pytest.mark.parametrize("method", ["maml", "reptile"])
 def test_a_resumed_run_continues_to_the_bit(method, tmp_path):
-    config = dataclasses.replace(TINY, learner=metarl.learners.SUPERVISED[method])
+    config = dataclasses.replace(TINY, method=metarl.methods.SUPERVISED[method])
     whole, cut = Trainer(config), Trainer(config)
     train(whole, 5)
     directory = RunDirectory(tmp_path / "cut")
     directory.create(config)
     train(cut, 3, directory)
-    again = Trainer(Config.from_dict(json.loads(directory.config_file.read_text())["config"]))
-    assert resume(again, directory) == [] and again.iteration == 3
+    again = Trainer(from_dict(json.loads(directory.config_file.read_text())["config"]))
+    assert resume(again, directory) == [] and again.progress.iteration == 3
     train(again, 5, directory)
     assert all(torch.equal(whole.params[name], again.params[name]) for name in whole.params)
-    assert whole.best_return == again.best_return
+    assert whole.progress.best_return == again.progress.best_return
 
 
 def test_the_best_has_the_smallest_held_out_loss(tmp_path):
@@ -106,7 +106,7 @@ def test_the_best_has_the_smallest_held_out_loss(tmp_path):
     directory = RunDirectory(tmp_path)
     directory.create(TINY)
     train(trainer, 8, directory)
-    assert trainer.best_return == -min(losses)
+    assert trainer.progress.best_return == -min(losses)
     assert len(set(losses)) == 4
 
 

@@ -1,4 +1,4 @@
-"""Sine waves: their ranges, their examples, and that the learners fit them."""
+"""Sine waves: their ranges, their examples, and that the methods fit them."""
 
 import dataclasses
 
@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from metarl.core.adam import Adam
 from metarl.experiment.presets import PRESETS
-from metarl.experiment.training import Trainer
+from metarl.experiment.trainer import Trainer
 from metarl.fewshot.sinusoid import AMPLITUDES, INPUTS, PHASES, Sinusoids
-from metarl.learners import SUPERVISED
-from metarl.streams import task_rngs
+from metarl.methods import SUPERVISED
+from metarl.outer import Adam
+from metarl.seeding import task_rngs
 
 
 def drawn(seed=0, source=None, tasks=50):
@@ -57,10 +57,10 @@ def test_the_oracle_sees_the_task():
 
 @pytest.mark.parametrize("method", SUPERVISED)
 def test_every_method_learns_to_adapt(method):
-    learner = SUPERVISED[method]
+    method = SUPERVISED[method]
     if method != "reptile":
-        learner = dataclasses.replace(learner, outer=Adam(outer_lr=0.01))
-    config = dataclasses.replace(PRESETS["sinusoid"], learner=learner, tasks=10, eval_tasks=50, eval_steps=2)
+        method = dataclasses.replace(method, outer=Adam(outer_lr=0.01))
+    config = dataclasses.replace(PRESETS["sinusoid"], method=method, tasks=10, eval_tasks=50, eval_steps=2)
     trainer = Trainer(config)
     before = trainer.evaluate().mean
     for _ in range(60):

@@ -4,7 +4,7 @@ import pytest
 
 import metarl
 from metarl.experiment.presets import PRESETS
-from metarl.experiment.training import Trainer
+from metarl.experiment.trainer import Trainer
 
 
 def test_maml_learns_a_small_navigation_in_seconds():

@@ -8,10 +8,10 @@ import torch
 from torch.testing import assert_close
 
 from metarl.core import params as P
-from metarl.core.adapt import adapt
-from metarl.core.trpo import TRPO
-from metarl.learners import MAML
-from metarl.learners.learner import QUERY
+from metarl.core.gradient_step import adapt
+from metarl.methods import MAML
+from metarl.methods.protocols import QUERY
+from metarl.outer import TRPO
 
 INNER_LOSSES = ["likelihood-ratio", "log-likelihood"]
 
@@ -27,13 +27,13 @@ def test_meta_gradient_is_the_derivative_of_the_objective(steps, discrete, inner
 
 
 def test_first_order_is_the_gradient_at_the_adapted_params():
-    learner = MAML(inner_lr=0.3, inner_steps=2, first_order=True)
-    workers, params = tiny.workers(learner)
+    method = MAML(inner_lr=0.3, inner_steps=2, first_order=True)
+    workers, params = tiny.workers(method)
     (worker,) = workers.workers
     _, gradient = workers.loss_and_gradient(params)
     adapted = P.stack(P.unflatten(params, worker.like), tiny.K)
     for support in worker.support:
-        adapted = learner.inner_step(worker.problem.loss, adapted, support)
+        adapted = method.inner_step(worker.problem.loss, adapted, support)
     leaves = {name: value.clone().requires_grad_() for name, value in adapted.items()}
     new = worker.problem.outputs(leaves, worker.query)
     worker.problem.surrogate(new, worker._old[QUERY], worker.query).sum().backward()
@@ -42,11 +42,11 @@ def test_first_order_is_the_gradient_at_the_adapted_params():
 
 
 def test_second_order_differs_from_first_order_and_equals_the_product_with_the_hessian():
-    learner = MAML(inner_lr=0.3)
-    workers, params = tiny.workers(learner)
+    method = MAML(inner_lr=0.3)
+    workers, params = tiny.workers(method)
     (worker,) = workers.workers
     _, second = workers.loss_and_gradient(params)
-    first_order = tiny.workers(dataclasses.replace(learner, first_order=True))[0]
+    first_order = tiny.workers(dataclasses.replace(method, first_order=True))[0]
     _, first = first_order.loss_and_gradient(params)
     assert (second - first).abs().max() > 1e-3
 
@@ -59,11 +59,11 @@ def test_second_order_differs_from_first_order_and_equals_the_product_with_the_h
 
         hessian = torch.autograd.functional.hessian(inner, params)
         step = torch.autograd.functional.jacobian(inner, params)
-        at = (params - learner.inner_lr * step).requires_grad_()
+        at = (params - method.inner_lr * step).requires_grad_()
         new = worker.problem.outputs(P.stack(P.unflatten(at, worker.like), 1), query)
         old = dataclasses.replace(new, **{n: v.detach() for n, v in vars(new).items()})
         (g,) = torch.autograd.grad(worker.problem.surrogate(new, old, query).sum(), at)
-        expected += (g - learner.inner_lr * hessian @ g) / tiny.K
+        expected += (g - method.inner_lr * hessian @ g) / tiny.K
     assert_close(second, expected)
 
 
@@ -96,7 +96,7 @@ def test_fisher_product_is_the_hessian_of_the_kl(steps, discrete):
     workers.loss_and_gradient(params)
 
     def kl(vector):
-        adapted = worker.learner.adapt(worker.problem.loss, P.unflatten(vector, worker.like), worker.support)
+        adapted = worker.method.adapt(worker.problem.loss, P.unflatten(vector, worker.like), worker.support)
         return worker.problem.kl(worker._old[QUERY], worker.problem.outputs(adapted, worker.query), worker.query).mean()
 
     hessian = torch.autograd.functional.hessian(kl, params)  # by double backprop, third derivatives included
@@ -124,9 +124,9 @@ def test_kl_before_the_step_is_zero():
 
 
 def test_two_workers_answer_as_one():
-    learner = MAML(inner_lr=0.3)
-    one, params = tiny.workers(learner)
-    two, _ = tiny.workers(learner, split=1)
+    method = MAML(inner_lr=0.3)
+    one, params = tiny.workers(method)
+    two, _ = tiny.workers(method, split=1)
     vector = torch.randn(len(params), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for a, b in zip(one.loss_and_gradient(params), two.loss_and_gradient(params), strict=True):
         assert_close(a, b)

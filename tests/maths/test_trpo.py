@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from metarl import TRPO, UserError
-from metarl.core.trpo import conjugate_gradient
+from metarl.outer.trpo import conjugate_gradient
 
 
 def test_conjugate_gradients_solve_what_a_dense_solver_solves():

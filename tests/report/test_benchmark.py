@@ -10,15 +10,15 @@ from scipy import stats
 from torch.testing import assert_close
 
 from metarl import UserError
-from metarl.cli import main
+from metarl.cli.main import main
 from metarl.core import params as P
-from metarl.experiment.players import make_player
+from metarl.experiment.build import build_inner_loop
 from metarl.experiment.presets import PRESETS
 from metarl.report import baselines
 from metarl.report.baselines import oracle_curve, train_baseline
 from metarl.report.benchmark import Protocol, benchmark
 from metarl.report.comparison import compare_scratch, interquartile_mean, stratified_bootstrap, summarise
-from metarl.rl.ppo import as_params
+from metarl.sb3.convert import as_params
 
 SMALL = dataclasses.replace(
     PRESETS["point-navigation"], tasks=3, episodes=4, horizon=8, hidden=(8, 8), eval_tasks=2, eval_episodes=2
@@ -70,16 +70,17 @@ def test_the_gap_from_random_to_oracle():
 
 def test_ppos_policy_network_becomes_ours():
     model = train_baseline("pretrained", SMALL, 1)
-    player = make_player(SMALL, SMALL.env, 1, 1)
-    params = as_params(model, P.params_of(player.sampler.policy))
+    inner_loop = build_inner_loop(SMALL, SMALL.env, 1, 1)
+    params = as_params(model, P.params_of(inner_loop.sampler.policy))
     obs = torch.randn(5, 2)
-    ours = torch.func.functional_call(player.sampler.policy, params, (obs,))
+    ours = torch.func.functional_call(inner_loop.sampler.policy, params, (obs,))
     theirs = model.policy.get_distribution(obs).distribution
     assert_close(ours.mean, theirs.mean)
     assert_close(ours.log_std.exp().expand_as(ours.mean), theirs.stddev)
     with pytest.raises(UserError, match="has shape"):
         as_params(
-            model, P.params_of(make_player(dataclasses.replace(SMALL, hidden=(9, 8)), SMALL.env, 1, 1).sampler.policy)
+            model,
+            P.params_of(build_inner_loop(dataclasses.replace(SMALL, hidden=(9, 8)), SMALL.env, 1, 1).sampler.policy),
         )
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import metarl
-from metarl.cli import main
+from metarl.cli.main import main
 from metarl.experiment import film
 from metarl.experiment.film import film_adaptation
 from metarl.report.plot import plot_curves, plot_paths
@@ -182,7 +182,7 @@ def test_tensorboard_serves_scalars_images_histograms_and_hparams(tensorboard):
     request = urllib.request.Request(url, data=b"{}", method="POST", headers=kind)
     with urllib.request.urlopen(request, timeout=10) as answer:
         names = {info["name"] for info in json.load(answer)["hparamInfos"]}
-    assert {"learner.inner_lr", "learner.method", "seed"} <= names
+    assert {"method.inner_lr", "method.method", "seed"} <= names
 
 
 @pytest.mark.slow

@@ -11,10 +11,10 @@ from scipy import stats
 from torch.testing import assert_close
 
 from metarl.core import params as P
-from metarl.rl.make import make_vec
+from metarl.rl.environments import make_vec
 from metarl.rl.policies import distribution, make_policy
 from metarl.rl.sampler import Sampler
-from metarl.streams import HELD_OUT, TEST, TRAINING, draw_tasks, task_rngs
+from metarl.seeding import HELD_OUT, TEST, TRAINING, draw_tasks, task_rngs
 
 NAVIGATION, CHEETAH = "metarl/PointNavigation-v0", "metarl/HalfCheetahDir-v0"
 

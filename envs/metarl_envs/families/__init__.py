@@ -1,0 +1,1 @@
+"""The task distributions, a file for each body."""

@@ -1,0 +1,46 @@
+"""metarl benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from metarl.cli.options import Benchmark, parse
+from metarl.errors import UserError
+from metarl.experiment.config import FewShotConfig
+from metarl.experiment.presets import PRESETS, find_preset
+from metarl.report.benchmark import Protocol
+from metarl.report.benchmark import benchmark as compare
+
+
+def benchmark(args: list[str]) -> int:
+    """Train methods and baselines under one budget and compare them."""
+    if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
+        raise UserError(f"benchmark needs a preset first: {', '.join(PRESETS)}")
+    name, rest = ("point-navigation", ["--help"]) if args[0] in ("-h", "--help") else (args[0], args[1:])
+    command: Benchmark = parse(Benchmark, rest, f"metarl benchmark {name}")
+    config = find_preset(name)
+    if isinstance(config, FewShotConfig):
+        raise UserError(f"benchmark compares policies in environments; {name} is of {config.title}")
+    if command.seeds < 1 or command.budget < 1:
+        raise UserError(f"seeds and budget must be at least 1, got {command.seeds} and {command.budget}")
+    console = Console(highlight=False, soft_wrap=True)
+    out = command.out or Path("runs") / f"benchmark-{name}"
+    protocol = Protocol(command.budget)
+    summary = compare(config, command.methods.split(","), command.seeds, protocol, out, console.print)
+    table = Table("method", *(f"{k} steps" for k in range(protocol.steps + 1)), "gain", "env steps", "minutes")
+    for method, row in summary["methods"].items():
+        points = zip(row["iqm"], row["ci_low"], row["ci_high"], strict=True)
+        curve = [f"{value:.1f} ({low:.1f}, {high:.1f})" for value, low, high in points]
+        used = f"{row['env_steps'] / 1e6:.1f}M", f"{row['seconds'] / 60:.1f}"
+        table.add_row(method, *curve, f"{row['gain_step1']:.1f}", *used)
+    Console(width=None if console.is_terminal else 140, highlight=False).print(table)
+    scratch = summary.get("scratch", {"reached": {}})
+    for method, value in scratch["reached"].items():
+        needed = scratch["steps_needed"][method]
+        when = f"{needed:,} environment steps" if needed else f"more than {scratch['env_steps'][-1]:,} steps"
+        console.print(f"PPO from scratch needs {when} in one task for what {method} reaches by 1 step ({value:.1f})")
+    console.print(f"interquartile means and 95 % intervals; curves.png, results.csv and results.json are in {out}")
+    return 0

@@ -1,0 +1,78 @@
+"""What is typed: which command it is, and how its errors end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import metarl
+from metarl.errors import UserError, did_you_mean
+
+COMMANDS = {
+    "train": ("metarl.cli.train", "meta-train a policy or a network"),
+    "eval": ("metarl.cli.runs", "adaptation curve on held-out tasks"),
+    "plot": ("metarl.cli.runs", "learning and adaptation curves of runs"),
+    "video": ("metarl.cli.runs", "a task before and after adaptation"),
+    "export": ("metarl.cli.runs", "an adapted policy for stable-baselines3"),
+    "analyse": ("metarl.cli.runs", "what adaptation changes, layer by layer"),
+    "benchmark": ("metarl.cli.compare", "methods and baselines compared"),
+    "presets": ("metarl.cli.lists", "what can be trained"),
+    "envs": ("metarl.cli.lists", "the task distributions"),
+}
+"""Every command: the module that holds it under its own name, and what it does."""
+
+USAGE = {
+    "train": "train PRESET [--method NAME] [--log-dir DIR] [--resume] ...",
+    "eval": "eval RUN [--steps 3] [--tasks 40] ...",
+    "plot": "plot RUN... [--out runs.png]",
+    "video": "video RUN [--task T ...] [--out film.gif]",
+    "export": "export RUN --task T --to sb3 FILE",
+    "analyse": "analyse RUN [--along] [--out FILE]",
+    "benchmark": "benchmark PRESET [--methods M,M] [--seeds 3] ...",
+    "presets": "presets",
+    "envs": "envs",
+}
+
+HELP = "\n".join(
+    [
+        "usage: metarl COMMAND ...",
+        "",
+        *(f"  metarl {USAGE[name]}\n      {about}" for name, (_, about) in COMMANDS.items()),
+        "",
+        "PRESET is a name from 'metarl presets', an id from 'metarl envs', or module:Id-v0 of your own.",
+        "'metarl train PRESET --help' lists every setting, 'metarl COMMAND --help' every option.",
+    ]
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status: 0, 2 for the user's errors, 128 + n after signal n."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    if not args or args[0] in ("-h", "--help"):
+        print(HELP)
+        return 0
+    if args[0] == "--version":
+        print(metarl.__version__)
+        return 0
+    try:
+        if args[0] not in COMMANDS:
+            raise UserError(f"unknown command {args[0]!r}{did_you_mean(args[0], COMMANDS)}; 'metarl --help' lists all")
+        return getattr(import_module(COMMANDS[args[0]][0]), args[0])(args[1:])
+    except (UserError, FloatingPointError) as error:
+        print(f"metarl: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("metarl: stopped at once; what was saved stays", file=sys.stderr)
+        return 130
+    except Exception as error:
+        status = getattr(error, "exit_status", None)  # Interrupted, whose module would load all of torch
+        if status is None:
+            raise
+        print(f"metarl: stopped by {error}; saved{', --resume goes on' * (args[0] == 'train')}", file=sys.stderr)
+        return int(status)
+
+
+def run() -> None:
+    """Entry point of the `metarl` command."""
+    sys.exit(main())

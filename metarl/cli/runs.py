@@ -1,0 +1,142 @@
+"""Commands that take a run: eval, plot, video, export, analyse."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from metarl.cli.options import Analyse, Eval, Export, Plot, Video, parse
+from metarl.cli.tables import analysis_table, show_curve
+from metarl.errors import UserError
+from metarl.experiment.checkpoint import write_json
+from metarl.experiment.directory import RunDirectory
+from metarl.experiment.film import film_adaptation, log_film, write_film
+from metarl.experiment.names import import_module
+from metarl.experiment.outputs import log_figure
+from metarl.models.load import adaptation_curve, load
+from metarl.models.rl import Model
+from metarl.models.supervised import FewShot
+from metarl.report.analysis import analyse as analyse_model
+from metarl.report.analysis import draw_analysis
+from metarl.report.plot import plot_paths, plot_runs
+from metarl.report.sines import plot_sines
+
+
+def eval(args: list[str]) -> int:
+    """Draw the adaptation curve of a run."""
+    command: Eval = parse(Eval, args, "metarl eval")
+    if command.json is not None and not command.json.parent.is_dir():
+        raise UserError(f"cannot write {command.json}: {command.json.parent} is no directory")
+    model = load(command.run, best=command.checkpoint == "best", modules=_imported(command.imports))
+    try:
+        if command.figure is not None:
+            _save(_figure(model, command), command.figure)
+        curve = adaptation_curve(model, command.steps, command.tasks, command.episodes, command.seed)
+    finally:
+        model.close()
+    show_curve(Console(highlight=False), curve, model.config)
+    if command.json is not None:
+        write_json(command.json, curve.as_dict())
+    return 0
+
+
+def _figure(model: Model | FewShot, command: Eval) -> Figure:
+    """Draw adaptation itself: the sine waves fitted, or the paths in 2-D navigation."""
+    if isinstance(model, Model):
+        return plot_paths(model, command.steps, seed=command.seed)
+    steps = tuple(sorted({0, min(1, command.steps), command.steps}))
+    return plot_sines(model, steps, seed=command.seed)
+
+
+def plot(args: list[str]) -> int:
+    """Draw learning and adaptation curves of runs."""
+    command: Plot = parse(Plot, args, "metarl plot")
+    if not command.runs:
+        raise UserError("plot needs a run directory or several")
+    _save(plot_runs(command.runs), command.out)
+    return 0
+
+
+def _save(figure: Figure, out: Path) -> None:
+    """Write a figure in the format that the file's ending says."""
+    try:
+        figure.savefig(out, dpi=150)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write {str(out)!r}: {error}") from error
+    print(f"wrote {out}")
+
+
+def video(args: list[str]) -> int:
+    """Film a task before and after adaptation."""
+    command: Video = parse(Video, args, "metarl video")
+    model = load(command.run, modules=_imported(command.imports))
+    if isinstance(model, FewShot):
+        raise UserError(f"nothing to film: {command.run} is a run on {model.config.data}")
+    try:
+        frames, fps = film_adaptation(model.trainer, command.task or None, command.steps, command.seed)
+    finally:
+        model.close()
+    out = command.out or (command.run / "adaptation.gif" if command.run.is_dir() else Path("adaptation.gif"))
+    write_film(frames, fps, out)
+    print(f"wrote {out}")
+    if command.run.is_dir():
+        log_film(frames, fps, command.run, model.trainer.progress.env_steps)
+        print(f"and into TensorBoard: tensorboard --logdir {command.run} (Images, adaptation/film)")
+    return 0
+
+
+def export(args: list[str]) -> int:
+    """Write an adapted policy as a model of stable-baselines3's PPO."""
+    command: Export = parse(Export, args, "metarl export")
+    kind, out = command.to
+    if kind != "sb3":
+        raise UserError(f"unknown format {kind!r}; export writes sb3, given as --to sb3 FILE")
+    if not command.task and command.steps != 0:
+        raise UserError("export adapts to a task: give --task T, or --steps 0 for the policy before adaptation")
+    model = load(command.run, modules=_imported(command.imports))
+    if isinstance(model, FewShot):
+        raise UserError(f"PPO takes policies only; {command.run} is of {model.config.title}")
+    try:
+        model.export_sb3(out, command.task or None, command.steps, command.seed)
+    finally:
+        model.close()
+    print(f"wrote {out}: stable_baselines3.PPO.load reads it; its value network is untrained")
+    return 0
+
+
+def analyse(args: list[str]) -> int:
+    """Show what adaptation changes, layer by layer."""
+    command: Analyse = parse(Analyse, args, "metarl analyse")
+    paths = [command.run]
+    if command.along:
+        directory = RunDirectory(command.run)
+        directory.check_holds_run()
+        paths = directory.checkpoints()
+    if command.along and len(paths) < 2:
+        raise UserError(f"{command.run} holds no checkpoints along training; train with --keep-checkpoints 20, say")
+    found, steps = [], 0
+    for path in paths:
+        model = load(path, modules=_imported(command.imports))
+        steps = model.trainer.progress.env_steps
+        try:
+            found.append(analyse_model(model, command.steps, command.tasks, command.seed))
+        finally:
+            model.close()
+    Console(highlight=False).print(analysis_table(found[-1]))
+    figure = draw_analysis(found)
+    is_run = command.run.is_dir()
+    out = command.out or (command.run / "analysis.png" if is_run else Path("analysis.png"))
+    _save(figure, out)
+    write_json(out.with_suffix(".json"), [analysis.as_dict() for analysis in found])
+    if is_run:
+        log_figure(figure, command.run, "analysis/layers", steps)
+    return 0
+
+
+def _imported(modules: tuple[str, ...]) -> tuple[str, ...]:
+    """Import the modules that the user typed, which may hold what a run only names."""
+    for module in modules:
+        import_module(module)
+    return modules

@@ -1,0 +1,45 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from metarl.evaluation import AdaptationCurve
+from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.outputs import DIGITS
+from metarl.report.analysis import Analysis, frozen_name
+
+
+def curve_table(curve: AdaptationCurve) -> Table:
+    """Return an adaptation curve, a row for each number of steps."""
+    digits = DIGITS[curve.measure]
+    low, high = curve.interval
+    title = f"{curve.env}\n{len(curve.per_task)} held-out tasks"
+    table = Table(curve.unit, curve.measure, "95 % interval", title=title)
+    for step, mean, a, b in zip(curve.steps, curve.mean, low, high, strict=True):
+        table.add_row(str(step), f"{mean:.{digits}f}", f"{a:.{digits}f} to {b:.{digits}f}")
+    return table
+
+
+def analysis_table(found: Analysis) -> Table:
+    """Return what is reached with layers frozen, and each layer's similarity before and after adaptation."""
+    measure = found.frozen[0].measure
+    digits = DIGITS[measure]
+    table = Table("frozen layers", measure, "95 % interval", "layer", "CKA", "CCA", title=found.title)
+    for number, curve in enumerate(found.frozen):
+        low, high = (end[-1] for end in curve.interval)
+        alike = [f"{values[:, number - 1].mean():.3f}" if number else "" for values in (found.cka, found.cca)]
+        shown = (f"{curve.mean[-1]:.{digits}f}", f"{low:.{digits}f} to {high:.{digits}f}")
+        table.add_row(frozen_name(number), *shown, str(number or ""), *alike)
+    if found.nil is not None:
+        table.caption = f"NIL, nearest support features without an inner loop: {found.nil.mean():.{digits}f}"
+    return table
+
+
+def show_curve(console: Console, curve: AdaptationCurve, config: Config | FewShotConfig) -> None:
+    """Print an adaptation curve."""
+    console.print(curve_table(curve))
+    trained = config.method.inner_steps
+    if curve.steps[-1] > trained and config.later_lr != 1 and curve.unit == AdaptationCurve.unit:
+        console.print(f"(steps beyond {trained} use {config.later_lr:g} times the inner step size)")

@@ -1,0 +1,172 @@
+"""metarl train."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from metarl.cli.options import Train, parse_train
+from metarl.cli.tables import show_curve
+from metarl.errors import UserError, did_you_mean
+from metarl.experiment.build import Parts, typed_parts
+from metarl.experiment.callbacks import as_callback
+from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.directory import RunDirectory
+from metarl.experiment.names import find, import_module
+from metarl.experiment.outputs import Terminal
+from metarl.experiment.presets import PRESETS, find_preset
+from metarl.experiment.run import resume
+from metarl.experiment.run import train as run_training
+from metarl.experiment.settings import check_method, with_method
+from metarl.experiment.trainer import Trainer
+from metarl.methods import METHODS, Method
+from metarl.outer import OUTERS
+from metarl.rl.environments import registered
+
+TYPED = ("--method", "--policy", "--baseline", "--inner-loss", "--import", "--callback")
+"""Options that may name somebody's module, which is imported because the user typed it."""
+
+
+def train(args: list[str]) -> int:
+    """Meta-train a preset, or an environment, and show the adaptation curve."""
+    if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
+        raise UserError(f"train needs a preset or an environment first: {', '.join(PRESETS)}")
+    name, rest = args[0], args[1:]
+    if name in ("-h", "--help"):
+        name, rest = "point-navigation", ["--help"]
+    rest = [part for arg in rest for part in (arg.split("=", 1) if arg.split("=")[0] in TYPED else [arg])]
+    modules = _modules(name, rest)
+    callbacks, rest = _callbacks(rest)
+    rest = _without(rest, "--import")
+    config = _start(name)
+    chosen = _chosen(rest)
+    command = parse_train(name, _left(rest), Train(_with(config, chosen)))
+    if command.resume and command.log_dir is None:
+        raise UserError("--resume needs --log-dir, the run directory to go on with")
+    method = type(command.config.method)
+    if command.resume and command.log_dir is not None:  # options not given are the run's
+        old = RunDirectory(command.log_dir).config(_typed_method(command.log_dir, chosen, modules))
+        if _source(old) != _source(command.config):
+            raise UserError(f"{command.log_dir} holds a run of {_source(old)}, not of {_source(command.config)}")
+        command = parse_train(name, _left(rest), Train(_with(old, chosen), command.log_dir))
+        method = type(old.method)
+    if chosen["--method"] in METHODS:
+        check_method(chosen["--method"], command.config.method)
+    parts = typed_parts(command.config, modules)
+    return _run(name, command, parts, callbacks, method)
+
+
+def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: type[Method]) -> int:
+    title = name.rpartition("/")[2].rpartition(":")[2]
+    log_dir = command.log_dir or Path("runs") / title / time.strftime("%Y%m%d-%H%M%S")
+    console = Console(highlight=False, soft_wrap=True)
+    directory = RunDirectory(log_dir)
+    if directory.holds_run and not command.resume:
+        raise UserError(f"{log_dir} already holds a run; go on with it by --resume or choose another --log-dir")
+    trainer = Trainer(command.config, parts)
+    try:
+        if command.resume:
+            for note in resume(trainer, directory, method):
+                console.print(f"metarl: {note}")
+        else:
+            trainer.check()
+            directory.create(command.config)
+        total = trainer.config.iterations
+        console.print(f"{title}: {trainer.config.title}, {total} meta-iterations, writing to {log_dir}")
+        curve = run_training(trainer, total, directory, [Terminal(total, title)], callbacks=callbacks)
+        show_curve(console, curve or trainer.evaluate(), trainer.config)
+    finally:
+        trainer.close()
+    console.print(f"\nLook further:\n  tensorboard --logdir {log_dir}\n  metarl eval {log_dir}")
+    return 0
+
+
+def _start(name: str) -> Config | FewShotConfig:
+    """Return a preset's configuration, or the defaults for an environment."""
+    if "/" in name or ":" in name or name.rpartition("-v")[2].isdecimal():
+        return next((c for c in PRESETS.values() if isinstance(c, Config) and c.env == name), Config(env=name))
+    if name not in PRESETS:
+        near = did_you_mean(name, [*PRESETS, *registered()]) or ";"
+        raise UserError(f"unknown preset {name!r}{near} 'metarl presets' lists all {len(PRESETS)}")
+    return find_preset(name)
+
+
+def _modules(name: str, args: list[str]) -> set[str]:
+    """Import the modules that the user typed; returns their names."""
+    typed = [name, *(value for option in TYPED for value in _values(args, option))]
+    found = {value.partition(":")[0] for value in typed if ":" in value} | {*_values(args, "--import")}
+    for module in sorted(found):
+        import_module(module)
+    return found
+
+
+def _callbacks(args: list[str]) -> tuple[list[Any], list[str]]:
+    return [as_callback(find(name)) for name in _values(args, "--callback")], _without(args, "--callback")
+
+
+def _chosen(args: list[str]) -> dict[str, str | None]:
+    """Return the method and the outer update that are asked for by name."""
+    method, outer = (next(iter(reversed(_values(args, option))), None) for option in ("--method", "--outer"))
+    for option, value, known in (("method", method, METHODS), ("outer", outer, OUTERS)):
+        if value is not None and value not in known and not (option == "method" and ":" in value):
+            own = " or module:Class" * (option == "method")
+            raise UserError(
+                f"unknown {option} {value!r}{did_you_mean(value, known)}; there are {', '.join(known)}{own}"
+            )
+    return {"--method": method, "--outer": outer}
+
+
+def _with(config: Config | FewShotConfig, chosen: Mapping[str, str | None]) -> Config | FewShotConfig:
+    """Apply `--method` and `--outer`, whose settings the other options then change."""
+    name = chosen["--method"]
+    method = name if name is None or ":" not in name else _own_method(name, config)
+    return with_method(config, method, chosen["--outer"])
+
+
+def _own_method(name: str, config: Config | FewShotConfig) -> Method:
+    """Return an object of the user's method: that of the run if it is of the class."""
+    kind = find(name)
+    if not isinstance(kind, type):
+        return kind
+    return config.method if type(config.method) is kind else kind()
+
+
+def _typed_method(log_dir: Path, chosen: Mapping[str, str | None], modules: set[str]) -> Any:
+    """Return the class of a run's own method, if the user typed its name or its module."""
+    name = RunDirectory(log_dir).method_name()
+    if name is None or ":" not in name or name.partition(":")[0] not in modules:
+        return None
+    return find(name)
+
+
+def _left(args: list[str]) -> list[str]:
+    return _without(_without(args, "--method"), "--outer")
+
+
+def _values(args: list[str], option: str) -> list[str]:
+    """Return what follows each time an option is typed."""
+    args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith(f"{option}=") else [arg])]
+    return [args[at + 1] if at + 1 < len(args) else "" for at, arg in enumerate(args) if arg == option]
+
+
+def _without(args: list[str], option: str) -> list[str]:
+    """Return the arguments without an option and its values."""
+    args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith(f"{option}=") else [arg])]
+    return [arg for at, arg in enumerate(args) if arg != option and (at == 0 or args[at - 1] != option)]
+
+
+def _source(config: Config | FewShotConfig) -> str:
+    """Return what a resumed run must share: the environment, or the data and the kind of tasks drawn from them."""
+    if not isinstance(config, FewShotConfig):
+        return config.env
+    return config.data + f", {config.ways}-way" * config.pictures + ", oracle" * config.oracle
+
+
+def settings_of(name: str) -> Config | FewShotConfig:
+    """Return the configuration that `train NAME` begins with."""
+    return dataclasses.replace(_start(name))

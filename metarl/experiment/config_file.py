@@ -1,0 +1,121 @@
+"""Configurations as JSON: what `config.json` and checkpoints record, and what may differ when a run is resumed."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from metarl.errors import UserError, did_you_mean
+from metarl.experiment.config import Config, FewShotConfig, Settings
+from metarl.experiment.names import name_of
+from metarl.methods import METHODS, Method, method_name
+from metarl.outer import OUTERS
+
+
+def as_dict(config: Settings) -> dict[str, Any]:
+    """Return a configuration as JSON takes it, with the names of the method and its outer update."""
+    values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    outer = config.method.outer
+    name = next((name for name, kind in OUTERS.items() if type(outer) is kind), name_of(outer))
+    method = {"name": method_name(config.method), **_fields(config.method), "outer": {"name": name, **_fields(outer)}}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()} | {
+        "method": method
+    }
+
+
+def from_dict(values: dict[str, Any], method: Any = None) -> Config | FewShotConfig:
+    """Return the configuration that `as_dict` gave, or that of an older version.
+
+    Args:
+        values: What `as_dict` gave.
+        method: The method's class, or an object of it, where it is not one of ours.
+
+    Raises:
+        UserError: If a field, the method or its outer update is unknown, or a value is of the wrong kind.
+    """
+    try:
+        values = dict(values)
+        if "learner" in values:  # up to version 0.1
+            old = dict(values.pop("learner"))
+            values["method"] = {"name": old.pop("method"), **old}
+        recorded = dict(values["method"])
+        outer = dict(recorded.pop("outer"))
+        kind = FewShotConfig if "data" in values else Config
+        built = _method(recorded.pop("name"), recorded, outer, method)
+        return _build(kind, {**values, "method": built, "hidden": tuple(values["hidden"])})
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"no settings of a run ({error!r})") from error
+
+
+def _method(name: str, settings: dict[str, Any], outer: dict[str, Any], given: Any) -> Method:
+    """Return the method of a file: of a class of ours, or of that which was given."""
+    if ":" in name and given is None:
+        raise UserError(f"the method {name} is not one of ours, and nothing is imported from a file; give it")
+    if ":" in name:
+        kind = given if isinstance(given, type) else type(given)
+        if not dataclasses.is_dataclass(kind):
+            return kind() if isinstance(given, type) else given
+        default: Any = kind()
+    else:
+        default = METHODS[_known(METHODS, name, "method")]
+        kind = type(default)
+    outer_name = outer.pop("name")
+    outer_kind = type(default.outer) if ":" in outer_name else OUTERS[_known(OUTERS, outer_name, "outer update")]
+    return _build(kind, {**settings, "outer": _build(outer_kind, outer)})
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    if not dataclasses.is_dataclass(value):
+        return {}
+    return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name != "outer"}
+
+
+def _known(table: dict[str, Any], name: str, what: str) -> str:
+    if name not in table:
+        raise UserError(f"unknown {what} {name!r}{did_you_mean(name, table)}; there are {', '.join(table)}")
+    return name
+
+
+def _build(kind: type[Any], values: dict[str, Any]) -> Any:
+    known = [f.name for f in dataclasses.fields(kind)]
+    for name in values:
+        if name not in known:
+            raise UserError(f"unknown setting {name!r} of {kind.__name__}{did_you_mean(name, known)}")
+    return kind(**values)
+
+
+FREE = {
+    "iterations",
+    "device",
+    "log_every",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "film",
+    "workers",
+    "worker_timeout",
+    "on_nan",
+}
+"""Settings that may change when a run is resumed: the meta-params it computes stay the same.
+
+Up to rounding, and while all is finite.
+"""
+
+
+def differences(old: Settings, new: Settings) -> list[str]:
+    """Return the settings in which a resumed run would differ, as `name: old -> new`."""
+    before, after = flat(as_dict(old)), flat(as_dict(new))
+    names = sorted((before.keys() | after.keys()) - FREE)
+    return [f"{n}: {before.get(n)!r} -> {after.get(n)!r}" for n in names if before.get(n) != after.get(n)]
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings side by side, as `outer.name`."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found

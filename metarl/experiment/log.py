@@ -1,0 +1,92 @@
+"""The log of a run: what the loop and the evaluations say, to TensorBoard, the table and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import torch
+from stable_baselines3.common.logger import KVWriter
+
+from metarl.evaluation import AdaptationCurve
+from metarl.experiment import checkpoint
+from metarl.experiment.callbacks import Callback
+from metarl.experiment.config_file import as_dict
+from metarl.experiment.directory import RunDirectory
+from metarl.experiment.outputs import TENSORBOARD_ONLY, curve_figure, log_settings, make_logger
+from metarl.experiment.signals import full_disk, quiet_writer
+from metarl.experiment.trainer import Trainer
+
+
+class Log(Callback):
+    """Writes scalars everywhere, pictures and histograms to TensorBoard, and the newest curve to `curve.json`.
+
+    Args:
+        directory: Run directory; None writes no files.
+        outputs: Where else the scalars go.
+    """
+
+    def __init__(self, directory: RunDirectory | None, outputs: Sequence[KVWriter]) -> None:
+        self.directory, self.outputs = directory, outputs
+        self.what = f"the logs in {str(directory and directory.path)!r}"
+
+    def on_start(self, trainer: Trainer) -> None:
+        """Open the logs; those of a new run begin with its settings."""
+        self.trainer, self.pending, self.stack = trainer, False, ExitStack()
+        self.stack.enter_context(quiet_writer())
+        c, progress = trainer.config, trainer.progress
+        with full_disk(self.what):
+            self.logger = make_logger(self.directory and self.directory.path, progress.env_steps, self.outputs)
+            if self.directory is not None and not progress.iteration:
+                last_phase = c.method.inner_steps + c.method.plays_query - 1
+                log_settings(self.logger, as_dict(c), trainer.inner_loop.measure, last_phase, c.eval_steps)
+
+    def on_evaluation(self, curve: AdaptationCurve) -> None:
+        """Log the curve; the iteration it belongs to is written whatever `log_every` says."""
+        self.pending, record, trainer = True, self.logger.record, self.trainer
+        for step, value in zip(curve.steps, curve.mean, strict=True):
+            record(f"eval/{curve.measure}_step{step}", float(value))
+        if trainer.config.on_nan == "drop":
+            record("eval/dropped_tasks", curve.dropped)
+        if self.directory is None:
+            return
+        record("eval/adaptation_curve", curve_figure(curve), TENSORBOARD_ONLY)
+        for name, value in trainer.params.items():
+            record(f"params/{name}", value.detach(), TENSORBOARD_ONLY)
+        for name, change in curve.change.items():
+            record(f"adaptation/{name}", torch.from_numpy(change), TENSORBOARD_ONLY)
+        whole = {"iteration": trainer.progress.iteration, **curve.as_dict()}
+        checkpoint.write_json(self.directory.curve_file, whole)
+
+    def on_iteration(self, trainer: Trainer, metrics: dict[str, float]) -> None:
+        """Log the metrics, and write where it is time to."""
+        for name, value in metrics.items():
+            self.logger.record(name, value)
+        if trainer.workers.dropped:
+            self.logger.record("train/dropped", _dropped(trainer), TENSORBOARD_ONLY)
+        if self.pending or trainer.progress.iteration % trainer.config.log_every == 0:
+            self._dump()
+        else:
+            self.written = False
+
+    def _dump(self) -> None:
+        with full_disk(self.what):
+            self.logger.dump(self.trainer.progress.env_steps)
+        self.pending, self.written = False, True
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Write what is left, and close the logs."""
+        try:
+            if not getattr(self, "written", True):
+                self._dump()
+        finally:
+            self.stack.close()
+            with full_disk(self.what):
+                self.logger.close()
+
+
+def _dropped(trainer: Trainer) -> str:
+    """Say which tasks were left out, and why."""
+    dropped = trainer.workers.dropped
+    faults = "; ".join(fault.of(task) for task, fault in sorted(dropped.items()))
+    return f"iteration {trainer.progress.iteration} without {len(dropped)} of its tasks: {faults}"

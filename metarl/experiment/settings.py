@@ -1,0 +1,106 @@
+"""From a preset or an environment, a method and flat settings to a configuration: for Python and the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from metarl.errors import UserError, did_you_mean
+from metarl.experiment.config import Config, FewShotConfig
+from metarl.methods import METHODS, SUPERVISED, Method, method_name
+from metarl.outer import OUTERS
+
+AnyConfig = TypeVar("AnyConfig", bound=Config | FewShotConfig)
+
+
+def with_method(config: AnyConfig, method: str | Method | None, outer: str | None = None) -> AnyConfig:
+    """Return the configuration with another method and outer update; None leaves them.
+
+    A configuration that has a method of that name already keeps its settings; else the inner step size stays, and so
+    do the outer update's settings where it stays of its kind. The method may bring settings that suit it.
+
+    Args:
+        config: The configuration.
+        method: Name of one of our methods, or an object, whose settings are taken as they are.
+        outer: Name of an outer update.
+
+    Raises:
+        UserError: If a name is unknown, or the method cannot have that outer update.
+    """
+    chosen, before = config.method, config.method
+    if isinstance(method, str) and method != method_name(before):
+        chosen = _kept(_named(config, method), before)
+    elif method is not None and not isinstance(method, str):
+        chosen = method
+    suited = {} if type(chosen) is type(before) else chosen.suited(config)
+    if outer is not None:
+        kind = OUTERS[_known(OUTERS, outer, "outer")]
+        if not isinstance(chosen.outer, kind):
+            chosen = dataclasses.replace(chosen, outer=kind())  # type: ignore[type-var]
+    return dataclasses.replace(config, method=chosen, **suited)
+
+
+def _named(config: Config | FewShotConfig, name: str) -> Method:
+    """Return a method of ours with the settings it has where it learns from such tasks."""
+    table = SUPERVISED if isinstance(config, FewShotConfig) else METHODS
+    if name in METHODS and name not in table:
+        raise UserError(f"method {name} is for reinforcement learning only; here are {', '.join(SUPERVISED)}")
+    return table[_known(table, name, "method")]
+
+
+def _kept(method: Any, before: Any) -> Any:
+    """Return the method with the inner step size of another one, and its outer update's settings if of one kind."""
+    own, old = (
+        {f.name for f in dataclasses.fields(m)} if dataclasses.is_dataclass(m) else set() for m in (method, before)
+    )
+    kept = {"inner_lr": before.inner_lr} if "inner_lr" in own & old else {}
+    if type(method.outer) is type(before.outer):
+        kept["outer"] = before.outer
+    return dataclasses.replace(method, **kept)
+
+
+def with_settings(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
+    """Return the configuration with flat settings, each of which finds its place: run, method or outer update.
+
+    Raises:
+        UserError: If a setting is unknown or out of range, or together they make another method.
+    """
+    method: Any = config.method
+    outer: Any = settings.get("outer", method.outer)
+    if "outer" in settings and (not dataclasses.is_dataclass(outer) or isinstance(outer, type)):
+        raise UserError(f"outer takes an outer update such as TRPO(), got {outer!r}")
+    own = {f.name for f in dataclasses.fields(config)} - {"env", "data", "method"}
+    inner, outside = _names(method), _names(outer)
+    for name in settings:
+        if name not in own | inner | outside:
+            raise UserError(f"unknown setting {name!r}{did_you_mean(name, own | inner | outside)}")
+    if inner:
+        if outside:
+            outer = dataclasses.replace(outer, **{name: settings[name] for name in settings.keys() & outside})
+        changes = {name: settings[name] for name in settings.keys() & inner} | ({"outer": outer} if outside else {})
+        method = dataclasses.replace(method, **changes)
+        check_method(method_name(config.method), method)
+    suited = method.suited(config) if method != config.method else {}
+    given = {name: settings[name] for name in settings.keys() & own}
+    return dataclasses.replace(config, method=method, **(suited | given))
+
+
+def _names(value: Any) -> set[str]:
+    return {f.name for f in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else set()
+
+
+def check_method(name: str | None, method: Method) -> None:
+    """Refuse settings that turn the method asked for into another one.
+
+    Raises:
+        UserError: If they do.
+    """
+    if name is not None and name != method_name(method):
+        raise UserError(f"the settings contradict the method {name}: together they are {method_name(method)}")
+
+
+def _known(table: Mapping[str, Any], name: str, what: str) -> str:
+    if name not in table:
+        raise UserError(f"unknown {what} {name!r}{did_you_mean(name, table)}; there are {', '.join(table)}")
+    return name

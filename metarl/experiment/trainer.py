@@ -1,0 +1,212 @@
+"""The state of a run and one meta-iteration of it; files and logs are elsewhere."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import torch
+
+from metarl.core import params as P
+from metarl.core.params import Params
+from metarl.errors import NotFinite, UserError
+from metarl.evaluation import AdaptationCurve, evaluate
+from metarl.experiment.build import InnerLoopMaker, Parts
+from metarl.experiment.checkpoint import Checkpoint
+from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config_file import as_dict
+from metarl.methods.protocols import InnerLoop
+from metarl.outer import State
+from metarl.rl.environments import registration
+from metarl.seeding import HELD_OUT
+from metarl.workers.local import Workers
+from metarl.workers.objective import WorkersObjective
+from metarl.workers.ray_actor import Job
+from metarl.workers.ray_workers import RayWorkers
+from metarl.workers.worker import Worker
+
+
+@dataclass
+class Progress:
+    """Where a training stands, counted from its very beginning."""
+
+    iteration: int = 0
+    """Meta-iterations done."""
+    env_steps: int = 0
+    """Environment steps, or labelled examples, of training."""
+    seconds: float = 0.0
+    """Wall-clock seconds of training, evaluations not counted."""
+    dropped_tasks: int = 0
+    """Tasks left out because something in them was not finite."""
+    best_return: float = float("-inf")
+    """Best score on held-out tasks so far."""
+
+    def as_state(self) -> dict[str, Any]:
+        """Return the numbers as a checkpoint takes them."""
+        best = self.best_return
+        return asdict(self) | {"best_return": None if best == float("-inf") else best}
+
+    @staticmethod
+    def from_state(state: dict[str, Any]) -> Progress:
+        """Return the numbers of a checkpoint.
+
+        Raises:
+            UserError: If they do not say where the run stood.
+        """
+        try:
+            counts = {f.name: type(f.default)(state.get(f.name, 0)) for f in fields(Progress) if f.name in state}
+            best = state["best_return"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"the checkpoint does not say where the run stood ({error!r})") from error
+        return Progress(**{**counts, "best_return": float("-inf") if best is None else best})
+
+
+NO_PARTS = Parts()
+
+
+class Trainer:
+    """Meta-params on their way through training.
+
+    Args:
+        config: The run's configuration.
+        parts: Objects of the user's that the configuration names.
+    """
+
+    def __init__(self, config: Config | FewShotConfig, parts: Parts = NO_PARTS) -> None:
+        self.config, self.parts = config, parts
+        self._maker = InnerLoopMaker(config, parts)
+        local = config.workers == "local"
+        self.inner_loop = self._maker() if local else self._maker(tasks=1, episodes=1)
+        self.network: Any = self.inner_loop.network
+        self.params: Params = config.method.initial(P.params_of(self.network))
+        self.outer_state: State = config.method.initial_state(P.flatten(self.params.values()))
+        self._eval_loop: InnerLoop | None = None
+        try:
+            self.workers = self._local_worker() if local else self._ray_workers()
+        except BaseException:
+            self.inner_loop.close()
+            raise
+        self.progress = Progress()
+
+    def build_inner_loop(
+        self, held_out: bool = False, tasks: int | None = None, episodes: int | None = None
+    ) -> InnerLoop:
+        """Build what plays training or held-out tasks; by default as many as the configuration says."""
+        return self._maker(held_out, tasks, episodes)
+
+    def _local_worker(self) -> Workers:
+        c = self.config
+        return Workers([Worker(self.inner_loop, self.params, c.seed, c.tasks, range(c.tasks))], c.on_nan)
+
+    def _ray_workers(self) -> RayWorkers:
+        c = self.config
+        known = registration(self.parts.source(c)) if isinstance(c, Config) else None
+        job = Job(replace(self._maker, registration=known), self.params, c.seed, c.tasks, c.eval_tasks)
+        return RayWorkers(c.workers, job, c.worker_timeout, c.on_nan)
+
+    def iterate(self) -> dict[str, float]:
+        """Run one meta-iteration: sample, adapt, sample again, move the meta-params.
+
+        Returns:
+            Metrics under the names that appear in TensorBoard.
+
+        Raises:
+            NotFinite: If something is not finite and is not to be dropped; the meta-params are as before.
+        """
+        vector = P.flatten(self.params.values())
+        started = time.perf_counter()
+        data = self.workers.collect(vector, self.progress.iteration)
+        sampled = time.perf_counter()
+        vector, state, outer = self.config.method.update(WorkersObjective(self.workers), vector, self.outer_state)
+        for name, values in {"meta-params": vector, **state}.items():
+            if not torch.isfinite(values).all():
+                raise NotFinite(
+                    f"{name} is not finite after the outer update of meta-iteration {self.progress.iteration + 1}"
+                )
+        updated = time.perf_counter()
+        self.params = {name: value.clone() for name, value in P.unflatten(vector, self.params).items()}
+        self.outer_state = state
+        self.progress.iteration += 1
+        self.progress.env_steps += data["steps"]
+        self.progress.seconds += updated - started
+        self.progress.dropped_tasks += len(self.workers.dropped)
+        return self._metrics(data, outer, sampled - started, updated - sampled)
+
+    def _metrics(
+        self, data: dict[str, Any], outer: dict[str, float], sampling: float, update: float
+    ) -> dict[str, float]:
+        returns = [float(phase.mean()) for phase in data["returns"]]
+        measure = self.inner_loop.measure
+        metrics = {
+            **{f"meta/{measure}_step{k}": value for k, value in enumerate(returns)},
+            "meta/adaptation_gain": returns[-1] - returns[0],
+            **{f"train/{name}": value for name, value in outer.items()},
+            "time/fps": data["steps"] / (sampling + update),
+            "time/sampling_seconds": sampling,
+            "time/meta_update_seconds": update,
+            "time/total_seconds": self.progress.seconds,
+            "time/iterations": self.progress.iteration,
+            "time/total_timesteps": self.progress.env_steps,
+        }
+        if measure == "return":
+            metrics |= {
+                "rollout/ep_rew_mean": returns[0],
+                "rollout/ep_len_mean": float(data["lengths"].mean()),
+                "physics/unstable_simulations": data["unstable"],
+            }
+        if self.config.on_nan == "drop":
+            metrics["train/dropped_tasks"] = self.progress.dropped_tasks
+        for name in ("log_std", "actor.log_std"):
+            if name in self.params:
+                metrics["train/std"] = float(self.params[name].detach().exp().mean())
+        return metrics
+
+    def snapshot(self) -> Checkpoint:
+        """Return where the training stands."""
+        return Checkpoint(self.params, as_dict(self.config), self.progress.as_state(), self.outer_state)
+
+    def restore(self, saved: Checkpoint) -> None:
+        """Put the training where a checkpoint stands.
+
+        Raises:
+            UserError: If the network has other shapes, or the checkpoint does not say where the run stood.
+        """
+        shapes = {name: tuple(value.shape) for name, value in self.params.items()}
+        found = {name: tuple(value.shape) for name, value in saved.params.items()}
+        if list(shapes.items()) != list(found.items()):  # flat vectors depend on the order too
+            raise UserError(f"the checkpoint's network {found} is not this run's {shapes}")
+        self.progress = Progress.from_state(saved.state)
+        self.params, self.outer_state = saved.params, saved.outer
+
+    def check(self) -> None:
+        """Refuse held-out data that no evaluation could use now, and not in an hour.
+
+        Raises:
+            UserError: If a class or a picture is missing.
+        """
+        if isinstance(self.config, FewShotConfig):
+            self.build_inner_loop(held_out=True, tasks=1).close()
+
+    def evaluate(self) -> AdaptationCurve:
+        """Draw the adaptation curve on this run's held-out tasks, the same ones every time."""
+        c = self.config
+        how = {
+            "env": c.title,
+            "steps": c.eval_steps,
+            "seed": c.seed,
+            "stream": HELD_OUT,
+            "drop": c.on_nan == "drop",
+        }
+        if isinstance(self.workers, RayWorkers):
+            return self.workers.evaluate(P.flatten(self.params.values()), how)
+        if self._eval_loop is None:
+            self._eval_loop = self.build_inner_loop(held_out=True)
+        return evaluate(self._eval_loop, self.params, **how)
+
+    def close(self) -> None:
+        """Close the environments, and the workers' processes."""
+        self.workers.close()
+        for inner_loop in (self.inner_loop, self._eval_loop):
+            if inner_loop is not None:
+                inner_loop.close()

@@ -1,0 +1,41 @@
+"""Almost no inner loop: only the head adapts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from metarl.core.gradient_step import gradient_step
+from metarl.core.params import Params
+from metarl.methods.maml import MAML
+from metarl.methods.protocols import Loss
+
+
+def head(names: Iterable[str]) -> list[str]:
+    """Return the params of the head: the last layer's, and those of no layer (a Gaussian policy's log_std)."""
+    names = list(names)
+    layers = [name.rpartition(".")[0] for name in names]
+    return [name for name, layer in zip(names, layers, strict=True) if layer in ("", layers[-1])]
+
+
+@dataclass(frozen=True)
+class ANIL(MAML):
+    """MAML whose inner loop leaves the body of the network alone, in training and testing (Raghu et al. 2020).
+
+    The outer update trains body and head.
+    """
+
+    def inner_step(
+        self, loss: Loss, adapted: Params, support: Any, scale: float = 1.0, *, create_graph: bool = False
+    ) -> Params:
+        """Return the stacked params `[K, ...]` after one inner step of the head."""
+        return gradient_step(
+            loss,
+            adapted,
+            support,
+            scale * self.inner_lr,
+            names=head(adapted),
+            first_order=self.first_order,
+            create_graph=create_graph,
+        )

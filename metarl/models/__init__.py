@@ -1,0 +1,1 @@
+"""The public face: meta-learners with learn, save, adapt and predict."""

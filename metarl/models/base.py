@@ -1,0 +1,93 @@
+"""What every meta-learner can do: learn and save."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from stable_baselines3.common.logger import KVWriter
+
+from metarl.errors import UserError
+from metarl.experiment import checkpoint
+from metarl.experiment.build import Parts
+from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.directory import RunDirectory
+from metarl.experiment.outputs import Terminal
+from metarl.experiment.run import resume, train
+from metarl.experiment.trainer import Trainer
+from metarl.methods import method_name
+
+
+class MetaLearner:
+    """A meta-learner and its run."""
+
+    trainer: Trainer
+
+    def _begin(
+        self,
+        config: Config | FewShotConfig,
+        parts: Parts,
+        log_dir: str | Path | None = None,
+        verbose: bool = False,
+        going_on: bool = False,
+    ) -> None:
+        self.trainer, self.verbose = Trainer(config, parts), verbose
+        self.directory = None if log_dir is None else RunDirectory(log_dir)
+        self.notes: list[str] = []
+        self._behind = False
+        if self.directory is None:
+            if going_on:
+                raise UserError("resume=True needs a log_dir, the run directory to go on with")
+            return
+        try:
+            if going_on:
+                self.notes = resume(self.trainer, self.directory, type(config.method))
+            else:
+                self.trainer.check()
+                self.directory.create(config)
+        except BaseException:
+            self.trainer.close()
+            raise
+
+    def of_run(self, directory: RunDirectory | None) -> None:
+        """Belong to the run in a directory, which `learn` will go on with."""
+        self.directory, self._behind = directory, directory is not None
+
+    def __repr__(self) -> str:
+        """Say what it is, how large, and where it stands."""
+        c, progress = self.trainer.config, self.trainer.progress
+        size = sum(value.numel() for value in self.trainer.params.values())
+        stands = f"{progress.iteration} iterations, {progress.env_steps:,} steps"
+        return f"<{type(self).__name__} {method_name(c.method)} on {c.title}: {size:,} params, {stands}>"
+
+    def learn(self, iterations: int, callbacks: Sequence[Any] = (), outputs: Sequence[KVWriter] = ()) -> Self:
+        """Train for this many further meta-iterations; a model of a run directory goes on with that run.
+
+        Args:
+            iterations: How many.
+            callbacks: Objects with some of the methods of `metarl.Callback`.
+            outputs: Where the logged numbers go beside the run directory: any `KVWriter` of stable-baselines3.
+
+        Raises:
+            UserError: If `iterations` is less than 1 or a callback has none of the methods.
+            Interrupted: If a signal ended the run early; everything is saved.
+        """
+        if not isinstance(iterations, int) or isinstance(iterations, bool) or iterations < 1:
+            raise UserError(f"iterations must be a whole number, at least 1, got {iterations!r}")
+        if self._behind and self.directory is not None:  # loaded from the best checkpoint, say
+            resume(self.trainer, self.directory, type(self.trainer.config.method))
+            self._behind = False
+        total = self.trainer.progress.iteration + iterations
+        terminal = [Terminal(total, self.trainer.config.title)] if self.verbose else []
+        train(self.trainer, total, self.directory, [*terminal, *outputs], callbacks=callbacks)
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Write the model to one file that `metarl.load` reads."""
+        path = Path(path)
+        checkpoint.save(self.trainer.snapshot(), path if path.suffix else path.with_suffix(".safetensors"))
+
+    def close(self) -> None:
+        """Close the environments."""
+        self.trainer.close()

@@ -1,0 +1,301 @@
+"""Meta-learners of policies, as stable-baselines3's users know their algorithms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self, Unpack, cast
+
+from metarl.errors import UserError
+from metarl.experiment import checkpoint
+from metarl.experiment.adapted import policy_before, policy_for
+from metarl.experiment.build import Parts, named
+from metarl.experiment.config import Config
+from metarl.experiment.names import name_of
+from metarl.experiment.settings import with_method, with_settings
+from metarl.methods import Method
+from metarl.models.base import MetaLearner
+from metarl.models.keywords import (
+    EMAMLKeywords,
+    MAMLKeywords,
+    PolicyKeywords,
+    ProMPKeywords,
+    ReptileKeywords,
+    RL2Keywords,
+)
+from metarl.rl.adapted_policy import AdaptedPolicy
+from metarl.rl.environments import EnvSource, check_source, make_single
+from metarl.sb3.convert import as_ppo, ppo_bytes
+
+
+class Model(MetaLearner):
+    """A meta-learner for reinforcement learning with any method.
+
+    Args:
+        env: Gymnasium id of a task distribution (`module:Id-v0` imports the module first), or a class or function
+            that returns one environment with `task_space`, `sample_tasks(n, rng)` and `set_task(task)`.
+        method: The method: an object such as `metarl.methods.ProMP(inner_lr=0.05)`, or one of your own.
+        log_dir: Run directory (TensorBoard, CSV, checkpoints); None writes nothing.
+        resume: Whether to go on with the run in `log_dir`.
+        verbose: Whether to show progress on the terminal.
+        **settings: Settings of the run, of the method and of its outer update, by name.
+
+    Raises:
+        UserError: If a setting is unknown, of the wrong kind or out of range, or the environment is no task
+            distribution.
+    """
+
+    name: ClassVar[str] = "maml"
+
+    def __init__(
+        self,
+        env: EnvSource,
+        *,
+        method: Method | None = None,
+        log_dir: str | Path | None = None,
+        resume: bool = False,
+        verbose: bool = False,
+        **settings: Unpack[PolicyKeywords],
+    ) -> None:
+        self._build(env, method, log_dir, resume, verbose, settings)
+
+    def _build(
+        self,
+        env: EnvSource,
+        method: Method | None,
+        log_dir: str | Path | None,
+        resume: bool,
+        verbose: bool,
+        settings: Any,
+    ) -> None:
+        check_source(env)
+        given = {name: named(settings[name]) for name in ("policy", "baseline", "inner_loss") if name in settings}
+        parts = Parts(None if isinstance(env, str) else env, **{name: thing for name, (_, thing) in given.items()})
+        flat = {**settings, **{name: recorded for name, (recorded, _) in given.items()}}
+        config = Config(env=env if isinstance(env, str) else name_of(env))
+        config = with_settings(with_method(config, self.name if method is None else method), flat)
+        if isinstance(env, str) and ":" in env:  # Gymnasium's own form; here the user typed it
+            parts = Parts(env, parts.policy, parts.baseline, parts.inner_loss)
+        self._begin(config, parts, log_dir, verbose, resume)
+
+    @classmethod
+    def load(cls, path: str | Path, **given: Any) -> Self:
+        """Load a model of this class; see `metarl.load`.
+
+        Raises:
+            UserError: As `metarl.load`, and if the model is of another class.
+        """
+        from metarl.models.load import load
+
+        model = load(path, **given)
+        if not isinstance(model, cls):
+            model.close()
+            raise UserError(f"{str(path)!r} holds a {type(model).__name__}, not a {cls.__name__}")
+        return model
+
+    @property
+    def config(self) -> Config:
+        """The run's configuration."""
+        return cast(Config, self.trainer.config)
+
+    @property
+    def policy(self) -> AdaptedPolicy:
+        """The policy before adaptation."""
+        return policy_before(self.trainer)
+
+    def adapt(self, task: Any, steps: int | None = None, episodes: int | None = None, seed: int = 0) -> AdaptedPolicy:
+        """Play a task, take gradient steps, and return the adapted policy; the model stays as it is.
+
+        Args:
+            task: The task, `[d]`.
+            steps: Gradient steps; by default as many as in training.
+            episodes: Episodes a step; by default as many as in training.
+            seed: Chooses the episodes.
+        """
+        return policy_for(self.trainer, task, steps, episodes, seed)
+
+    def export_sb3(self, path: str | Path, task: Any = None, steps: int | None = None, seed: int = 0) -> None:
+        """Write the adapted policy as a stable-baselines3 PPO model, which `PPO.load` reads; its value network is new.
+
+        Args:
+            path: The file; by default a .zip.
+            task: The task `[d]` to adapt to; without one, the policy before adaptation.
+            steps: Gradient steps; by default as many as in training.
+            seed: Chooses the episodes.
+
+        Raises:
+            UserError: If stable-baselines3 cannot represent the policy, or the file cannot be written.
+        """
+        if task is None and steps:
+            raise UserError(f"steps={steps} need a task to adapt to")
+        policy = self.policy if task is None else self.adapt(task, steps, seed=seed)
+        env = make_single(self.trainer.parts.source(self.config), self.config.horizon, dict(self.config.env_options))
+        try:
+            rows = env.get_wrapper_attr("_max_episode_steps")  # an episode is a batch
+            batches = {"n_steps": max(rows, 2), "batch_size": max(rows, 2), "gamma": self.config.discount}
+            model = as_ppo(policy.policy, policy.params, env, **batches, seed=seed)
+        finally:
+            env.close()
+        try:
+            path = Path(path)
+            checkpoint.write_atomically(path if path.suffix else path.with_suffix(".zip"), ppo_bytes(model))
+        except OSError as error:
+            raise UserError(f"cannot write {str(path)!r}: {error.strerror}") from error
+
+
+class MAML(Model):
+    """MAML with a TRPO meta-update (Finn et al. 2017, algorithm 3)."""
+
+    name = "maml"
+
+    def __init__(
+        self,
+        env: EnvSource,
+        *,
+        log_dir: str | Path | None = None,
+        resume: bool = False,
+        verbose: bool = False,
+        **settings: Unpack[MAMLKeywords],
+    ) -> None:
+        self._build(env, None, log_dir, resume, verbose, settings)
+
+
+class FOMAML(Model):
+    """First-order MAML: the meta-gradient without second derivatives."""
+
+    name = "fomaml"
+
+    def __init__(
+        self,
+        env: EnvSource,
+        *,
+        log_dir: str | Path | None = None,
+        resume: bool = False,
+        verbose: bool = False,
+        **settings: Unpack[MAMLKeywords],
+    ) -> None:
+        self._build(env, None, log_dir, resume, verbose, settings)
+
+
+class ANIL(Model):
+    """Almost no inner loop: MAML of the head alone (Raghu et al. 2020)."""
+
+    name = "anil"
+
+    def __init__(
+        self,
+        env: EnvSource,
+        *,
+        log_dir: str | Path | None = None,
+        resume: bool = False,
+        verbose: bool = False,
+        **settings: Unpack[MAMLKeywords],
+    ) -> None:
+        self._build(env, None, log_dir, resume, verbose, settings)
+
+
+class MetaSGD(Model):
+    """MAML with a learned step size per param (Li et al. 2017)."""
+
+    name = "meta-sgd"
+
+    def __init__(
+        self,
+        env: EnvSource,
+        *,
+        log_dir: str | Path | None = None,
+        resume: bool = False,
+        verbose: bool = False,
+        **settings: Unpack[MAMLKeywords],
+    ) -> None:
+        self._build(env, None, log_dir, resume, verbose, settings)
+
+
+class Reptile(Model):
+    """Move towards the params that adapt to the tasks (Nichol et al. 2018)."""
+
+    name = "reptile"
+
+    def __init__(
+        self,
+        env: EnvSource,
+        *,
+        log_dir: str | Path | None = None,
+        resume: bool = False,
+        verbose: bool = False,
+        **settings: Unpack[ReptileKeywords],
+    ) -> None:
+        self._build(env, None, log_dir, resume, verbose, settings)
+
+
+class ProMP(Model):
+    """Proximal meta-policy search (Rothfuss et al. 2019)."""
+
+    name = "promp"
+
+    def __init__(
+        self,
+        env: EnvSource,
+        *,
+        log_dir: str | Path | None = None,
+        resume: bool = False,
+        verbose: bool = False,
+        **settings: Unpack[ProMPKeywords],
+    ) -> None:
+        self._build(env, None, log_dir, resume, verbose, settings)
+
+
+class PPOMAML(Model):
+    """MAML with a PPO meta-update."""
+
+    name = "ppo-maml"
+
+    def __init__(
+        self,
+        env: EnvSource,
+        *,
+        log_dir: str | Path | None = None,
+        resume: bool = False,
+        verbose: bool = False,
+        **settings: Unpack[MAMLKeywords],
+    ) -> None:
+        self._build(env, None, log_dir, resume, verbose, settings)
+
+
+class EMAML(Model):
+    """MAML that credits the policies before adaptation with what is reached after it (Stadie et al. 2018)."""
+
+    name = "e-maml"
+
+    def __init__(
+        self,
+        env: EnvSource,
+        *,
+        log_dir: str | Path | None = None,
+        resume: bool = False,
+        verbose: bool = False,
+        **settings: Unpack[EMAMLKeywords],
+    ) -> None:
+        self._build(env, None, log_dir, resume, verbose, settings)
+
+
+class RL2(Model):
+    """A recurrent policy whose memory learns the task (Duan et al. 2016); its steps are episodes seen."""
+
+    name = "rl2"
+
+    def __init__(
+        self,
+        env: EnvSource,
+        *,
+        log_dir: str | Path | None = None,
+        resume: bool = False,
+        verbose: bool = False,
+        **settings: Unpack[RL2Keywords],
+    ) -> None:
+        self._build(env, None, log_dir, resume, verbose, settings)
+
+
+MODELS: dict[str, type[Model]] = {
+    kind.name: kind for kind in (MAML, FOMAML, ANIL, MetaSGD, Reptile, ProMP, PPOMAML, EMAML, RL2)
+}
+"""Every model class by its method's name."""

@@ -1,0 +1,58 @@
+"""Adam on flat vectors, as a function of its state, and the outer update that takes one step of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from metarl.errors import check_positive
+from metarl.outer.objective import MetaObjective, State, Updated
+
+
+def adam_state(params: Tensor) -> State:
+    """Return the state before the first step."""
+    return {"m": torch.zeros_like(params), "v": torch.zeros_like(params), "t": torch.zeros((), dtype=torch.float64)}
+
+
+def adam(
+    params: Tensor,
+    gradient: Tensor,
+    state: State,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+) -> tuple[Tensor, State]:
+    """Return the params and the state after one step of Adam (Kingma & Ba 2015, algorithm 1)."""
+    t = state["t"] + 1
+    m = beta1 * state["m"] + (1 - beta1) * gradient
+    v = beta2 * state["v"] + (1 - beta2) * gradient.square()
+    m_hat, v_hat = m / (1 - beta1 ** float(t)), v / (1 - beta2 ** float(t))
+    return params - lr * m_hat / (v_hat.sqrt() + epsilon), state | {"m": m, "v": v, "t": t}
+
+
+@dataclass(frozen=True)
+class Adam:
+    """The outer update as one step of Adam."""
+
+    outer_lr: float = 1e-3
+    """Step size of the outer update."""
+
+    clip: ClassVar[float | None] = None
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_positive(outer_lr=self.outer_lr)
+
+    def initial_state(self, params: Tensor) -> State:
+        """Return the state before the first update of params `[P]`."""
+        return adam_state(params)
+
+    def update(self, objective: MetaObjective, params: Tensor, state: State) -> Updated:
+        """Return the params `[P]` and the state after one update, and what happened."""
+        loss, gradient = objective.loss_and_gradient(params)
+        params, state = adam(params, gradient, state, self.outer_lr)
+        return params, state, {"surrogate_loss": loss, "gradient_norm": float(gradient.norm())}

@@ -1,0 +1,59 @@
+"""Several clipped steps on the same data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+
+from torch import Tensor
+
+from metarl.errors import check_counts, check_positive
+from metarl.outer.adam import adam, adam_state
+from metarl.outer.objective import MetaObjective, State, Updated
+
+
+@dataclass(frozen=True)
+class PPO:
+    """The outer update as several steps of Adam on the clipped surrogate (Schulman et al. 2017, equation 7)."""
+
+    outer_lr: float = 1e-3
+    """Step size of the outer update."""
+    epochs: int = 5
+    """Passes through the same data."""
+    clip: float = 0.3
+    """Probability ratios beyond 1 ± clip earn nothing more."""
+    minibatches: int = 1
+    """Steps a pass, each on some of every task's episodes; at most one for each episode of a task."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        check_positive(outer_lr=self.outer_lr, clip=self.clip)
+        check_counts(epochs=(self.epochs, 1), minibatches=(self.minibatches, 1))
+
+    def initial_state(self, params: Tensor) -> State:
+        """Return the state before the first update of params `[P]`."""
+        return adam_state(params)
+
+    def update(self, objective: MetaObjective, params: Tensor, state: State) -> Updated:
+        """Return the params `[P]` and the state after one update, and what happened."""
+        parts = objective.parts(self.minibatches) if self.minibatches > 1 else 1
+        losses, norms = [], []
+        if parts > 1:
+            losses.append(objective.loss_and_kl(params)[0])
+            if not math.isfinite(losses[0]):  # a task to be left out, which the gradient tells
+                losses[0] = objective.loss_and_gradient(params)[0]
+        for epoch, index in product(range(self.epochs), range(parts)):
+            part = [(epoch, index, parts)] if parts > 1 else []
+            loss, gradient = objective.loss_and_gradient(params, *part)
+            losses.append(loss)
+            norms.append(float(gradient.norm()))
+            params, state = adam(params, gradient, state, self.outer_lr)
+        after, kl = objective.loss_and_kl(params)
+        metrics = {
+            "surrogate_loss": losses[0],
+            "gradient_norm": norms[0],
+            "approx_kl": kl,
+            "surrogate_improvement": losses[0] - after,
+        }
+        return params, state, metrics

@@ -1,0 +1,46 @@
+"""A method with some params left out of its inner loop at test time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from metarl.core.params import Params
+from metarl.methods.protocols import Loss, Method
+
+
+@dataclass(frozen=True)
+class Frozen(Method):
+    """A method whose inner steps leave some params as they are (Raghu et al. 2020, section 3.1); for testing only."""
+
+    method: Method
+    names: frozenset[str]
+    """The params left out."""
+    outer: None = None
+
+    @property
+    def inner_steps(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Inner steps, each on fresh data."""
+        return self.method.inner_steps
+
+    def inner_step(
+        self, loss: Loss, adapted: Params, support: Any, scale: float = 1.0, *, create_graph: bool = False
+    ) -> Params:
+        """Return the stacked params `[K, ...]` after one inner step of the others.
+
+        A gradient step moves each param by its own gradient alone, so those frozen may be put back after it.
+        """
+        moved = self.method.inner_step(loss, adapted, support, scale, create_graph=create_graph)
+        return {name: adapted[name] if name in self.names else value for name, value in moved.items()}
+
+
+def layers_of(names: Iterable[str]) -> list[list[str]]:
+    """Group a network's params into its layers, in order; those of no layer (a policy's log_std) join the last."""
+    layers: dict[str, list[str]] = {}
+    for name in names:
+        layers.setdefault(name.rpartition(".")[0], []).append(name)
+    rest = layers.pop("", [])
+    groups = list(layers.values())
+    groups[-1] = groups[-1] + rest
+    return groups

@@ -1,0 +1,112 @@
+"""Distributions of actions: what a policy returns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+
+class Distribution(Protocol):
+    """Action distributions in N states of K tasks, `[K, N]`."""
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """The tensors that define the distributions."""
+        ...
+
+    def log_prob(self, act: Tensor) -> Tensor:
+        """Return the log-probabilities `[K, N]` of actions `[K, N, ...]`."""
+        ...
+
+    def kl(self, other: Any) -> Tensor:
+        """Return KL(self, other), `[K, N]`."""
+        ...
+
+    def fisher(self, tangents: Sequence[Tensor], weight: Tensor) -> tuple[Tensor, ...]:
+        """Return the Fisher matrix of the parameters, states weighted by `[K, N]`, times the tangents."""
+        ...
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Turn the policy's noise into actions."""
+        ...
+
+    def mode(self) -> Tensor:
+        """Return the likeliest actions."""
+        ...
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """Independent normal distributions; mean `[K, N, a]`, log_std `[K, 1, a]`."""
+
+    mean: Tensor
+    log_std: Tensor
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """Mean and log_std."""
+        return self.mean, self.log_std
+
+    def log_prob(self, act: Tensor) -> Tensor:
+        """Return the log-densities `[K, N]` of actions `[K, N, a]`."""
+        z = (act - self.mean) * torch.exp(-self.log_std)
+        return -0.5 * z.square().sum(-1) - self.log_std.sum(-1) - 0.5 * math.log(2 * math.pi) * act.shape[-1]
+
+    def kl(self, other: Gaussian) -> Tensor:
+        """Return KL(self, other), `[K, N]`."""
+        ratio = torch.exp(2 * (self.log_std - other.log_std))
+        distance = ((self.mean - other.mean) * torch.exp(-other.log_std)).square()
+        return (0.5 * (ratio + distance - 1) + other.log_std - self.log_std).sum(-1)
+
+    def fisher(self, tangents: Sequence[Tensor], weight: Tensor) -> tuple[Tensor, ...]:
+        """Fisher matrix diag(1/σ², 2) times (mean, log_std) tangents, states weighted by `[K, N]`."""
+        mean, log_std = tangents
+        inverse_variance = torch.exp(-2 * self.log_std)
+        return weight[..., None] * inverse_variance * mean, 2 * weight.sum(-1)[..., None, None] * log_std
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Return mean + σ noise, for standard normal noise `[K, N, a]`."""
+        return self.mean + torch.exp(self.log_std) * noise
+
+    def mode(self) -> Tensor:
+        """Return the means, `[K, N, a]`."""
+        return self.mean
+
+
+@dataclass(frozen=True)
+class Categorical:
+    """Distributions over n actions; log-probabilities `[K, N, n]`, normalised."""
+
+    logits: Tensor
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """The log-probabilities."""
+        return (self.logits,)
+
+    def log_prob(self, act: Tensor) -> Tensor:
+        """Return the log-probabilities `[K, N]` of actions `[K, N]`."""
+        return self.logits.gather(-1, act.long().unsqueeze(-1)).squeeze(-1)
+
+    def kl(self, other: Categorical) -> Tensor:
+        """Return KL(self, other), `[K, N]`."""
+        return (self.logits.exp() * (self.logits - other.logits)).sum(-1)
+
+    def fisher(self, tangents: Sequence[Tensor], weight: Tensor) -> tuple[Tensor, ...]:
+        """Fisher matrix diag(p) - pp' times the tangents of the logits, states weighted by `[K, N]`."""
+        (tangent,) = tangents
+        p = self.logits.exp()
+        return (weight[..., None] * p * (tangent - (p * tangent).sum(-1, keepdim=True)),)
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Return argmax(logits - log noise), for standard exponential noise `[K, N, n]` (the Gumbel-max trick)."""
+        return (self.logits - noise.log()).argmax(-1)
+
+    def mode(self) -> Tensor:
+        """Return the likeliest actions, `[K, N]`."""
+        return self.logits.argmax(-1)

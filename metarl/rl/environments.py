@@ -1,0 +1,285 @@
+"""From an id or a factory to a vector environment with tasks; the only place that knows `metarl_envs`."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, cast
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.async_vector_env import AsyncState
+from numpy.typing import NDArray
+
+from metarl.errors import UserError, did_you_mean
+
+EnvSource = str | Callable[[], gymnasium.Env]
+"""A Gymnasium id, or a function that returns one environment with the task methods."""
+
+Vectorization = Literal["sync", "async"]
+"""Gymnasium's SyncVectorEnv in one process, or AsyncVectorEnv with a process for each environment."""
+
+TASK_METHODS = ("task_space", "sample_tasks", "set_task")
+
+
+def check_source(source: Any) -> None:
+    """Refuse what is neither an id, a class nor a function.
+
+    Raises:
+        UserError: If it is not.
+    """
+    if isinstance(source, gymnasium.Env | VectorEnv):
+        raise UserError(f"env takes an id, a class or a function that returns an environment, got one: {source}")
+    if not isinstance(source, str) and not callable(source):
+        raise UserError(f"env takes an id, a class or a function that returns an environment, got {source!r}")
+
+
+def make_vec(
+    source: EnvSource,
+    num_envs: int,
+    *,
+    horizon: int | None = None,
+    vectorization: Vectorization = "sync",
+    autoreset_mode: AutoresetMode = AutoresetMode.DISABLED,
+    **options: Any,
+) -> VectorEnv:
+    """Make a vector environment with `task_space`, `sample_tasks`, `set_tasks` and `max_episode_steps`.
+
+    Ids of the namespace `metarl/` have a vector environment of their own; any other Gymnasium
+    environment with the task methods runs, more slowly, in Gymnasium's Sync- or AsyncVectorEnv.
+
+    Args:
+        source: A Gymnasium id, or a function that returns one environment.
+        num_envs: Number of rows.
+        horizon: Longest episode, in steps; by default the id's own.
+        vectorization: For environments without a vector environment of their own: one process or many.
+        autoreset_mode: What becomes of a row whose episode ends (Sync- and AsyncVectorEnv take
+            NEXT_STEP for DISABLED).
+        **options: Keyword arguments of the environment (only with an id).
+
+    Raises:
+        UserError: If the id is unknown, the environment lacks a task method or a time limit, or an
+            option is unknown to it.
+    """
+    spec = find_spec(source) if isinstance(source, str) else None
+    if spec is not None and _vectorised_with_tasks(spec):
+        options |= {"autoreset_mode": autoreset_mode} | ({} if horizon is None else {"max_episode_steps": horizon})
+        return _call(spec.id, gymnasium.make_vec, spec, num_envs=num_envs, **options)
+    if options and not isinstance(source, str):
+        raise UserError(f"a function as env takes no options, got {', '.join(options)}; set them inside it")
+    # Sync- and AsyncVectorEnv refuse to step a batch in which an episode has ended
+    mode = AutoresetMode.NEXT_STEP if autoreset_mode is AutoresetMode.DISABLED else autoreset_mode
+    kind = AsyncVectorEnv if vectorization == "async" else SyncVectorEnv
+    return _vectorise(lambda: TaskSlot(make_single(source, horizon, options)), num_envs, kind, mode)
+
+
+def find_spec(env_id: str) -> EnvSpec:
+    """Return the registered spec of an id.
+
+    Raises:
+        UserError: If no such id is registered; names the nearest.
+    """
+    if env_id.startswith("metarl/"):
+        import metarl_envs
+    try:
+        return gymnasium.spec(env_id)
+    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+        import metarl_envs  # noqa: F401
+
+        hint = did_you_mean(env_id, gymnasium.registry) or ";"
+        raise UserError(f"unknown environment {env_id!r}{hint} 'metarl envs' lists all of ours") from error
+
+
+def registration(source: EnvSource) -> EnvSpec | None:
+    """Return what Gymnasium knows of an id, for a process that has not imported what registers it."""
+    return find_spec(source) if isinstance(source, str) else None
+
+
+def register(spec: EnvSpec | None) -> None:
+    """Tell Gymnasium of an id that it does not know yet."""
+    if spec is not None:
+        gymnasium.registry.setdefault(spec.id, spec)
+
+
+def _vectorised_with_tasks(spec: EnvSpec) -> bool:
+    """Return whether an id has a vector environment of its own that gives each row its task."""
+    entry = spec.vector_entry_point
+    return entry is not None and hasattr(load_env_creator(entry) if isinstance(entry, str) else entry, "set_tasks")
+
+
+def registered() -> dict[str, EnvSpec]:
+    """Return the specs of all our own environments by id."""
+    import metarl_envs  # noqa: F401 - registers the ids
+
+    return {env_id: spec for env_id, spec in gymnasium.registry.items() if env_id.startswith("metarl/")}
+
+
+def catalogue() -> list[Any]:
+    """Return what there is to say of each of our families, as in envs/README.md (`metarl_envs.catalogue.Entry`)."""
+    from metarl_envs import HORIZONS
+    from metarl_envs.catalogue import catalogue
+
+    return catalogue(HORIZONS)
+
+
+def _call(name: str, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a constructor; an option that it does not know is the user's error."""
+    try:
+        return make(*args, **kwargs)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise UserError(f"environment {name!r}: {str(error).split('() ')[-1]}") from error
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def make_single(source: EnvSource, horizon: int | None, options: dict[str, Any]) -> gymnasium.Env:
+    """Make one environment with the task methods.
+
+    Raises:
+        UserError: As `make_vec`.
+    """
+    if isinstance(source, str):
+        find_spec(source)
+        limit = {} if horizon is None else {"max_episode_steps": horizon}
+        env = _call(source, gymnasium.make, source, **limit, **options)
+    else:
+        env = source()
+        if horizon is not None:
+            env = gymnasium.wrappers.TimeLimit(env, horizon)
+    missing = [name for name in TASK_METHODS if not env.has_wrapper_attr(name)]
+    if missing:
+        raise UserError(
+            f"environment {source!r} lacks {', '.join(missing)}; a task distribution needs {', '.join(TASK_METHODS)}"
+        )
+    return env
+
+
+def _vectorise(
+    make: Callable[[], gymnasium.Env],
+    num_envs: int,
+    kind: type[SyncVectorEnv] | type[AsyncVectorEnv],
+    mode: AutoresetMode,
+) -> VectorEnv:
+    prototype = make()
+    if not prototype.has_wrapper_attr("_max_episode_steps"):
+        raise UserError(f"environment {prototype.unwrapped} has no time limit; give a horizon")
+    limit = prototype.get_wrapper_attr("_max_episode_steps")
+
+    def make_one() -> gymnasium.Env:
+        if (
+            kind is AsyncVectorEnv and multiprocessing.parent_process() is not None
+        ):  # Ctrl-C reaches all processes; the first one decides
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return make()
+
+    try:
+        vector = kind([make_one] * num_envs, autoreset_mode=mode)
+    except (EOFError, ConnectionError) as error:
+        raise UserError(f"a process of {prototype.unwrapped} died while the environment was made in it") from error
+    return _TaskVector(vector, prototype, int(limit))
+
+
+class TaskSlot(gymnasium.Wrapper):
+    """Gives one environment an attribute `current_task`, through which a vector environment reaches `set_task`.
+
+    It also looks at what the environment returns: an observation that does not fit the observation space, or a
+    reward that is no number, is a `UserError` that names the task and the step.
+    """
+
+    def __init__(self, env: gymnasium.Env) -> None:
+        super().__init__(env)
+        self._step = 0
+        self._shape = env.observation_space.shape
+
+    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment."""
+        self._step = 0
+        observation, info = self.env.reset(**kwargs)
+        self._check("observation", observation, self._shape)
+        return observation, info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step the environment."""
+        self._step += 1
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        self._check("observation", observation, self._shape)
+        self._check("reward", reward, ())
+        return observation, reward, terminated, truncated, info
+
+    def _check(self, what: str, value: Any, shape: tuple[int, ...] | None) -> None:
+        """Refuse what is not an array of numbers of this shape."""
+        found = np.asarray(value)
+        if found.dtype.kind not in "biuf" or (shape is not None and found.shape != shape):
+            got = f"{found.dtype} of shape {found.shape}" if found.dtype.kind in "biuf" else repr(value)
+            where = f"{self.unwrapped} in task {np.asarray(self.current_task).tolist()} at step {self._step}"
+            raise UserError(f"{where}: {what} must be numbers of shape {shape}, got {got}")
+
+    @property
+    def current_task(self) -> NDArray[np.float64] | None:
+        """The task last set."""
+        return self.__dict__.get("_current_task")
+
+    @current_task.setter
+    def current_task(self, task: NDArray[np.float64]) -> None:
+        self.env.get_wrapper_attr("set_task")(task)
+        self.__dict__["_current_task"] = task
+
+
+class _TaskVector(gymnasium.vector.VectorWrapper):
+    """Gymnasium's Sync- or AsyncVectorEnv with the task methods."""
+
+    def __init__(self, env: VectorEnv, prototype: gymnasium.Env, horizon: int) -> None:
+        super().__init__(env)
+        self.prototype = prototype
+        self.max_episode_steps = horizon
+        self.task_space = prototype.get_wrapper_attr("task_space")
+
+    def sample_tasks(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Draw n tasks, `[n, d]`."""
+        tasks = np.asarray(self.prototype.get_wrapper_attr("sample_tasks")(n, rng), dtype=np.float64)
+        if tasks.ndim != 2 or len(tasks) != n:
+            raise UserError(f"sample_tasks({n}, rng) must return an array [{n}, d], got shape {tasks.shape}")
+        return tasks
+
+    def set_tasks(self, tasks: NDArray[np.float64]) -> None:
+        """Give row i the task `tasks[i]`."""
+        with self._all_alive():
+            cast(Any, self.env).set_attr("current_task", list(tasks))
+
+    def reset(self, **kwargs: Any) -> Any:
+        """Reset all environments."""
+        with self._all_alive():
+            return self.env.reset(**kwargs)
+
+    def step(self, actions: Any) -> Any:
+        """Step all environments."""
+        with self._all_alive():
+            return self.env.step(actions)
+
+    @contextmanager
+    def _all_alive(self) -> Iterator[None]:
+        """Say which process of an AsyncVectorEnv is gone, where one is."""
+        try:
+            yield
+        except (EOFError, ConnectionError) as error:
+            processes = cast(Any, self.env).processes
+            for process in processes:
+                process.join(timeout=0.1)  # one that dies shuts its pipe a moment before
+            codes = {row: process.exitcode for row, process in enumerate(processes) if not process.is_alive()}
+            died = ", ".join(f"that of row {row} with exit code {code}" for row, code in codes.items())
+            raise UserError(f"a process of {self.prototype.unwrapped} died: {died}") from error
+
+    def close(self, **kwargs: Any) -> None:
+        """Close all environments, the prototype too; processes that do not answer are ended."""
+        self.prototype.close()
+        if isinstance(self.env, AsyncVectorEnv) and not self.env.closed:
+            answering = self.env._state is AsyncState.DEFAULT and all(p.is_alive() for p in self.env.processes)
+            self.env._state = AsyncState.DEFAULT  # else it would wait for the answers of those that are gone
+            kwargs = {"terminate": not answering, **kwargs}
+        super().close(**kwargs)

@@ -1,0 +1,106 @@
+"""The inner loop of policies: play episodes, take a gradient step, play again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl.core import params as P
+from metarl.core.params import Params
+from metarl.errors import stop_at
+from metarl.methods.adaptation import adapt_once
+from metarl.methods.protocols import Method
+from metarl.rl.advantages import Baseline, with_advantages
+from metarl.rl.episodes import Episodes
+from metarl.rl.losses import PolicyGradient
+from metarl.rl.recurrent import Memory
+from metarl.rl.sampler import Sampler
+from metarl.seeding import TaskRngs
+
+
+@dataclass(frozen=True)
+class PolicyInnerLoop:
+    """Plays tasks and adapts to them, one inner step after another (an `InnerLoop`)."""
+
+    sampler: Sampler
+    losses: PolicyGradient
+    method: Method
+    discount: float
+    gae_lambda: float
+    device: str = "cpu"
+    baseline: Baseline | None = None
+    """What returns are fitted by; by default linear in features of state and time."""
+    later_lr: float = 1.0
+    """Factor on the inner step size beyond the steps trained with."""
+
+    adapts_by: ClassVar[str] = "gradient steps"
+
+    @property
+    def measure(self) -> str:
+        """What tells how well a task is done: the return."""
+        return "return"
+
+    @property
+    def tasks(self) -> int:
+        """Number of tasks."""
+        return self.sampler.tasks
+
+    @property
+    def network(self) -> Any:
+        """The policy."""
+        return self.sampler.policy
+
+    def sample_tasks(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Return n tasks, `[n, d]`."""
+        return self.sampler.env.sample_tasks(n, rng)
+
+    def close(self) -> None:
+        """Close the environments."""
+        self.sampler.env.close()
+
+    def play(
+        self, params: Params, tasks: NDArray[np.float64], rngs: TaskRngs, drop: bool = False
+    ) -> Iterator[tuple[Params, Episodes]]:
+        """Yield the params and their episodes, then those after one gradient step, after two, and so on.
+
+        Args:
+            params: Meta-params, on the CPU.
+            tasks: The tasks, `[K, d]`.
+            rngs: Random numbers of these tasks.
+            drop: Whether the caller leaves out the tasks in the episodes' `faults`.
+
+        Raises:
+            NotFinite: If something is not finite and the caller does not; names task and step.
+        """
+        adapted = P.stack(params, len(tasks))
+        for phase in count():
+            episodes = self.sampler.sample(self.losses.own(adapted), tasks, rngs(phase))
+            episodes = with_advantages(episodes, self.discount, self.gae_lambda, self.baseline).to(self.device)
+            if not drop:
+                stop_at(episodes.faults)
+            yield adapted, episodes
+            adapted = self.step(adapted, episodes, phase)
+
+    def adapted(self, params: Params, tasks: NDArray[np.float64], rngs: TaskRngs, steps: int) -> Params | Memory:
+        """Return the policy's params after this many inner steps, `[K, ...]` on the CPU."""
+        adapted = P.stack(params, len(tasks))
+        for phase, (before, episodes) in enumerate(islice(self.play(params, tasks, rngs), steps)):
+            adapted = self.step(before, episodes, phase)
+        return self.losses.own(adapted)
+
+    def start(self, params: Params) -> Params | Memory:
+        """Return what acts in one task before anything has been played: the policy's own params, `[1, ...]`."""
+        return P.stack(self.losses.own(params), 1)
+
+    def arrange(self, data: list[Episodes]) -> tuple[list[Episodes], Episodes]:
+        """Return the support data of each inner step and the query data, from those of every phase."""
+        return data[: self.method.inner_steps], data[-1]
+
+    def step(self, adapted: Params, data: Episodes, number: int) -> Params:
+        """Return the params after this inner step (0 the first), `[K, ...]` on the CPU."""
+        return adapt_once(self.method, self.losses.loss, adapted, data, number, self.later_lr, self.device)

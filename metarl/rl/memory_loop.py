@@ -1,0 +1,75 @@
+"""The inner loop of recurrent policies: lifetimes of several episodes instead of inner steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from metarl.core.params import Params
+from metarl.errors import stop_at
+from metarl.rl.advantages import with_advantages
+from metarl.rl.episodes import Episodes
+from metarl.rl.inner_loop import PolicyInnerLoop
+from metarl.rl.recurrent import Memory, join
+from metarl.seeding import TaskRngs
+
+
+@dataclass(frozen=True)
+class MemoryInnerLoop(PolicyInnerLoop):
+    """Plays lifetimes: one episode after another in the same task, with the memory kept."""
+
+    adapts_by: ClassVar[str] = "episodes seen"
+
+    def play(
+        self,
+        params: Params,
+        tasks: NDArray[np.float64],
+        rngs: TaskRngs,
+        drop: bool = False,
+    ) -> Iterator[tuple[Params, Episodes]]:
+        """Yield the params with the first episodes of every lifetime, then the second ones, and so on."""
+        yield from ((params, episodes) for episodes in self._play(self.start(params), tasks, rngs, drop))
+
+    def adapted(
+        self,
+        params: Params,
+        tasks: NDArray[np.float64],
+        rngs: TaskRngs,
+        steps: int,
+    ) -> Memory:
+        """Return the memory after this many episodes."""
+        memory = self.start(params)
+        for _ in islice(self._play(memory, tasks, rngs), steps):
+            pass
+        return memory
+
+    def start(self, params: Params) -> Memory:
+        """Return the empty memory of every lifetime."""
+        own = {name: value.cpu() for name, value in self.losses.own(params).items()}
+        return Memory(self.sampler.policy, own, self.sampler.tasks * self.sampler.episodes)
+
+    def arrange(self, data: list[Episodes]) -> tuple[list[Episodes], Episodes]:
+        """Return no support data, and as query data the lifetimes with their advantages."""
+        lifetimes = join(self.sampler.policy, data)
+        return [], with_advantages(lifetimes, self.discount, self.gae_lambda, self.baseline).to(self.device)
+
+    def _play(
+        self,
+        memory: Memory,
+        tasks: NDArray[np.float64],
+        rngs: TaskRngs,
+        drop: bool = False,
+    ) -> Iterator[Episodes]:
+        for episode in count():
+            with torch.no_grad():
+                episodes = self.sampler.sample(memory.params, tasks, rngs(episode), memory)
+                memory.end_episode()
+            if not drop:
+                stop_at(episodes.faults)
+            yield episodes

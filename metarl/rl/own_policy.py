@@ -1,0 +1,208 @@
+"""Policies of any layers: a user's network, or a conv network on pictures, under params stacked over tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import Space, spaces
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from metarl.core import params as P
+from metarl.core.layers import mlp
+from metarl.errors import UserError
+from metarl.rl.distributions import Categorical, Gaussian
+from metarl.rl.policies import ACTIVATIONS, Activation, DiscreteActions, Policy, actions_of, distribution
+
+PolicyMaker = Callable[[Space, Space, torch.Generator], nn.Module]
+"""From the observation space, the action space and a generator for the weights to a network.
+
+It gets observations `[N, ...]`, shaped as the space says, and returns a `Gaussian` (mean `[N, a]`, log_std `[1, a]` or
+`[N, a]`) or a `Categorical` (normalised log-probabilities `[N, n]`).
+"""
+
+STATEFUL = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd, nn.RNNBase)
+"""Layers that keep something of one batch for the next, or draw random numbers of their own."""
+
+
+class OwnPolicy(Policy):
+    """Any network as a policy: the params of each task run through it by `torch.func.vmap`.
+
+    Args:
+        network: The network.
+        observation_space: The environment's observations, a `Box`.
+        action_space: The environment's actions.
+        action_scale: Environment actions are this times the policy's.
+
+    Raises:
+        UserError: If the network returns no distribution of ours, or cannot run under stacked params; names the layer.
+    """
+
+    def __init__(
+        self, network: nn.Module, observation_space: spaces.Box, action_space: Space, action_scale: float = 1.0
+    ) -> None:
+        super().__init__(actions_of(action_space, action_scale))
+        self.network, self.shape = network, observation_space.shape
+        self.kind: type[Gaussian] | type[Categorical] = Gaussian
+        self._check()
+
+    def forward(self, obs: Tensor) -> Any:
+        """Return the action distributions in states `[..., N, o]`, observations flattened."""
+        params: P.Params = dict(self.network.named_parameters())
+        obs = obs.unflatten(-1, self.shape)
+        if not self._stacked(params):
+            lead = obs.shape[: obs.dim() - len(self.shape)]
+            found = self.network(obs.reshape(-1, *self.shape))
+            return self.kind(
+                *(value.expand(*value.shape).reshape(*_lead(value, lead)) for value in vars(found).values())
+            )
+        return self.kind(*vmap(self._call, randomness="error")(params, obs))
+
+    def _call(self, params: P.Params, obs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(vars(functional_call(self.network, params, (obs,))).values())
+
+    def _stacked(self, params: P.Params) -> bool:
+        """Return whether each param has a dimension of tasks in front."""
+        return any(value.dim() != self.dims[name] for name, value in params.items())
+
+    def _check(self) -> None:
+        """Run the network under params stacked over two tasks, there and back, before anything depends on it."""
+        for name, layer in self.network.named_modules():
+            if isinstance(layer, STATEFUL) or list(layer.buffers(recurse=False)):
+                raise UserError(
+                    f"the policy's layer {name!r} ({type(layer).__name__}) keeps or draws something of its own, so it "
+                    "cannot run with the params of several tasks at once; use LayerNorm or GroupNorm, and no dropout"
+                )
+        params = P.params_of(self)
+        if not params:
+            raise UserError(f"the policy network {type(self.network).__name__} has no params")
+        self.dims = {name.removeprefix("network."): value.dim() for name, value in params.items()}
+        obs = torch.zeros(2, 3, int(np.prod(self.shape)), dtype=next(iter(params.values())).dtype)
+        try:
+            found = self.network(obs[0].unflatten(-1, self.shape))
+        except RuntimeError as error:
+            raise UserError(f"the policy network fails on observations {[3, *self.shape]}: {error}") from error
+        if not isinstance(found, Gaussian | Categorical):
+            raise UserError(
+                f"the policy network must return metarl.Gaussian or metarl.Categorical, got {type(found).__name__}"
+            )
+        self.kind = type(found)
+        wanted = Categorical if isinstance(self.actions, DiscreteActions) else Gaussian
+        size = found.parameters[0].shape
+        if self.kind is not wanted or size != (3, self.actions.size):
+            raise UserError(
+                f"actions {self.actions.space} need a {wanted.__name__} of {self.actions.size} numbers a state, "
+                f"got a {self.kind.__name__} of shape {list(size)} for 3 states"
+            )
+        stacked = {name: value.expand(2, *value.shape).clone().requires_grad_() for name, value in params.items()}
+        try:
+            total = torch.stack([value.square().sum() for value in distribution(self, stacked, obs).parameters]).sum()
+            first = P.grad(total, list(stacked.values()), create_graph=True)
+            P.grad(torch.stack([g.square().sum() for g in first]).sum(), list(stacked.values()))
+        except RuntimeError as error:
+            raise UserError(
+                f"the policy network {type(self.network).__name__} cannot run with the params of several tasks "
+                f"at once, or has no second derivatives: {str(error).splitlines()[0]}"
+            ) from error
+
+
+def _lead(value: Tensor, lead: Sequence[int]) -> tuple[int, ...]:
+    """Return the shape of a distribution's parameter with these leading dimensions; what all states share stays."""
+    return (*lead, value.shape[-1]) if value.shape[0] != 1 else (*[1] * len(lead), value.shape[-1])
+
+
+class PictureNet(nn.Module):
+    """Two strided convolutions and a perceptron on pictures `[N, h, w, c]` of 0 to 255.
+
+    Args:
+        observation_space: Pictures, `Box` of uint8 `[h, w, c]`.
+        actions: Size of an action, or number of actions.
+        discrete: Whether they are a number.
+        generator: Source of the initial weights.
+        hidden: Width of each layer after the convolutions.
+        init_std: Standard deviation to begin with.
+        activation: What follows each layer.
+    """
+
+    def __init__(
+        self,
+        observation_space: Space,
+        actions: int,
+        discrete: bool,
+        generator: torch.Generator,
+        hidden: Sequence[int],
+        init_std: float,
+        activation: Activation,
+    ) -> None:
+        super().__init__()
+        height, width, channels = observation_space.shape or (0, 0, 0)
+        act = ACTIVATIONS[activation]
+        filters, kernel = (16, 32), (4, 4)
+        sizes = [(height, width)]
+        convolutions: list[nn.Module] = []
+        for number, size in zip(filters, kernel, strict=True):
+            layer = nn.utils.skip_init(nn.Conv2d, channels, number, size, stride=2, padding=1)
+            nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            convolutions += [layer, act()]
+            sizes.append(tuple((s + 2 - size) // 2 + 1 for s in sizes[-1]))  # type: ignore[arg-type]
+            channels = number
+        self.convolutions = nn.Sequential(*convolutions)
+        self.head = mlp([channels * sizes[-1][0] * sizes[-1][1], *hidden, actions], generator, act)
+        self.discrete = discrete
+        if not discrete:
+            self.log_std = nn.Parameter(torch.full((actions,), float(np.log(init_std))))
+
+    def forward(self, obs: Tensor) -> Gaussian | Categorical:
+        """Return the action distributions for pictures `[N, h, w, c]`."""
+        pixels = obs.movedim(-1, -3) / 255
+        out = self.head(self.convolutions(pixels).flatten(1))
+        if self.discrete:
+            return Categorical(torch.log_softmax(out, dim=-1))
+        return Gaussian(out, self.log_std.clamp(min=-13.8)[None])
+
+
+def is_picture(space: Space) -> bool:
+    """Return whether observations are pictures: a `Box` of uint8 `[h, w, c]`, at least 8 pixels a side."""
+    if not isinstance(space, spaces.Box) or space.dtype != np.uint8 or len(space.shape) != 3:
+        return False
+    return min(space.shape[:2]) >= 8
+
+
+def make_picture_policy(
+    observation_space: spaces.Box,
+    action_space: Space,
+    hidden: Sequence[int],
+    seed: int,
+    init_std: float = 1.0,
+    action_scale: float = 1.0,
+    activation: Activation = "tanh",
+) -> OwnPolicy:
+    """Build the conv policy on pictures; its weights depend on the seed alone."""
+    actions, generator = actions_of(action_space), torch.Generator().manual_seed(seed)
+    discrete = isinstance(actions, DiscreteActions)
+    network = PictureNet(observation_space, actions.size, discrete, generator, hidden, init_std, activation)
+    return OwnPolicy(network, observation_space, action_space, action_scale)
+
+
+def make_own_policy(
+    make: PolicyMaker, observation_space: Space, action_space: Space, seed: int, action_scale: float = 1.0
+) -> OwnPolicy:
+    """Build a user's policy; where it draws its weights from the generator, they depend on the seed alone.
+
+    Weights that torch itself draws come from its global generator, seeded the same for the time being.
+
+    Raises:
+        UserError: As `OwnPolicy`; and if observations are not a `Box` or the function returns no module.
+    """
+    if not isinstance(observation_space, spaces.Box):
+        raise UserError(f"observations must be a Box, got {observation_space}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = make(observation_space, action_space, torch.Generator().manual_seed(seed))
+    if not isinstance(network, nn.Module):
+        raise UserError(f"the policy's maker must return a torch.nn.Module, got {type(network).__name__}")
+    return OwnPolicy(network, observation_space, action_space, action_scale)

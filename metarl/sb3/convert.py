@@ -1,0 +1,99 @@
+"""Policy networks handed over between stable-baselines3's PPO and ours."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from stable_baselines3.common.preprocessing import is_image_space
+
+from metarl.core.params import Params
+from metarl.errors import UserError
+from metarl.rl.policies import BoxActions, CategoricalMLP, GaussianMLP, Policy
+
+
+def as_params(model: PPO, like: Params) -> Params:
+    """Return the policy network of a PPO model under the names of our policies.
+
+    Raises:
+        UserError: If the network has other shapes.
+    """
+    state = model.policy.state_dict()
+    found = {name: state[theirs] for name, theirs in _names(like).items()}
+    for name, value in like.items():
+        if found[name].shape != value.shape:
+            raise UserError(f"PPO's {name} has shape {tuple(found[name].shape)}, ours {tuple(value.shape)}")
+    return {name: found[name].detach().clone().cpu() for name in like}
+
+
+def as_ppo(policy: Policy, params: Params, env: gymnasium.Env, **settings: Any) -> PPO:
+    """Return a PPO model that acts as one of our policies; its value network is untrained.
+
+    A Gaussian policy's action scale goes into the last layer and the standard deviation, so that the
+    model acts in the environment's own units and needs no wrapper.
+
+    Args:
+        policy: The policy.
+        params: Its params, for one task.
+        env: One environment, which says what is observed and done; the model can be given others later.
+        **settings: Keyword arguments of `stable_baselines3.PPO`.
+
+    Raises:
+        UserError: If stable-baselines3 cannot represent the policy.
+    """
+    _check(policy, env.observation_space, env.action_space)
+    head = policy.mean if isinstance(policy, GaussianMLP) else policy.logits
+    hidden = [layer.out_features for layer in list(head)[:-1:2]]  # type: ignore[attr-defined]
+    like_ours = {"net_arch": hidden, "activation_fn": torch.nn.Tanh}
+    model = PPO("MlpPolicy", env, device="cpu", policy_kwargs=like_ours, **settings)
+    state = model.policy.state_dict()
+    for name, theirs in _names(params).items():
+        state[theirs] = params[name].detach().clone()
+    if isinstance(policy, GaussianMLP) and isinstance(policy.actions, BoxActions):
+        floored = state["log_std"].clamp(min=policy.min_log_std)
+        state["log_std"] = floored + math.log(policy.actions.scale)
+        for part in ("weight", "bias"):
+            state[f"action_net.{part}"] *= policy.actions.scale
+    model.policy.load_state_dict(state)
+    return model
+
+
+def ppo_bytes(model: PPO) -> bytes:
+    """Return the file that `PPO.load` reads."""
+    file = io.BytesIO()
+    model.save(file)
+    return file.getvalue()
+
+
+def _names(params: Params) -> dict[str, str]:
+    """Return stable-baselines3's name of each of our params."""
+    head = "mean" if "log_std" in params else "logits"
+    last = max(int(name.split(".")[1]) for name in params if name.startswith(head))
+    names = {}
+    for name in params:
+        _, _, rest = name.partition(".")
+        layer, _, part = rest.partition(".")
+        names[name] = f"action_net.{part}" if layer == str(last) else f"mlp_extractor.policy_net.{rest}"
+    return names | ({"log_std": "log_std"} if "log_std" in params else {})
+
+
+def _check(policy: Any, observations: gymnasium.Space, actions: gymnasium.Space) -> None:
+    """Refuse what stable-baselines3's policies cannot do.
+
+    Raises:
+        UserError: If they cannot.
+    """
+    if not isinstance(policy, GaussianMLP | CategoricalMLP):
+        raise UserError("stable-baselines3's PPO has no memory, so a recurrent policy (rl2) cannot be exported to it")
+    if is_image_space(observations):
+        raise UserError(f"stable-baselines3 would rearrange the pictures observed, {observations}; cannot export")
+    if isinstance(actions, spaces.Discrete) and actions.start:
+        raise UserError(f"stable-baselines3 counts actions from 0, the environment from {actions.start}; cannot export")
+    if isinstance(actions, spaces.Box) and not np.all(np.isfinite([actions.low, actions.high])):
+        raise UserError(f"stable-baselines3 needs bounded actions, the environment's are {actions}; cannot export")

@@ -1,0 +1,188 @@
+"""The meta-loss of one meta-batch: its value, gradient, divergences and curvature as functions of the meta-params."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metarl.core import params as P
+from metarl.core.params import Params
+from metarl.errors import Fault
+from metarl.methods.adaptation import adaptation_path
+from metarl.methods.protocols import QUERY, InnerLoop, Outputs
+from metarl.outer import Part
+from metarl.workers import minibatches
+from metarl.workers.meta_batch import MetaBatch
+
+
+class BatchLoss:
+    """Sums over the tasks of a meta-batch, divided by the number of tasks of all workers.
+
+    An answer depends on the arguments alone. What is remembered between calls (the policies that played, the graph of
+    the curvature) only saves the work of computing it again.
+
+    Args:
+        inner_loop: Knows the method, the losses and the device.
+        like: Params that give names and shapes to flat vectors.
+        seed: The run's seed, by which minibatches are chosen.
+        batch: The data.
+        tasks: The number of tasks of all workers.
+    """
+
+    def __init__(self, inner_loop: InnerLoop, like: Params, seed: int, batch: MetaBatch, tasks: int) -> None:
+        self.method, self.losses, self.device = inner_loop.method, inner_loop.losses, inner_loop.device
+        self.inner_loop, self.like, self.seed, self.batch, self.tasks = inner_loop, like, seed, batch, tasks
+        self._old: dict[int, Any] = {}
+        self._curvature: tuple[Tensor, int, Callable[[Tensor], Tensor]] | None = None
+
+    def loss_and_gradient(
+        self, params: Tensor, numbers: Mapping[str, float], part: Part | None = None
+    ) -> tuple[float, Tensor]:
+        """Return the meta-loss and its gradient `[P]`.
+
+        Args:
+            params: Meta-params, `[P]`.
+            numbers: What the meta-loss depends on beside the data.
+            part: Which query episodes count; the mean over an epoch's parts is the meta-loss.
+        """
+        vector = self._leaf(params)
+        with self.losses.threads():
+            if part is None:
+                loss = self._task_losses(params, self._outputs(self._stacked(vector), True), numbers).sum() / self.tasks
+            else:
+                loss = self._part_of_loss(params, vector, numbers, part)
+            (gradient,) = P.grad(loss, [vector])
+        return float(loss.detach()), gradient.cpu()
+
+    def loss_and_kl(self, params: Tensor, numbers: Mapping[str, float]) -> tuple[float, float]:
+        """Return the meta-loss, and the KL divergence of the adapted policies from those that played."""
+        # the inner step needs gradients, the outcome does not
+        new = self._outputs(self._stacked(params), create_graph=False)
+        with torch.no_grad(), self.losses.threads():
+            loss = self._task_losses(params, new, numbers).sum() / self.tasks
+            kl = self.losses.kl(self._played(QUERY), new(QUERY), self.batch.query).sum() / self.tasks
+        return float(loss), float(kl)
+
+    def support_kl(self, params: Tensor) -> float:
+        """Return the KL divergence from the policies that played the support data, mean over the inner steps."""
+        new, support = self._outputs(self._stacked(params), create_graph=False), self.batch.support
+        with torch.no_grad():
+            kls = [self.losses.kl(self._played(i), new(i), data) for i, data in enumerate(support)]
+        return float(torch.stack(kls).mean(0).sum() / self.tasks)
+
+    def fisher_product(self, at: Tensor, vector: Tensor, stride: int) -> Tensor:
+        """Return J'FJ times a vector `[P]`: F the Fisher matrices on the query states, J through adaptation from `at`.
+
+        At the params that played the data the KL's gradient with respect to the adapted policies' outputs is zero, so
+        this is the KL's exact Hessian (with stride 1; else that of every stride-th sample).
+        """
+        if self._curvature is None or self._curvature[1] != stride or not torch.equal(self._curvature[0], at):
+            self._curvature = at, stride, self._build_curvature(at, stride)
+        return self._curvature[2](vector.to(self.device)).cpu()
+
+    def return_moments(self) -> tuple[float, float]:
+        """Return the sums of the tasks' return after adaptation and of its square, over the number of tasks."""
+        returns = self.batch.query.returns.double().mean(1)
+        return float(returns.sum() / self.tasks), float(returns.square().sum() / self.tasks)
+
+    def adapted(self) -> Tensor:
+        """Return the sum of the tasks' adapted params over the number of tasks, `[P]`."""
+        return P.flatten([self.batch.adapted[name].sum(0) / self.tasks for name in self.like])
+
+    def gradient_faults(
+        self, params: Tensor, numbers: Mapping[str, float], part: Part | None = None
+    ) -> dict[int, Fault]:
+        """Return the tasks whose own part of the meta-gradient is not finite."""
+        faults = {}
+        for row, task in enumerate(self.batch.tasks):
+            batch = self.batch.select_tasks([row])
+            alone = BatchLoss(self.inner_loop, self.like, self.seed, batch, self.tasks)
+            if not torch.isfinite(alone.loss_and_gradient(params, numbers, part)[1]).all():
+                faults[task] = Fault("the meta-gradient")
+        return faults
+
+    def adapted_faults(self) -> dict[int, Fault]:
+        """Return the tasks whose adapted params are not finite."""
+        parts = [self.batch.adapted[name].flatten(1) for name in self.like]
+        bad = ~torch.isfinite(torch.cat(parts, dim=1)).all(1)
+        return {self.batch.tasks[row]: Fault("adapted param") for row in bad.nonzero().flatten().tolist()}
+
+    def _leaf(self, params: Tensor) -> Tensor:
+        """Return a copy on the device to differentiate with respect to."""
+        return params.detach().to(self.device, copy=True).requires_grad_()
+
+    def _stacked(self, params: Tensor) -> Params:
+        """Return a vector of meta-params on the device, the same for each task, `[K, ...]`."""
+        return P.stack(P.unflatten(params.to(self.device), self.like), len(self.batch))
+
+    def _outputs(self, stacked: Params, create_graph: bool, chosen: Tensor | None = None) -> Outputs:
+        """Return, from the phase, the distributions on its data of the policy that these meta-params lead to.
+
+        Of the query data only some episodes of each task count, if they are chosen.
+        """
+        support = self.batch.support
+        path = adaptation_path(self.method, self.losses.loss, stacked, support, create_graph=create_graph)
+        data = self._data(chosen)
+        return cache(lambda phase: self.losses.outputs(path[phase], data[phase]))
+
+    def _data(self, chosen: Tensor | None) -> list[Any]:
+        query = self.batch.query if chosen is None else self.batch.query.select_episodes(chosen)
+        return [*self.batch.support, query]
+
+    def _played(self, phase: int) -> Any:
+        """Return the distributions of the policies that played a phase, which follow from the batch's params."""
+        if phase not in self._old:
+            self._old[phase] = _detached(self._outputs(self._stacked(self.batch.params), create_graph=False)(phase))
+        return self._old[phase]
+
+    def _task_losses(
+        self, params: Tensor, new: Outputs, numbers: Mapping[str, float], chosen: Tensor | None = None
+    ) -> Tensor:
+        """Return the meta-loss of each task, `[K]`, or that of some of its query episodes."""
+        played_by_these = torch.equal(params, self.batch.params)
+
+        def old(phase: int) -> Any:
+            if chosen is not None and phase == QUERY:
+                return minibatches.cut(self._played(phase), chosen, self.batch.query.mask.shape[1])
+            if played_by_these and phase not in self._old:  # these are the policies: no need to compute them twice
+                self._old[phase] = _detached(new(phase))
+            return self._played(phase)
+
+        return self.method.meta_loss(self.losses, new, old, self._data(chosen), numbers)
+
+    def _part_of_loss(self, params: Tensor, vector: Tensor, numbers: Mapping[str, float], part: Part) -> Tensor:
+        query, batch = self.batch.query, self.batch
+        chosen = minibatches.choose(part, self.seed, batch.iteration, batch.tasks, query.mask.shape[1])
+        new = self._outputs(self._stacked(vector), create_graph=True, chosen=chosen)
+        losses = self._task_losses(params, new, numbers, chosen)
+        # a task's loss is a mean over its steps, and its episodes differ in length
+        share = query.select_episodes(chosen).mask.sum((1, 2)) / query.mask.sum((1, 2))
+        return part[2] * (share * losses).sum() / self.tasks
+
+    def _build_curvature(self, at: Tensor, stride: int) -> Callable[[Tensor], Tensor]:
+        point, method, loss = self._leaf(at), self.method, self.losses.loss
+        support = [self.losses.thin(data, stride) for data in self.batch.support]
+        query = self.batch.query.every_nth_step(stride)
+        adapted = adaptation_path(method, loss, self._stacked(point), support, create_graph=True)[-1]
+        if stride > 1:  # linearise at the policies that the whole support leads to, not at those of the thinner one
+            exact = adaptation_path(method, loss, self._stacked(at), self.batch.support, create_graph=False)[-1]
+            adapted = {name: value + (exact[name] - value).detach() for name, value in adapted.items()}
+        outputs = self.losses.outputs(adapted, query)
+        jacobian = P.forward_derivative(outputs.parameters, [point])
+        fixed = _detached(outputs)
+
+        def product(vector: Tensor) -> Tensor:
+            pushed = self.losses.fisher(fixed, jacobian([vector]), query)
+            (pulled,) = torch.autograd.grad(outputs.parameters, [point], pushed, retain_graph=True)
+            return pulled / self.tasks
+
+        return product
+
+
+def _detached(distribution: Any) -> Any:
+    return replace(distribution, **{name: value.detach() for name, value in vars(distribution).items()})

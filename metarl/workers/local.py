@@ -1,0 +1,80 @@
+"""Several workers as one: what is asked of all of them, and added up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from metarl.errors import Fault, NotFinite, OnNan, stop_at
+from metarl.workers.worker import Worker
+
+
+class Workers:
+    """Several workers as one: collects on all, and leaves out the tasks in which something is not finite.
+
+    Args:
+        workers: The workers.
+        on_nan: Whether a task in which something is not finite stops the run or is left out; without
+            any task left the run stops in either case.
+    """
+
+    def __init__(self, workers: Sequence[Worker], on_nan: OnNan = "stop") -> None:
+        self.workers, self.on_nan = list(workers), on_nan
+        self.dropped: dict[int, Fault] = {}
+        self.episodes = 0
+        self._remaining = sum(len(worker.share) for worker in self.workers)
+
+    def ask(self, name: str, *args: Any) -> list[Any]:
+        """Call a method of every worker and return their answers in order."""
+        return [getattr(worker, name)(*args) for worker in self.workers]
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def collect(self, params: Tensor, iteration: int) -> dict[str, Any]:
+        """Collect on every worker; arrays are joined along the tasks, counts added.
+
+        Raises:
+            NotFinite: If something is not finite and stops the run; names task and step.
+        """
+        parts = self.ask("collect", params, iteration)
+        faults = {task: fault for part in parts for task, fault in part["faults"].items()}
+        self.dropped = {}
+        self.episodes = parts[0]["returns"][-1].shape[1]
+        self._remaining = len(faults) + sum(len(part["lengths"]) for part in parts)
+        if faults:
+            self.drop(faults)
+        return {
+            "returns": [np.concatenate(phase) for phase in zip(*(part["returns"] for part in parts), strict=True)],
+            "lengths": np.concatenate([part["lengths"] for part in parts]),
+            "steps": sum(part["steps"] for part in parts),
+            "unstable": sum(part["unstable"] for part in parts),
+        }
+
+    def drop(self, faults: dict[int, Fault]) -> None:
+        """Leave tasks out of this meta-iteration, or stop.
+
+        Raises:
+            NotFinite: If a fault stops the run, or no task remains.
+        """
+        if self.on_nan == "stop":
+            stop_at(faults)
+        self.dropped = self.dropped | faults
+        self._remaining -= len(faults)
+        if not self._remaining:
+            stop_at(self.dropped)
+        self.ask("drop", list(self.dropped), self._remaining)
+
+    def drop_found(self, found: list[dict[int, Fault]], what: str) -> None:
+        """Leave out what the workers found, or stop where every part is finite and only the sum is not.
+
+        Raises:
+            NotFinite: As `drop`; and if nothing was found.
+        """
+        faults = {task: fault for part in found for task, fault in part.items()}
+        if not faults:
+            raise NotFinite(f"{what} is not finite in the sum over tasks")
+        self.drop(faults)

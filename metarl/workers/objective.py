@@ -1,0 +1,72 @@
+"""The meta-objective of the tasks of all workers: their answers, added up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from metarl.outer import Part
+from metarl.workers.local import Workers
+
+
+@dataclass(frozen=True)
+class WorkersObjective:
+    """A `MetaObjective` on what the workers have collected."""
+
+    workers: Workers
+    numbers: dict[str, float] = field(default_factory=dict)
+    """What the meta-loss depends on beside the data."""
+
+    def given(self, **numbers: float) -> WorkersObjective:
+        """Return the objective whose meta-loss depends on these numbers."""
+        return replace(self, numbers=numbers)
+
+    def parts(self, wanted: int) -> int:
+        """Return into how many parts each task's query episodes can be cut, where so many are wanted."""
+        return min(wanted, self.workers.episodes)
+
+    def loss_and_gradient(self, params: Tensor, part: Part | None = None) -> tuple[float, Tensor]:
+        """Return the mean loss over all tasks and its gradient `[P]`, on a part of their query episodes if given.
+
+        Raises:
+            NotFinite: If the gradient is not finite and stops the run; names the task.
+        """
+        losses, gradients = zip(*self.workers.ask("loss_and_gradient", params, self.numbers, part), strict=True)
+        gradient = torch.stack(gradients).sum(0)
+        if torch.isfinite(gradient).all():
+            return sum(losses), gradient
+        found = self.workers.ask("gradient_faults", params, self.numbers, part)
+        self.workers.drop_found(found, "the meta-gradient")
+        return self.loss_and_gradient(params, part)
+
+    def fisher_product(self, at: Tensor, vector: Tensor, stride: int) -> Tensor:
+        """Return the Fisher product of all tasks, `[P]`."""
+        return torch.stack(self.workers.ask("fisher_product", at, vector, stride)).sum(0)
+
+    def loss_and_kl(self, params: Tensor) -> tuple[float, float]:
+        """Return the mean loss and KL divergence over all tasks."""
+        losses, kls = zip(*self.workers.ask("loss_and_kl", params, self.numbers), strict=True)
+        return sum(losses), sum(kls)
+
+    def support_kl(self, params: Tensor) -> float:
+        """Return the mean KL divergence on the support data over all tasks."""
+        return sum(self.workers.ask("support_kl", params))
+
+    def adapted(self) -> Tensor:
+        """Return the mean of all tasks' adapted params, `[P]`.
+
+        Raises:
+            NotFinite: If some are not finite and stop the run; names the task.
+        """
+        mean = torch.stack(self.workers.ask("adapted")).sum(0)
+        if torch.isfinite(mean).all():
+            return mean
+        self.workers.drop_found(self.workers.ask("adapted_faults"), "adapted param")
+        return self.adapted()
+
+    def return_moments(self) -> tuple[float, float]:
+        """Return mean and mean square over all tasks of the return after adaptation."""
+        means, squares = zip(*self.workers.ask("return_moments"), strict=True)
+        return sum(means), sum(squares)

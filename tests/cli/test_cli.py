@@ -1,0 +1,124 @@
+"""The command line as a user types it: what it prints and what it refuses."""
+
+import json
+import re
+
+import pytest
+
+from metarl.cli.main import main
+
+SMALL = "--tasks 3 --episodes 3 --horizon 8 --eval-tasks 2 --eval-episodes 2 --iterations 2".split()
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    directory = str(tmp_path / "run")
+    assert main(["train", "point-navigation", *SMALL, "--log-dir", directory]) == 0
+    return directory, capsys.readouterr().out
+
+
+def test_train_ends_with_the_curve_and_what_to_do_next(run):
+    directory, out = run
+    assert re.search(r"│ 3 +│ -\d", out)
+    assert f"tensorboard --logdir {directory}" in out
+    assert f"metarl eval {directory}" in out
+
+
+def test_eval_prints_and_writes_the_curve(run, tmp_path, capsys):
+    directory, _ = run
+    file = tmp_path / "curve.json"
+    options = ["--steps", "2", "--tasks", "4", "--episodes", "3", "--seed", "7", "--json", str(file)]
+    assert main(["eval", directory, *options]) == 0
+    assert "95 % interval" in capsys.readouterr().out
+    curve = json.loads(file.read_text())
+    assert set(curve) == {"env", "steps", "mean", "ci_low", "ci_high", "per_task", "env_steps", "unit", "measure"}
+    assert curve["steps"] == [0, 1, 2]
+    assert [len(task) for task in curve["per_task"]] == [3] * 4
+    assert all(
+        low < mean < high for low, mean, high in zip(curve["ci_low"], curve["mean"], curve["ci_high"], strict=True)
+    )
+
+
+def test_resume_goes_on_to_more_iterations(run, capsys):
+    directory, _ = run
+    assert main(["train", "point-navigation", "--log-dir", directory, "--resume", "--iterations", "3"]) == 0
+    assert "iteration 3/3" in capsys.readouterr().out
+
+
+def test_environment_options_may_be_given_again_on_resume(tmp_path, capsys):
+    train = ["train", "point-navigation", "--env-options", "goal_range", "0.3", "--log-dir", str(tmp_path / "run")]
+    assert main([*train, *SMALL]) == 0
+    assert main([*train, "--resume", "--iterations", "3"]) == 0
+    assert "iteration 3/3" in capsys.readouterr().out
+    assert main([*train[:2], "--env-options", "goal_range", "0.4", *train[5:], "--resume"]) == 2
+    assert "env_options.goal_range: 0.3 -> 0.4" in capsys.readouterr().err
+
+
+def test_a_method_keeps_the_settings_of_the_preset(tmp_path, capsys):
+    directory = tmp_path / "fomaml"
+    arguments = ["train", "point-navigation", "--method", "fomaml", *SMALL, "--log-dir", str(directory)]
+    assert main(arguments) == 0
+    method = json.loads((directory / "config.json").read_text())["config"]["method"]
+    assert method["first_order"] is True
+    assert method["inner_lr"] == 0.5
+
+
+def test_lists_and_help(capsys):
+    for arguments in (["presets"], ["envs"], ["--help"], [], ["--version"]):
+        assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "half-cheetah-vel" in out and "metarl train PRESET" in out
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "point-navigation", "--help"])
+    assert stop.value.code == 0
+    assert "Step size of the inner gradient steps" in capsys.readouterr().out
+
+
+TRAIN = ["train", "point-navigation"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["trian"], "unknown command 'trian'; did you mean 'train'?"),
+        (["train"], "train needs a preset first"),
+        (["train", "half-cheeta-vel"], "unknown preset 'half-cheeta-vel'; did you mean 'half-cheetah-vel'?"),
+        ([*TRAIN, "--iteratons", "3"], "unknown option '--iteratons'; did you mean '--iterations'?"),
+        ([*TRAIN, "--iterations", "0"], "iterations must be at least 1, got 0"),
+        ([*TRAIN, "--tasks", "-1"], "tasks must be at least 1, got -1"),
+        ([*TRAIN, "--episodes", "0"], "episodes must be at least 1, got 0"),
+        ([*TRAIN, "--inner-lr", "-0.1"], "inner_lr must be positive and finite, got -0.1"),
+        ([*TRAIN, "--inner-lr", "nan"], "inner_lr must be positive and finite, got nan"),
+        ([*TRAIN, "--max-kl", "nan"], "max_kl must be positive and finite, got nan"),
+        ([*TRAIN, "--inner-lr", "big"], "--inner-lr: could not convert"),
+        ([*TRAIN, "--method", "fomalm"], "unknown method 'fomalm'; did you mean 'fomaml'?"),
+        ([*TRAIN, "--env", "metarl/PointNav-v0"], "did you mean 'metarl/PointNavigation-v0'?"),
+        ([*TRAIN, "--env", "CartPole-v1"], "lacks task_space, sample_tasks, set_task"),
+        ([*TRAIN, "--env-options", "goal_rnge", "1"], "unexpected keyword argument 'goal_rnge'"),
+        ([*TRAIN, "--device", "cuda:77"], "device 'cuda:77' cannot be used"),
+        ([*TRAIN, "--log-dir", "/proc/nowhere"], "log directory '/proc/nowhere' cannot be written"),
+        ([*TRAIN, "--resume"], "--resume needs --log-dir"),
+        ([*TRAIN, "--resume", "--log-dir", "nothing"], "'nothing' holds no run"),
+        (["eval", "nothing"], "'nothing.safetensors' does not exist"),
+        (["eval"], "required"),
+        (["presets", "all"], "presets takes no arguments"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_status_2(arguments, message, capsys):
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.startswith("metarl: ") and said.count("\n") == 1
+
+
+def test_bad_input_loses_nothing(run, capsys):
+    directory, _ = run
+    assert main([*TRAIN, "--log-dir", directory]) == 2
+    assert main(["train", "half-cheetah-dir", "--log-dir", directory, "--resume"]) == 2
+    assert main([*TRAIN, "--log-dir", directory, "--resume", "--seed", "5"]) == 2
+    said = capsys.readouterr().err
+    assert "already holds a run" in said
+    assert "holds a run of metarl/PointNavigation-v0, not of metarl/HalfCheetahDir-v0" in said
+    assert "seed: 0 -> 5" in said
+    assert main(["eval", directory, "--tasks", "2", "--episodes", "2"]) == 0
+    assert main(["eval", directory, "--tasks", "0"]) == 2

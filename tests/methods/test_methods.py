@@ -1,0 +1,194 @@
+"""Every method through the training loop, the command line and the Python API."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import metarl
+from metarl import UserError, models
+from metarl.cli.main import main
+from metarl.experiment.config import Config
+from metarl.experiment.run import RunDirectory, restore, resume, snapshot, train
+from metarl.experiment.trainer import Trainer
+from metarl.methods import MAML, METHODS, OUTERS, ProMP, Reptile, method_name
+
+SIZES = {"tasks": 3, "episodes": 3, "horizon": 8, "hidden": (8,)}
+SMALL = SIZES | {"eval_tasks": 2, "eval_episodes": 2, "eval_every": 9, "eval_steps": 1}
+ENV = "metarl/PointNavigation-v0"
+VARIANTS = {
+    **{name: method for name, method in METHODS.items()},
+    "reptile-adam-adam": Reptile(inner_optimizer="adam", inner_lr=0.01, outer=metarl.Adam()),
+    "reptile-decay": Reptile(outer=dataclasses.replace(METHODS["reptile"].outer, decay_iterations=5)),
+    "promp-adaptive": ProMP(inner_kl_target=0.01),
+    "maml-adam": MAML(outer=metarl.Adam(), inner_steps=2),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_resumed_run_is_the_same_to_the_bit(name, tmp_path):
+    config = Config(ENV, method=VARIANTS[name], action_scale=0.1, iterations=3, **SMALL)
+    directory = RunDirectory(tmp_path / "run")
+    directory.create(config)
+    train(Trainer(config), 1, directory)
+    again = Trainer(directory.config())
+    resume(again, directory)
+    train(again, 3, directory)
+    once = Trainer(config)
+    start = {n: value.clone() for n, value in once.params.items()}
+    train(once, 3)
+    assert again.params.keys() == once.params.keys() == start.keys()
+    assert all(torch.equal(again.params[n], once.params[n]) for n in once.params)
+    assert all(torch.equal(again.outer_state[n], once.outer_state[n]) for n in once.outer_state)
+    assert any(not torch.equal(start[n], once.params[n]) for n in start)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_saved_model_comes_back_as_its_class(name, tmp_path):
+    kind = models.METHODS[name]
+    model = kind(ENV, action_scale=0.1, **SMALL).learn(1)
+    model.save(tmp_path / "model")
+    loaded = metarl.load(tmp_path / "model")
+    assert type(loaded) is kind
+    assert loaded.config == model.config
+    assert method_name(loaded.config.method) == name
+    adapted = model.adapt([0.3, -0.2], steps=1)
+    action, _ = adapted.predict(torch.zeros(2).numpy(), deterministic=True)
+    assert action.shape == (2,)
+
+
+def test_the_best_state_of_adam_is_restored_too():
+    config = Config(ENV, method=METHODS["promp"], **SMALL)
+    trainer = Trainer(config)
+    train(trainer, 2)
+    other = Trainer(config)
+    other.restore(trainer.snapshot())
+    assert float(other.outer_state["t"]) == 10  # 5 epochs each
+
+
+def said(capsys, *args):
+    """The exit status of the command line and what it said on standard error."""
+    status = main(list(args))
+    return status, capsys.readouterr().err
+
+
+def test_the_command_line_trains_a_method_with_its_own_settings(tmp_path, capsys):
+    small = "--tasks 3 --episodes 3 --horizon 8 --eval-tasks 2 --eval-episodes 2 --iterations 1".split()
+    own = ["--method=promp", "--inner-kl", "0.25", "--clip", "0.2", "--inner-kl-target", "0.01"]
+    assert main(["train", "point-navigation", *own, *small, "--log-dir", str(tmp_path / "run")]) == 0
+    method = RunDirectory(tmp_path / "run").config().method
+    assert method == ProMP(
+        inner_lr=0.5, inner_kl=0.25, inner_kl_target=0.01, outer=dataclasses.replace(method.outer, clip=0.2)
+    )
+    again = ["train", "point-navigation", "--log-dir", str(tmp_path / "run"), "--resume", "--iterations"]
+    assert main([*again, "2"]) == 0  # the method is the run's
+    assert main([*again, "3", "--method", "promp"]) == 0  # and so are its settings
+    capsys.readouterr()
+
+
+def test_another_outer_update_can_be_chosen(tmp_path, capsys):
+    small = "--tasks 3 --episodes 3 --horizon 8 --eval-tasks 2 --eval-episodes 2 --iterations 1".split()
+    own = "--method reptile --outer adam --outer-lr 0.01 --inner-optimizer adam".split()
+    assert main(["train", "point-navigation", *own, *small, "--log-dir", str(tmp_path / "run")]) == 0
+    assert RunDirectory(tmp_path / "run").config().method.outer == metarl.Adam(outer_lr=0.01)
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--method reptil", "unknown method 'reptil'; did you mean 'reptile'?"),
+        ("--method", "unknown method"),
+        ("--outer adm", "unknown outer 'adm'; did you mean 'adam'?"),
+        ("--method fomaml --no-first-order", "contradict the method fomaml: together they are maml"),
+        ("--method maml --outer ppo", "contradict the method maml: together they are ppo-maml"),
+        ("--method promp --first-order", "first_order contradicts ProMP"),
+        ("--method promp --outer trpo", "outer update is PPO, got TRPO"),
+        ("--method reptile --outer trpo", "Interpolation or Adam, got TRPO"),
+        ("--method anil --inner-steps 0", "inner_steps must be at least 1, got 0"),
+        ("--method reptile --first-order", "unknown option '--first-order'"),
+        ("--method maml --inner-optimizer adam", "unknown option '--inner-optimizer'"),
+        ("--method promp --max-kl 0.1", "unknown option '--max-kl'"),
+        ("--method e-maml --exploration -1", "exploration must be 0 or more and finite, got -1"),
+        ("--method e-maml --outer ppo --minibatches 2", "minibatches must be 1"),
+        ("--method promp --inner-kl nan", "inner_kl must be 0 or more and finite, got nan"),
+    ],
+)
+def test_mistakes_are_one_clear_line_and_status_2(options, words, capsys, tmp_path):
+    status, err = said(capsys, "train", "point-navigation", *options.split(), "--log-dir", str(tmp_path / "run"))
+    assert status == 2
+    assert words in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "episodes"), [("", 8), ("--lifetime 10", 4), ("--lifetime 10 --episodes 8", 8), ("--episodes=3", 3)]
+)
+def test_lifetimes_hold_as_many_episodes_as_other_methods_play(options, episodes, tmp_path, capsys):
+    few = "--tasks 1 --horizon 2 --eval-tasks 1 --eval-episodes 1 --iterations 1".split()
+    run = tmp_path / "run"
+    assert main(["train", "point-navigation", "--method", "rl2", *options.split(), *few, "--log-dir", str(run)]) == 0
+    assert RunDirectory(run).config().episodes == episodes
+    capsys.readouterr()
+
+
+def test_a_run_of_rl2_is_not_taken_for_another_methods(capsys, tmp_path):
+    small = "--tasks 2 --episodes 2 --horizon 8 --eval-tasks 2 --eval-episodes 2 --iterations 1".split()
+    run = ["--log-dir", str(tmp_path / "run")]
+    assert main(["train", "point-navigation", "--method", "rl2", *small, *run]) == 0
+    capsys.readouterr()
+    status, err = said(capsys, "train", "point-navigation", "--method", "maml", "--resume", "--iterations", "2", *run)
+    assert status == 2 and "method" in err and err.count("\n") == 1
+
+
+def test_the_help_names_every_method_and_the_settings_of_the_one_chosen(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "point-navigation", "--method", "reptile", "--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in [*METHODS, *OUTERS, "--inner-optimizer", "--decay-iterations"])
+    assert "--max-kl" not in said
+
+
+def test_python_mistakes_are_clear_too():
+    with pytest.raises(UserError, match="unknown setting 'inner_klx'; did you mean 'inner_kl'"):
+        metarl.ProMP(ENV, inner_klx=1.0)
+    with pytest.raises(UserError, match="Reptile's outer update"):
+        metarl.Reptile(ENV, outer=metarl.TRPO())
+    with pytest.raises(UserError, match="contradict"):
+        metarl.FOMAML(ENV, first_order=False)
+
+
+def test_discrete_actions_learn_too():
+    import gymnasium
+    import numpy as np
+
+    class Corridor(gymnasium.Env):
+        """Two buttons, one of which pays; the task says which."""
+
+        observation_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+        action_space = gymnasium.spaces.Discrete(2)
+        task_space = gymnasium.spaces.Box(0.0, 1.0, (1,))
+
+        def sample_tasks(self, n, rng):
+            return rng.integers(2, size=(n, 1)).astype(float)
+
+        def set_task(self, task):
+            self.task = task
+
+        def reset(self, *, seed=None, options=None):
+            super().reset(seed=seed)
+            return np.ones(1, np.float32), {}
+
+        def step(self, action):
+            return np.ones(1, np.float32), float(action == self.task[0]), False, False, {}
+
+    for name, kind in models.METHODS.items():
+        all_states = {"fisher_stride": 1} if hasattr(METHODS[name].outer, "fisher_stride") else {}
+        sizes = {"tasks": 4, "episodes": 4, "horizon": 5, "hidden": (4,), "eval_tasks": 1, "eval_episodes": 1}
+        model = kind(Corridor, **sizes, **all_states)
+        before = {n: value.clone() for n, value in model.trainer.params.items()}
+        model.learn(1)
+        assert any(not torch.equal(before[n], value) for n, value in model.trainer.params.items()), name
+        model.close()

@@ -1,0 +1,140 @@
+"""RL²: the memory in the sampler and in the update are one, and it learns a bandit."""
+
+import gymnasium
+import numpy as np
+import pytest
+import tiny
+import torch
+from gymnasium import spaces
+from torch.testing import assert_close
+
+import metarl
+from metarl import UserError
+from metarl.core import params as P
+from metarl.methods import RL2
+from metarl.rl.episodes import Episodes
+from metarl.rl.recurrent import LifetimeGradient, RecurrentPolicy, join
+
+SIZES = {"tasks": 4, "episodes": 3, "horizon": 6, "hidden": (8, 4), "eval_tasks": 2, "eval_episodes": 2}
+
+
+class Bandit(gymnasium.Env):
+    """Two arms, one of which pays; the task says which."""
+
+    observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = spaces.Discrete(2)
+    task_space = spaces.Box(0.0, 1.0, (1,))
+
+    def sample_tasks(self, n, rng):
+        return rng.integers(2, size=(n, 1)).astype(float)
+
+    def set_task(self, task):
+        self.task = task
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.ones(1, np.float32), {}
+
+    def step(self, action):
+        return np.ones(1, np.float32), float(action == self.task[0]), False, False, {}
+
+
+def played(policy, lengths, seed):
+    """Random episodes of the lengths given, `[K, E]`."""
+    g = torch.Generator().manual_seed(seed)
+    lengths = torch.tensor(lengths)
+    t = int(lengths.max())
+    mask = (torch.arange(t) < lengths[..., None]).float()
+    shape = (*lengths.shape, t)
+    act = torch.randint(3, shape, generator=g) * mask.long()
+    obs = torch.randn(*shape, 2, generator=g) * mask[..., None]
+    rew = torch.randn(shape, generator=g) * mask
+    return Episodes(obs=obs, act=act, rew=rew, mask=mask, logp=torch.zeros(shape), adv=torch.zeros(shape))
+
+
+def test_params_keep_the_order_that_checkpoints_have():
+    policy = RecurrentPolicy(spaces.Box(-1, 1, (2,)), spaces.Discrete(3), (3,), seed=0)
+    names = ["input_weight", "input_bias", "memory_weight", "memory_bias"]
+    assert [name for name in P.params_of(policy) if "." not in name] == names
+
+
+def test_a_lifetime_is_its_episodes_one_after_another():
+    policy = RecurrentPolicy(spaces.Box(-1, 1, (2,)), spaces.Discrete(3), (5,), seed=0)
+    first, second = played(policy, [[2, 3]], 0), played(policy, [[1, 2]], 1)
+    life = join(policy, [first, second])
+    assert life.mask.tolist() == [[[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]]]
+    row = life.obs[0, 0]  # observation, one-hot action before, reward before, whether an episode ended there
+    assert_close(row[:3, :2], torch.cat([first.obs[0, 0, :2], second.obs[0, 0, :1]]))
+    assert not row[0, 2:].any()
+    assert row[1, 2:5].argmax() == first.act[0, 0, 0] and row[2, 2:5].argmax() == first.act[0, 0, 1]
+    assert row[1:3, 5].tolist() == first.rew[0, 0, :2].tolist()
+    assert row[:3, 6].tolist() == [0, 0, 1]
+    assert not row[3:].any()
+    assert_close(life.rew[0, 1], torch.cat([first.rew[0, 1], second.rew[0, 1]]))
+
+
+@pytest.mark.parametrize("env", ["metarl/PointNavigation-v0", Bandit], ids=["gaussian", "categorical"])
+def test_the_update_sees_the_policy_that_played(env):
+    model = metarl.RL2(env, lifetime=3, **SIZES)
+    (worker,) = model.trainer.workers.workers
+    data = model.trainer.workers.collect(P.flatten(model.trainer.params.values()), 0)
+    assert len(data["returns"]) == 3 and data["returns"][0].shape == (4, 3)
+    life = worker.query
+    outputs = worker.problem.outputs(P.stack(model.trainer.params, 4), life)
+    logp = outputs.log_prob(life.act.flatten(1, 2)) * life.mask.flatten(1)
+    assert_close(logp, life.logp.flatten(1), rtol=1e-4, atol=1e-5)
+    assert data["steps"] == life.steps
+    model.close()
+
+
+def test_the_gradient_is_the_derivative_of_the_objective():
+    policy = RecurrentPolicy(spaces.Box(-1, 1, (2,)), spaces.Discrete(3), (3,), seed=0).double()
+    life = join(policy, [played(policy, [[2, 3], [3, 1]], 0), played(policy, [[1, 2], [2, 2]], 1)])
+    doubles = {n: getattr(life, n).double() for n in ("obs", "rew", "mask", "logp")}
+    adv = torch.randn(life.mask.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    life = Episodes(act=life.act, adv=adv * doubles["mask"], **doubles)
+    params = P.params_of(policy)
+    problem = LifetimeGradient(policy)
+    old = problem.outputs(P.stack(params, 2), life)
+
+    def objective(vector):
+        new = problem.outputs(P.stack(P.unflatten(vector, params), 2), life)
+        return RL2().objective(problem, lambda _: new, lambda _: old, [life], {}).mean()
+
+    here = P.flatten(params.values()) + 0.01
+    gradient = torch.autograd.functional.jacobian(objective, here)
+    assert_close(gradient, tiny.finite_difference(lambda v: objective(v).detach(), here), rtol=1e-5, atol=1e-8)
+
+
+def test_it_learns_a_bandit():
+    model = metarl.RL2(Bandit, tasks=20, episodes=4, horizon=2, lifetime=3, hidden=(16,), eval_tasks=1, outer_lr=0.01)
+    model.learn(15)
+    curve = metarl.adaptation_curve(model, steps=2, tasks=20, episodes=4)
+    assert curve.unit == "episodes seen"
+    assert curve.mean[0] < 1.8  # the first pull is a guess
+    assert curve.mean[2] > 1.7  # chance is 1
+    for arm in (0, 1):
+        adapted = model.adapt([arm], seed=3)
+        assert adapted.predict(np.ones(1), deterministic=True)[0] == arm
+        assert adapted.predict(np.ones((4, 1)), deterministic=True)[0].tolist() == [arm] * 4
+        new = model.policy
+        for _ in range(2):
+            pulled = new.predict(np.ones(1), deterministic=True)[0]
+            new.see(float(pulled == arm), done=True)
+        assert new.predict(np.ones(1), deterministic=True)[0] == arm
+    assert model.policy.predict(np.ones(1))[0] in (0, 1)
+    model.close()
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"lifetime": 1}, "lifetime must be at least 2"),
+        ({"hidden": ()}, "rl2 needs a memory"),
+        ({"outer": metarl.TRPO()}, "PPO or Adam, got TRPO"),
+        ({"inner_lr": 0.1}, "unknown setting 'inner_lr'"),
+    ],
+)
+def test_mistakes_are_clear(settings, words):
+    with pytest.raises(UserError, match=words):
+        metarl.RL2("metarl/PointNavigation-v0", **settings)

@@ -1,0 +1,156 @@
+"""The Python API, as scripts use it."""
+
+import dataclasses
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+import metarl
+from metarl import UserError
+from metarl.cli.options import Train, parse
+from metarl.experiment.config import Config
+from metarl.experiment.trainer import Trainer
+from metarl.seeding import HELD_OUT, TEST, TRAINING, draw_tasks
+
+ENV = "metarl/PointNavigation-v0"
+SMALL = {"tasks": 3, "episodes": 3, "horizon": 8, "hidden": (8,), "action_scale": 0.1}
+
+
+@pytest.fixture
+def model():
+    return metarl.MAML(ENV, outer=metarl.TRPO(max_kl=0.02), inner_lr=0.5, seed=0, **SMALL).learn(iterations=2)
+
+
+def test_settings_find_their_places(model):
+    config = model.config
+    assert (config.tasks, config.method.inner_lr, config.method.outer.max_kl) == (3, 0.5, 0.02)
+    assert metarl.FOMAML(ENV, max_kl=0.5, **SMALL).config.method.first_order
+    assert metarl.FOMAML(ENV, max_kl=0.5, **SMALL).config.method.outer.max_kl == 0.5
+
+
+def test_learning_goes_on_where_it_stopped(model):
+    model.learn(iterations=1)
+    once = metarl.MAML(ENV, max_kl=0.02, inner_lr=0.5, **SMALL).learn(iterations=3)
+    assert all(torch.equal(model.trainer.params[n], once.trainer.params[n]) for n in once.trainer.params)
+
+
+def test_a_saved_model_is_the_same_model(model, tmp_path):
+    model.save(tmp_path / "model")
+    loaded = metarl.load(tmp_path / "model")
+    assert type(loaded) is metarl.MAML
+    assert loaded.config == model.config
+    a, b = (metarl.adaptation_curve(m, steps=1, tasks=2, episodes=2) for m in (model, loaded))
+    assert np.array_equal(a.per_task, b.per_task)
+    loaded.learn(1)
+    model.learn(1)
+    assert all(torch.equal(model.trainer.params[n], loaded.trainer.params[n]) for n in loaded.trainer.params)
+
+
+def test_a_run_directory_loads_its_best_checkpoint(tmp_path):
+    model = metarl.FOMAML(ENV, log_dir=tmp_path / "run", eval_every=1, eval_tasks=2, eval_episodes=2, **SMALL).learn(2)
+    loaded = metarl.load(tmp_path / "run")
+    assert type(loaded) is metarl.FOMAML
+    assert loaded.trainer.progress.best_return == model.trainer.progress.best_return
+    with pytest.raises(UserError, match="already holds a run"):
+        metarl.MAML(ENV, log_dir=tmp_path / "run", **SMALL)
+
+
+def test_an_adapted_policy_predicts_as_stable_baselines3_expects(model):
+    before = {n: v.clone() for n, v in model.trainer.params.items()}
+    policy = model.adapt(np.array([0.3, -0.2]))
+    assert all(torch.equal(before[n], model.trainer.params[n]) for n in before)
+    assert not torch.equal(policy.params["log_std"], before["log_std"])
+    action, state = policy.predict(np.zeros(2), deterministic=True)
+    assert action.shape == (2,) and action.dtype == np.float32 and state is None
+    again, _ = policy.predict(np.zeros((5, 2)), deterministic=True)
+    assert again.shape == (5, 2)
+    assert np.allclose(again, action)
+
+    single = gymnasium.make(ENV, task=np.array([0.3, -0.2]), max_episode_steps=8)
+    mean, _ = evaluate_policy(policy, DummyVecEnv([lambda: single]), n_eval_episodes=3, warn=False)
+    assert -8 < mean < 0
+
+
+def test_adapting_to_a_task_is_what_the_curve_measures(model):
+    """Playing the adapted policy gives the return the adaptation curve shows, within noise."""
+    curve = metarl.adaptation_curve(model, steps=1, tasks=1, episodes=200, seed=3)
+    task = draw_tasks(model.trainer.inner_loop, 1, 3, TEST)
+    policy = model.adapt(task[0], episodes=200, seed=11)
+    single = gymnasium.make(ENV, task=task[0], max_episode_steps=8)
+    mean, _ = evaluate_policy(policy, DummyVecEnv([lambda: single]), 200, deterministic=False, warn=False)
+    assert mean == pytest.approx(curve.mean[1], abs=0.15)
+
+
+def test_nobody_is_judged_by_the_tasks_a_run_chooses_its_best_by(model):
+    inner_loop = model.trainer.inner_loop
+    drawn = [draw_tasks(inner_loop, 40, 0, stream) for stream in (TEST, HELD_OUT, TRAINING)]
+    assert len(np.unique(np.concatenate(drawn), axis=0)) == 120
+    config = dataclasses.replace(model.config, eval_tasks=4, eval_episodes=3, eval_steps=1)
+    own = Trainer(config).evaluate()
+    public = metarl.adaptation_curve(metarl.MAML(ENV, **SMALL), steps=1, tasks=4, episodes=3, seed=config.seed)
+    assert not np.intersect1d(own.per_task, public.per_task).size
+
+
+def test_steps_beyond_those_trained_are_smaller_wherever_they_are_taken(model):
+    halved, whole = (
+        metarl.MAML(ENV, inner_lr=0.5, later_lr=later, **SMALL).adapt([0.3, -0.2], steps=2) for later in (0.5, 1.0)
+    )
+    once = metarl.MAML(ENV, inner_lr=0.5, **SMALL).adapt([0.3, -0.2], steps=1)
+    for name, value in once.params.items():
+        torch.testing.assert_close(2 * (halved.params[name] - value), whole.params[name] - value, rtol=1e-3, atol=1e-6)
+    assert not torch.equal(halved.params["log_std"], whole.params["log_std"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"inner_lrr": 0.1}, "unknown setting 'inner_lrr'; did you mean 'inner_lr'"),
+        ({"tasks": 0}, "tasks must be at least 1"),
+        ({"inner_steps": 0}, "inner_steps must be at least 1"),
+        ({"inner_loss": "ratio"}, "inner_loss must be one of"),
+        ({"discount": 1.5}, "discount must lie between 0 and 1"),
+        ({"env_options": {"num_envs": 3}}, "env_options cannot set num_envs"),
+        ({"outer": metarl.TRPO}, r"outer takes an outer update such as TRPO\(\), got <class"),
+    ],
+)
+def test_bad_settings_are_refused(settings, message):
+    with pytest.raises(UserError, match=message):
+        metarl.MAML(ENV, **settings)
+
+
+def test_settings_that_a_method_cannot_have():
+    with pytest.raises(UserError, match="ProMP needs an inner loss with the right second derivative"):
+        metarl.ProMP(ENV, inner_loss="log-likelihood")
+    with pytest.raises(UserError, match="rl2 adapts its memory and has no inner loss, got dice"):
+        metarl.RL2(ENV, inner_loss="dice")
+    with pytest.raises(UserError, match="E-MAML needs at least 2 tasks"):
+        metarl.EMAML(ENV, tasks=1)
+    with pytest.raises(UserError, match="a function as env takes no options, got goal_range"):
+        metarl.MAML(lambda: gymnasium.make(ENV), env_options={"goal_range": 0.1})
+
+
+def test_true_and_false_reach_the_environment():
+    def terms(sparse):
+        options = {"sparse": sparse}
+        return metarl.MAML(
+            "metarl/SparseNavigation-v0", env_options=options, **SMALL
+        ).trainer.inner_loop.sampler.env.family
+
+    assert terms(False).sparse is False and terms(True).sparse is True
+    chosen = parse(Train, ["--env-options", "sparse", "False", "arms", "3"], "train", Train(Config(env=ENV)))
+    assert chosen.config.env_options == {"sparse": False, "arms": 3}
+
+
+def test_bad_numbers_are_refused(model):
+    with pytest.raises(UserError, match="iterations must be at least 1"):
+        model.learn(iterations=0)
+    with pytest.raises(UserError, match="outside its task space"):
+        model.adapt(np.array([3.0, 0.0]))
+    with pytest.raises(UserError, match="tasks must be at least 1"):
+        metarl.adaptation_curve(model, tasks=0)
+    with pytest.raises(UserError, match="steps=3 need a task to adapt to"):
+        model.export_sb3("ppo.zip", steps=3)

@@ -1,0 +1,31 @@
+"""The policies that come with the package still do what their cards say."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import metarl
+from metarl import UserError
+from metarl.cli.main import main
+from metarl.models.pretrained import cards
+
+
+@pytest.mark.parametrize("name", cards())
+def test_a_pretrained_policy_reaches_the_curve_of_its_card(name):
+    card = cards()[name]
+    model = metarl.load(f"pretrained:{name}")
+    curve = metarl.adaptation_curve(model, **card["evaluation"])
+    assert (card["env"], card["env_steps"]) == (model.config.env, model.trainer.progress.env_steps)
+    low, high = np.array(card["curve"]["ci_low"]), np.array(card["curve"]["ci_high"])
+    assert np.all((low <= curve.mean) & (curve.mean <= high))
+    gain = curve.per_task[:, 1] - curve.per_task[:, 0]  # task by task: what can be had differs among them
+    assert stats.ttest_1samp(gain, 0.0, alternative="greater").pvalue < 1e-4  # it adapts
+
+
+def test_the_command_line_takes_them_by_name(capsys):
+    assert main(["eval", "pretrained:half-cheetah-dir", "--tasks", "2", "--episodes", "2", "--steps", "1"]) == 0
+    assert "HalfCheetahDir" in capsys.readouterr().out
+    assert main(["eval", "pretrained:half-cheeta-dir"]) == 2
+    assert "did you mean 'half-cheetah-dir'?" in capsys.readouterr().err
+    with pytest.raises(UserError, match="no pretrained policy"):
+        metarl.load("pretrained:nothing")

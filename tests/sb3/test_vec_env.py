@@ -1,0 +1,71 @@
+"""stable-baselines3 on our vector environments, as its own wrappers and PPO see them."""
+
+import gymnasium
+import metarl_envs  # noqa: F401
+import numpy as np
+import pytest
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecCheckNan, VecMonitor, VecNormalize
+
+from metarl import UserError
+from metarl.sb3.vec_env import SB3VecEnv
+
+NAVIGATION = "metarl/PointNavigation-v0"
+
+
+def vector(n=4, horizon=6, env_id=NAVIGATION, **options):
+    return gymnasium.make_vec(env_id, n, max_episode_steps=horizon, autoreset_mode="SameStep", **options)
+
+
+def test_steps_are_those_of_the_vector_environment_with_what_sb3_wants_to_know():
+    env, twin = SB3VecEnv(vector()), vector()
+    tasks = np.array([[0.3, 0.3], [0.1, 0.0], [-0.3, 0.2], [0.5, 0.5]])
+    for e in (env.vector, twin.unwrapped):
+        e.set_tasks(tasks)
+    env.seed(5)
+    assert np.array_equal(env.reset(), twin.reset(seed=5)[0])
+    ended = 0
+    for _ in range(13):
+        action = np.tile([[0.05, 0.0]], (4, 1))
+        obs, rewards, dones, infos = env.step(action)
+        expected, reward, terminated, truncated, found = twin.step(action)
+        assert np.array_equal(obs, expected)
+        assert np.array_equal(rewards, reward.astype(np.float32))
+        assert np.array_equal(dones, terminated | truncated)
+        for i in np.flatnonzero(dones):
+            ended += 1
+            assert np.array_equal(infos[i]["terminal_observation"], found["final_obs"][i])
+            assert infos[i]["TimeLimit.truncated"] == (truncated[i] and not terminated[i])
+            assert not obs[i].any()  # the new episode starts at the origin
+    assert ended >= 8  # row 1 reaches its goal after 2 steps, the others run out of time
+
+
+def test_tasks_can_be_set_drawn_and_observed():
+    env = SB3VecEnv(vector(), resample=np.random.default_rng(0), observe_task=True)
+    first = env.reset()
+    assert env.observation_space.shape == (4,)
+    assert np.array_equal(first[:, 2:], env.vector.tasks)
+    for _ in range(6):
+        obs, _, dones, infos = env.step(np.zeros((4, 2)))
+    assert dones.all()
+    assert np.array_equal(infos[0]["terminal_observation"][2:], first[0, 2:])
+    assert not np.array_equal(obs[:, 2:], first[:, 2:])
+    env.env_method("set_task", [0.1, 0.2], indices=[1, 3])
+    assert np.array_equal(env.vector.tasks[[1, 3]], [[0.1, 0.2]] * 2)
+
+
+def test_ppo_learns_through_sb3s_wrappers():
+    """One fixed goal: standing still returns about -6 in 20 steps, walking straight there -1."""
+    inner = SB3VecEnv(vector(16, 20))
+    inner.vector.set_tasks(np.tile([[0.3, 0.0]], (16, 1)))
+    env = VecNormalize(VecCheckNan(VecMonitor(inner), raise_exception=True), norm_obs=False)
+    model = PPO("MlpPolicy", env, n_steps=40, batch_size=160, learning_rate=3e-3, seed=0, device="cpu")
+    model.learn(640)
+    before = np.mean([info["r"] for info in model.ep_info_buffer])
+    model.learn(15_000, reset_num_timesteps=False)
+    assert np.mean([info["r"] for info in model.ep_info_buffer]) > before + 1.5
+
+
+def test_another_autoreset_mode_is_refused():
+    with pytest.raises(UserError, match="SameStep"):
+        SB3VecEnv(gymnasium.make_vec(NAVIGATION, 2))
