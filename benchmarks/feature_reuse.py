@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 import metarl
 from metarl.evaluation import AdaptationCurve
-from metarl.experiment.run import RunDirectory
+from metarl.experiment.directory import RunDirectory
 from metarl.report.analysis import Analysis, analyse, draw_analysis, frozen_name
 
 

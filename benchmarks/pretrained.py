@@ -17,7 +17,7 @@ import tyro
 from common import machine
 
 import metarl
-from metarl.experiment.run import RunDirectory
+from metarl.experiment.directory import RunDirectory
 from metarl.methods import method_name
 from metarl.models.pretrained import FOLDER
 

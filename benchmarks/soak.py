@@ -23,7 +23,8 @@ import tyro
 from common import report
 
 from metarl.experiment.config import Config
-from metarl.experiment.run import RunDirectory, train
+from metarl.experiment.directory import RunDirectory
+from metarl.experiment.run import train
 from metarl.experiment.trainer import Trainer
 from metarl.methods import MAML
 from metarl.rl.environments import make_vec

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from metarl.cli.main import main
+from metarl.cli import main
 from metarl.experiment.presets import PRESETS
 from metarl.methods import METHODS
 from metarl.rl.environments import registered

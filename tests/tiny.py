@@ -13,6 +13,8 @@ from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.losses import PolicyGradient
 from metarl.rl.policies import distribution, make_policy
 from metarl.workers.local import Workers
+from metarl.workers.meta_batch import MetaBatch
+from metarl.workers.objective import WorkersObjective
 from metarl.workers.worker import Worker
 
 K, E, T, OBS = 3, 2, 5, 2
@@ -47,27 +49,39 @@ def episodes(net, params, seed: int, tasks: int = K) -> Episodes:
     )
 
 
-def workers(
+def objective(
     method: MAML, discrete: bool = False, inner_loss="likelihood-ratio", split: int | None = None
-) -> tuple[Workers, torch.Tensor]:
-    """Workers that hold data played by their own adapted policies, and the params that played it."""
+) -> tuple[WorkersObjective, torch.Tensor]:
+    """The meta-objective of workers that hold data played by their own adapted policies, and the params that played."""
     net = policy(discrete)
     params = method.initial(P.params_of(net))
-    problem = PolicyGradient(net, inner_loss)
-    inner_loop = PolicyInnerLoop(sampler=None, problem=problem, method=method, discount=0.9, gae_lambda=1.0)  # type: ignore
+    losses = PolicyGradient(net, inner_loss)
+    inner_loop = PolicyInnerLoop(sampler=None, losses=losses, method=method, discount=0.9, gae_lambda=1.0)  # type: ignore
     adapted, support = P.stack(params, K), []
     for step in range(method.inner_steps):
-        support.append(episodes(net, problem.own(adapted), seed=step))
-        adapted = method.inner_step(problem.loss, adapted, support[-1])
-    query = episodes(net, problem.own(adapted), seed=99)
+        support.append(episodes(net, losses.own(adapted), seed=step))
+        adapted = method.inner_step(losses.loss, adapted, support[-1])
+    query = episodes(net, losses.own(adapted), seed=99)
+    vector = P.flatten(params.values())
+    whole = MetaBatch(0, tuple(range(K)), tuple(support), query, vector, adapted)
     shares = [range(K)] if split is None else [range(split), range(split, K)]
+    return holding(inner_loop, params, whole, shares), vector
+
+
+def holding(inner_loop, params, whole: MetaBatch, shares) -> WorkersObjective:
+    """The meta-objective of workers that hold shares of a meta-batch."""
     parts = []
     for share in shares:
-        worker = Worker(inner_loop, params, seed=0, tasks=K, share=share)
-        worker.support = [some_tasks(data, share) for data in support]
-        worker.query = some_tasks(query, share)
+        worker = Worker(inner_loop, params, seed=0, tasks=len(whole), share=share)
+        worker.hold(whole.select_tasks(share), len(whole))
         parts.append(worker)
-    return Workers(parts), P.flatten(params.values())
+    return WorkersObjective(Workers(parts))
+
+
+def batch_loss(objective: WorkersObjective):
+    """What the only worker answers from."""
+    (worker,) = objective.workers.workers
+    return worker.loss
 
 
 def some_tasks(data: Episodes, share: range) -> Episodes:

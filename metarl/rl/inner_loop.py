@@ -79,8 +79,7 @@ class PolicyInnerLoop:
         """
         adapted = P.stack(params, len(tasks))
         for phase in count():
-            episodes = self.sampler.sample(self.losses.own(adapted), tasks, rngs(phase))
-            episodes = with_advantages(episodes, self.discount, self.gae_lambda, self.baseline).to(self.device)
+            episodes = self._episodes(adapted, tasks, rngs(phase))
             if not drop:
                 stop_at(episodes.faults)
             yield adapted, episodes
@@ -92,6 +91,10 @@ class PolicyInnerLoop:
         for phase, (before, episodes) in enumerate(islice(self.play(params, tasks, rngs), steps)):
             adapted = self.step(before, episodes, phase)
         return self.losses.own(adapted)
+
+    def _episodes(self, adapted: Params, tasks: NDArray[np.float64], rngs: Iterator[np.random.Generator]) -> Episodes:
+        episodes = self.sampler.sample(self.losses.own(adapted), tasks, rngs)
+        return with_advantages(episodes, self.discount, self.gae_lambda, self.baseline).to(self.device)
 
     def start(self, params: Params) -> Params | Memory:
         """Return what acts in one task before anything has been played: the policy's own params, `[1, ...]`."""

@@ -137,7 +137,10 @@ class BatchLoss:
     def _played(self, phase: int) -> Any:
         """Return the distributions of the policies that played a phase, which follow from the batch's params."""
         if phase not in self._old:
-            self._old[phase] = _detached(self._outputs(self._stacked(self.batch.params), create_graph=False)(phase))
+            with torch.enable_grad():  # the inner step needs gradients, wherever this is asked
+                played = self._outputs(self._stacked(self.batch.params), create_graph=False)
+            with torch.no_grad():
+                self._old[phase] = played(phase)
         return self._old[phase]
 
     def _task_losses(

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from metarl.cli.main import main
+from metarl.cli import main
 
 SMALL = "--tasks 3 --episodes 3 --horizon 8 --eval-tasks 2 --eval-episodes 2 --iterations 2".split()
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 from cluster_rules import RULES
 
-from metarl.cli.main import main
-from metarl.experiment.run import RunDirectory
+from metarl.cli import main
+from metarl.experiment.directory import RunDirectory
 
 pytest.importorskip("ray", reason="Ray is not installed")
 
@@ -23,7 +23,7 @@ ENDLESS = "--iterations 1000000 --eval-every 1000000".split()
 
 
 def command(workers, *options):
-    program = [sys.executable, "-c", "from metarl.cli.main import run; run()", "train", "point-navigation"]
+    program = [sys.executable, "-c", "from metarl.cli import run; run()", "train", "point-navigation"]
     return [*program, "--workers", str(workers), *SMALL, *options]
 
 

@@ -6,8 +6,8 @@ import pytest
 from runs import TINY, on
 
 from metarl import UserError
-from metarl.cli.main import main
-from metarl.experiment.config import Config, differences
+from metarl.cli import main
+from metarl.experiment.config_file import differences, from_dict
 from metarl.experiment.trainer import Trainer
 from metarl.workers.ray_actor import shares
 

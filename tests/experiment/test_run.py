@@ -14,7 +14,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from metarl import UserError
 from metarl.experiment.config import Config
-from metarl.experiment.run import Interrupted, RunDirectory, restore, resume, snapshot, train
+from metarl.experiment.config_file import from_dict
+from metarl.experiment.directory import RunDirectory
+from metarl.experiment.run import resume, train
+from metarl.experiment.signals import Interrupted
 from metarl.experiment.trainer import Trainer
 from metarl.methods import MAML
 
@@ -68,7 +71,8 @@ def wait_for_the_next_second() -> None:
 
 def assert_same(a: Trainer, b: Trainer) -> None:
     assert all(torch.equal(a.params[name], b.params[name]) for name in a.params)
-    assert (a.progress.iteration, a.progress.env_steps, a.progress.best_return) == (b.progress.iteration, b.progress.env_steps, b.progress.best_return)
+    stands = [(t.progress.iteration, t.progress.env_steps, t.progress.best_return) for t in (a, b)]
+    assert stands[0] == stands[1]
 
 
 @pytest.mark.parametrize("env", ["metarl/PointNavigation-v0", "metarl/HalfCheetahVel-v0"])
@@ -177,9 +181,9 @@ def test_resuming_with_other_settings_lists_them(tmp_path):
 
 
 def test_another_network_is_refused():
-    saved = snapshot(Trainer(TINY))
+    saved = Trainer(TINY).snapshot()
     with pytest.raises(UserError, match="network"):
-        restore(Trainer(dataclasses.replace(TINY, hidden=(9,))), saved)
+        Trainer(dataclasses.replace(TINY, hidden=(9,))).restore(saved)
 
 
 def test_a_run_directory_holds_what_is_needed_to_repeat_the_run(tmp_path):
@@ -281,7 +285,7 @@ def test_no_time_is_lost_between_iterations():
 def test_the_millionth_checkpoint_is_the_newest(tmp_path):
     directory = RunDirectory(tmp_path / "run")
     trained(TINY, 2, directory)
-    found = snapshot(Trainer(TINY))
+    found = Trainer(TINY).snapshot()
     for iteration in (999_999, 1_000_000):
         directory.save(dataclasses.replace(found, state={**found.state, "iteration": iteration}), keep=2)
     assert directory.newest()[0].state["iteration"] == 1_000_000
@@ -289,7 +293,7 @@ def test_the_millionth_checkpoint_is_the_newest(tmp_path):
 
 def test_params_in_another_order_are_not_restored():
     trainer = Trainer(TINY)
-    saved = snapshot(trainer)
+    saved = trainer.snapshot()
     turned = dataclasses.replace(saved, params=dict(reversed(saved.params.items())))
     with pytest.raises(UserError, match="is not this run's"):
-        restore(trainer, turned)
+        trainer.restore(turned)

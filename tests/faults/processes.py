@@ -75,7 +75,7 @@ def _run(arguments: list[str], out: Path, err: Path, prepare: Callable[[], objec
     sys.stderr = os.fdopen(2, "w", buffering=1)
     import torch
 
-    from metarl.cli.main import main
+    from metarl.cli import main
 
     torch.set_num_threads(1)
     multiprocessing.set_start_method("fork", force=True)  # as in a process that was started alone

@@ -13,9 +13,9 @@ from processes import SMALL
 
 import metarl
 from metarl import UserError
-from metarl.cli.main import main
+from metarl.cli import main
 from metarl.experiment import checkpoint
-from metarl.experiment.run import RunDirectory
+from metarl.experiment.directory import RunDirectory
 
 TRAIN = [*SMALL, "--iterations", "2"]
 

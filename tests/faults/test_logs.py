@@ -8,9 +8,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from test_stops import assert_same
 
 from metarl import UserError
-from metarl.cli.main import main
+from metarl.cli import main
+from metarl.experiment.directory import RunDirectory
 from metarl.experiment.outputs import read_rows
-from metarl.experiment.run import RunDirectory
 
 
 @pytest.fixture(scope="module")

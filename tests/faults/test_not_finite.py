@@ -13,14 +13,14 @@ from broken_envs import Huge, Line
 from torch.testing import assert_close
 
 import metarl
-from metarl.cli.main import main
+from metarl.cli import main
 from metarl.core import params as P
 from metarl.experiment.config import Config, FewShotConfig
-from metarl.experiment.run import RunDirectory, resume, train
+from metarl.experiment.directory import RunDirectory
+from metarl.experiment.run import resume, train
 from metarl.experiment.trainer import Trainer
 from metarl.methods import MAML, METHODS, SUPERVISED, Reptile
-from metarl.methods.reptile import Interpolation
-from metarl.outer import TRPO
+from metarl.outer import TRPO, Interpolation
 from metarl.seeding import task_rngs
 from metarl.workers.local import Workers
 from metarl.workers.worker import Worker
@@ -144,15 +144,12 @@ def test_a_dropped_task_leaves_the_update_of_the_others(name):
 
 
 def shared(method, tasks, shares):
-    """Workers on the same episodes, each with its share of the tasks, and their params."""
-    (one,), params = (whole := tiny.workers(method))[0].workers, whole[1]
-    workers = []
-    for share in shares:
-        worker = Worker(one.inner_loop, one.like, 0, tasks, share)
-        worker.support = [tiny.some_tasks(data, share) for data in one.support]
-        worker.query = tiny.some_tasks(one.query, share)
-        workers.append(worker)
-    return workers, params
+    """The meta-objective of workers on the same episodes, each with its share of the tasks, and their params."""
+    whole, params = tiny.objective(method)
+    loss = tiny.batch_loss(whole)
+    objective = tiny.holding(loss.inner_loop, loss.like, loss.batch, shares)
+    objective.workers.ask("drop", [], tasks)
+    return objective, params
 
 
 @pytest.mark.parametrize(
@@ -162,16 +159,18 @@ def shared(method, tasks, shares):
 )
 def test_a_task_whose_gradient_is_not_finite_is_dropped(shares, observe):
     method, trpo = MAML(inner_lr=0.3), TRPO(fisher_stride=1)
-    workers, params = shared(method, 3, shares)
-    (worker,) = (worker for worker in workers if 1 in worker.share)
-    worker.query.adv[worker.share.index(1), 0, 0] = float("nan")
-    ours = Workers(workers, on_nan="drop")
-    theirs = Workers(shared(method, 2, [range(1), range(2, 3)])[0])
+    ours, params = shared(method, 3, shares)
+    ours.workers.on_nan = "drop"
+    (worker,) = (worker for worker in ours.workers.workers if 1 in worker.share)
+    worker.loss.batch.query.adv[worker.share.index(1), 0, 0] = float("nan")
+    theirs, _ = shared(method, 2, [range(1), range(2, 3)])
     assert_close(ours.loss_and_gradient(params), theirs.loss_and_gradient(params))
-    assert_close(ours.fisher_product(torch.ones_like(params), 1), theirs.fisher_product(torch.ones_like(params), 1))
+    assert_close(*(whose.fisher_product(params, torch.ones_like(params), 1) for whose in (ours, theirs)))
     assert_close(ours.loss_and_kl(params + 0.01), theirs.loss_and_kl(params + 0.01))
     assert_close(trpo.step(ours, params), trpo.step(theirs, params))
-    assert [fault.of(task) for task, fault in ours.dropped.items()] == ["the meta-gradient is not finite in task 1"]
+    assert [fault.of(task) for task, fault in ours.workers.dropped.items()] == [
+        "the meta-gradient is not finite in task 1"
+    ]
     if len(shares) == 1:
         observe("meta-gradient not finite in one task, `--on-nan drop`", "equals the update without that task")
 

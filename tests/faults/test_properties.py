@@ -20,6 +20,7 @@ from metarl.errors import Fault
 from metarl.experiment import checkpoint
 from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config_file import as_dict, from_dict
 from metarl.methods import METHODS, SUPERVISED
 from metarl.rl.advantages import gae, normalise, with_advantages
 from metarl.rl.episodes import Episodes

@@ -14,9 +14,10 @@ import torch
 from processes import SMALL, Command
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from metarl.cli.main import main
-from metarl.experiment import checkpoint, training
-from metarl.experiment.run import RunDirectory
+from metarl.cli import main
+from metarl.experiment import checkpoint
+from metarl.experiment import trainer as training
+from metarl.experiment.directory import RunDirectory
 from metarl.outer import TRPO
 from metarl.rl.sampler import Sampler
 

@@ -20,7 +20,7 @@ class Problem:
     def loss_and_gradient(self, params):
         return 0.0, self.gradient
 
-    def fisher_product(self, vector, stride):
+    def fisher_product(self, at, vector, stride):
         return self.fisher * vector
 
     def loss_and_kl(self, params):

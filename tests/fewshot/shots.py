@@ -12,6 +12,7 @@ from metarl.fewshot.networks import MLP
 from metarl.fewshot.shots import Examples, Shots
 from metarl.fewshot.sinusoid import Sinusoids
 from metarl.workers.local import Workers
+from metarl.workers.objective import WorkersObjective
 from metarl.workers.worker import Worker
 
 K, WAYS = 3, 3
@@ -33,18 +34,20 @@ class Blobs:
 
 
 def inner_loop(method, kind: str, tasks: int = K, fresh: bool = False) -> ShotInnerLoop:
-    """A inner_loop of tiny regression or classification tasks, in torch's default precision."""
+    """The inner loop of tiny regression or classification tasks, in torch's default precision."""
     if kind == "regression":
         return ShotInnerLoop(Sinusoids(4, 5), Regression(MLP((1,), (5,), 1, seed=3)), method, tasks, fresh)
     return ShotInnerLoop(Blobs(), Classification(MLP((2,), (4,), WAYS, seed=3)), method, tasks, fresh)
 
 
-def workers(method, kind: str, split: int | None = None, fresh: bool = False) -> tuple[Workers, torch.Tensor]:
-    """Workers that have collected, and the meta-params."""
-    plays = inner_loop(method, kind, fresh=fresh)
-    params = method.initial(P.params_of(plays.network))
+def objective(
+    method, kind: str, split: int | None = None, fresh: bool = False
+) -> tuple[WorkersObjective, torch.Tensor]:
+    """The meta-objective of workers that have collected, and the meta-params."""
+    loop = inner_loop(method, kind, fresh=fresh)
+    params = method.initial(P.params_of(loop.network))
     shares = [range(K)] if split is None else [range(split), range(split, K)]
-    both = Workers([Worker(plays, params, seed=0, tasks=K, share=share) for share in shares])
+    both = Workers([Worker(loop, params, seed=0, tasks=K, share=share) for share in shares])
     vector = P.flatten(params.values())
     both.collect(vector, 0)
-    return both, vector
+    return WorkersObjective(both), vector

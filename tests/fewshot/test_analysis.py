@@ -11,7 +11,7 @@ import torch
 from torch.testing import assert_close
 
 import metarl
-from metarl.cli.main import main
+from metarl.cli import main
 from metarl.core import params as P
 from metarl.experiment.presets import PRESETS
 from metarl.methods import ANIL, MAML, MetaSGD, Reptile
@@ -32,7 +32,7 @@ def policy():
 
 
 def test_layers_of_a_network_and_of_a_policy(policy):
-    assert [len(layer) for layer in layers_of(P.params_of(FewShot(SMALL).trainer.policy))] == [2, 2, 2]
+    assert [len(layer) for layer in layers_of(P.params_of(FewShot(SMALL).trainer.network))] == [2, 2, 2]
     layers = layers_of(policy.trainer.params)
     assert len(layers) == 3 and "log_std" in layers[-1]
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import batch_loss as batch_loss_of
 from tiny import finite_difference
 from torch.testing import assert_close
 
 import metarl
-from metarl.cli.main import main
+from metarl.cli import main
 from metarl.core import params as P
 from metarl.experiment.presets import PRESETS
 from metarl.experiment.trainer import Trainer
@@ -26,6 +27,7 @@ from metarl.methods import MAML
 from metarl.outer import Adam
 from metarl.seeding import task_rngs
 from metarl.workers.local import Workers
+from metarl.workers.objective import WorkersObjective
 from metarl.workers.worker import Worker
 
 
@@ -115,7 +117,7 @@ def test_turned_pictures_are_classes_of_their_own():
 
 
 @pytest.fixture
-def conv_workers(double):
+def conv_objective(double):
     method = MAML(inner_lr=0.1, inner_steps=1, outer=Adam())
     rng = np.random.default_rng(0)
     pictures = Pictures(rng.integers(0, 255, (12, SIDE, SIDE), dtype=np.uint8), np.full(4, 3), tuple("abcd"))
@@ -124,32 +126,32 @@ def conv_workers(double):
     params = P.params_of(network)
     workers = Workers([Worker(inner_loop, params, seed=0, tasks=2, share=range(2))])
     workers.collect(P.flatten(params.values()), 0)
-    return workers, P.flatten(params.values())
+    return WorkersObjective(workers), P.flatten(params.values())
 
 
-def test_the_conv_networks_meta_gradient(conv_workers):
-    workers, params = conv_workers
-    _, gradient = workers.loss_and_gradient(params)
+def test_the_conv_networks_meta_gradient(conv_objective):
+    objective, params = conv_objective
+    _, gradient = objective.loss_and_gradient(params)
     some = torch.randperm(len(params), generator=torch.Generator().manual_seed(0))[:25]
 
     def loss(part):
-        return workers.loss_and_kl(params.index_copy(0, some, part))[0]
+        return objective.loss_and_kl(params.index_copy(0, some, part))[0]
 
     assert gradient[some].abs().max() > 1e-3
     assert_close(gradient[some], finite_difference(loss, params[some], h=1e-7), rtol=1e-4, atol=1e-6)
 
 
-def test_batch_norm_does_not_leak_between_tasks(conv_workers):
-    workers, params = conv_workers
-    (worker,) = workers.workers
-    stacked, query = P.stack(P.unflatten(params, worker.like), 2), worker.query
-    together = worker.problem.outputs(stacked, query).values
-    alone = worker.problem.outputs(
-        P.stack(P.unflatten(params, worker.like), 1), Examples(query.x[:1], query.y[:1])
+def test_batch_norm_does_not_leak_between_tasks(conv_objective):
+    objective, params = conv_objective
+    batch_loss = batch_loss_of(objective)
+    stacked, query = P.stack(P.unflatten(params, batch_loss.like), 2), batch_loss.batch.query
+    together = batch_loss.losses.outputs(stacked, query).values
+    alone = batch_loss.losses.outputs(
+        P.stack(P.unflatten(params, batch_loss.like), 1), Examples(query.x[:1], query.y[:1])
     ).values
     assert_close(together[0], alone[0])
     other = Examples(torch.stack([query.x[0], 100 * query.x[1] + 7]), query.y)
-    assert_close(worker.problem.outputs(stacked, other).values[0], alone[0])
+    assert_close(batch_loss.losses.outputs(stacked, other).values[0], alone[0])
 
 
 def test_a_block_normalises_over_its_own_examples(double):

@@ -11,10 +11,11 @@ import torch
 
 import metarl
 import metarl.methods
-from metarl.cli.main import main
-from metarl.experiment.config import Config
+from metarl.cli import main
+from metarl.experiment.config_file import from_dict
+from metarl.experiment.directory import RunDirectory
 from metarl.experiment.presets import PRESETS
-from metarl.experiment.run import RunDirectory, resume, train
+from metarl.experiment.run import resume, train
 from metarl.experiment.trainer import Trainer
 from metarl.models.supervised import FewShot
 

@@ -30,7 +30,7 @@ class Quadratic:
     def loss_and_gradient(self, params):
         return float((params - self.centre).square().sum() / 2), params - self.centre
 
-    def fisher_product(self, vector, stride):
+    def fisher_product(self, at, vector, stride):
         return vector
 
     def loss_and_kl(self, params):

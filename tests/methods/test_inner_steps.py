@@ -47,8 +47,8 @@ def test_anil_leaves_the_body_alone_inside_and_trains_it_outside():
     changed = {name for name in params if not torch.equal(adapted[name], P.stack(params, tiny.K)[name])}
     assert changed == set(head(params))
 
-    workers, vector = tiny.workers(method)
-    gradient = P.unflatten(workers.loss_and_gradient(vector)[1], params)
+    objective, vector = tiny.objective(method)
+    gradient = P.unflatten(objective.loss_and_gradient(vector)[1], params)
     assert all(gradient[name].any() for name in params)
 
 

@@ -24,11 +24,9 @@ METHODS = {
 
 def prepared(method, discrete=False, inner_loss="likelihood-ratio"):
     """Workers whose objective is complete, and the params that played."""
-    workers, params = tiny.workers(method, discrete, inner_loss)
-    mean, square = workers.return_moments()
-    workers.prepare({"inner_kl": 0.5, "mean": mean, "std": math.sqrt(square - mean**2)})
-    workers.loss_and_gradient(params)
-    return workers, params
+    objective, params = tiny.objective(method, discrete, inner_loss)
+    mean, square = objective.return_moments()
+    return objective.given(inner_kl=0.5, mean=mean, std=math.sqrt(square - mean**2)), params
 
 
 def elsewhere(params):
@@ -40,29 +38,31 @@ def elsewhere(params):
 @pytest.mark.parametrize("method", METHODS)
 def test_the_meta_gradient_is_the_derivative_of_the_objective(method, discrete):
     method = METHODS[method]
-    workers, params = prepared(dataclasses.replace(method, inner_steps=1) if discrete else method, discrete)
+    objective, params = prepared(dataclasses.replace(method, inner_steps=1) if discrete else method, discrete)
     here = elsewhere(params) if method.outer.clip else params  # several epochs leave where they played
-    _, gradient = workers.loss_and_gradient(here)
-    assert_close(gradient, tiny.finite_difference(lambda p: workers.loss_and_kl(p)[0], here), rtol=1e-6, atol=1e-8)
+    _, gradient = objective.loss_and_gradient(here)
+    assert_close(gradient, tiny.finite_difference(lambda p: objective.loss_and_kl(p)[0], here), rtol=1e-6, atol=1e-8)
     if method == "meta-sgd":
         assert gradient[len(params) // 2 :].abs().max() > 1e-4  # the step sizes' half
 
 
 @pytest.mark.parametrize("steps", [1, 2])
 def test_dice_meta_gradient_is_the_derivative_of_the_objective(steps):
-    workers, params = prepared(MAML(inner_lr=0.3, inner_steps=steps), inner_loss="dice")
-    _, gradient = workers.loss_and_gradient(params)
-    assert_close(gradient, tiny.finite_difference(lambda p: workers.loss_and_kl(p)[0], params), rtol=1e-6, atol=1e-8)
+    objective, params = prepared(MAML(inner_lr=0.3, inner_steps=steps), inner_loss="dice")
+    _, gradient = objective.loss_and_gradient(params)
+    assert_close(gradient, tiny.finite_difference(lambda p: objective.loss_and_kl(p)[0], params), rtol=1e-6, atol=1e-8)
 
 
 def test_dice_differs_from_the_likelihood_ratio_in_the_second_derivative_only():
     dice, ratio = (prepared(MAML(inner_lr=0.3), inner_loss=form) for form in ("dice", "likelihood-ratio"))
     gradients, hessians = [], []
-    for workers, params in (dice, ratio):
-        (worker,) = workers.workers
+    for objective, params in (dice, ratio):
+        batch_loss = tiny.batch_loss(objective)
 
-        def inner(vector, worker=worker):
-            return worker.problem.loss(P.stack(P.unflatten(vector, worker.like), tiny.K), worker.support[0]).sum()
+        def inner(vector, batch_loss=batch_loss):
+            return batch_loss.losses.loss(
+                P.stack(P.unflatten(vector, batch_loss.like), tiny.K), batch_loss.batch.support[0]
+            ).sum()
 
         gradients.append(torch.autograd.functional.jacobian(inner, params))
         hessians.append(torch.autograd.functional.hessian(inner, params))
@@ -71,13 +71,13 @@ def test_dice_differs_from_the_likelihood_ratio_in_the_second_derivative_only():
 
 
 def test_dice_credits_earlier_actions_in_the_second_derivative():
-    workers, params = tiny.workers(MAML(inner_lr=0.3), inner_loss="dice")
-    (worker,) = workers.workers
-    support = worker.support[0]
+    objective, params = tiny.objective(MAML(inner_lr=0.3), inner_loss="dice")
+    batch_loss = tiny.batch_loss(objective)
+    support = batch_loss.batch.support[0]
 
     def scores(vector):  # grad of the log-probability of each action, [K, E, T, P]
         def logp(v):
-            outputs = worker.problem.outputs(P.stack(P.unflatten(v, worker.like), tiny.K), support)
+            outputs = batch_loss.losses.outputs(P.stack(P.unflatten(v, batch_loss.like), tiny.K), support)
             return outputs.log_prob(support.act.flatten(1, 2)).view_as(support.mask) * support.mask
 
         return torch.autograd.functional.jacobian(logp, vector)
@@ -88,9 +88,9 @@ def test_dice_credits_earlier_actions_in_the_second_derivative():
     cross = torch.einsum("ket,ketp,ketq->pq", weight, past, g)
 
     def hessian(form):
-        problem = dataclasses.replace(worker.problem, inner_loss=form)
+        problem = dataclasses.replace(batch_loss.losses, inner_loss=form)
         return torch.autograd.functional.hessian(
-            lambda v: problem.loss(P.stack(P.unflatten(v, worker.like), tiny.K), support).sum(), params
+            lambda v: problem.loss(P.stack(P.unflatten(v, batch_loss.like), tiny.K), support).sum(), params
         )
 
     assert_close(hessian("dice"), hessian("likelihood-ratio") - cross - cross.T)
@@ -100,41 +100,40 @@ def test_dice_credits_earlier_actions_in_the_second_derivative():
 def test_second_order_differs_from_first_order(kind):
     gradients = []
     for first_order in (False, True):
-        workers, params = prepared(kind(inner_lr=0.3, first_order=first_order))
-        gradients.append(workers.loss_and_gradient(params)[1])
+        objective, params = prepared(kind(inner_lr=0.3, first_order=first_order))
+        gradients.append(objective.loss_and_gradient(params)[1])
     assert (gradients[0] - gradients[1]).abs().max() > 1e-3
 
 
 def test_promp_penalty_is_the_inner_kl():
     method = METHODS["promp"]
-    workers, params = prepared(method)
+    objective, params = prepared(method)
     here = elsewhere(params)
-    with_penalty, _ = workers.loss_and_gradient(here)
-    workers.prepare({"inner_kl": 0.0})
-    without, _ = workers.loss_and_gradient(here)
-    kl = workers.support_kl(here)
+    with_penalty, _ = objective.loss_and_gradient(here)
+    without, _ = objective.given(inner_kl=0.0).loss_and_gradient(here)
+    kl = objective.support_kl(here)
     assert kl > 1e-5
     assert with_penalty - without == pytest.approx(0.5 * kl)
-    assert workers.support_kl(params) == 0
+    assert objective.support_kl(params) == 0
 
 
 @pytest.mark.parametrize(("target", "factor"), [(1e3, 0.5), (1e-9, 2.0), (None, 1.0)])
 def test_promp_penalty_adapts_to_its_target(target, factor):
     method = ProMP(inner_lr=0.3, inner_kl=0.2, inner_kl_target=target)
-    workers, params = tiny.workers(method)
-    _, state, metrics = method.update(workers, params, method.initial_state(params))
+    objective, params = tiny.objective(method)
+    _, state, metrics = method.update(objective, params, method.initial_state(params))
     assert float(state["inner_kl"]) == pytest.approx(0.2 * factor)
     assert metrics["inner_kl_coefficient"] == pytest.approx(0.2)
 
 
 def test_clipping_ends_the_gradient_of_ratios_that_moved_far():
-    workers, params = tiny.workers(MAML(inner_lr=0.3, outer=PPO(clip=0.1)))
-    (worker,) = workers.workers
-    workers.loss_and_gradient(params)
-    old, data = worker._old[QUERY], worker.query
+    objective, params = tiny.objective(MAML(inner_lr=0.3, outer=PPO(clip=0.1)))
+    batch_loss = tiny.batch_loss(objective)
+    objective.loss_and_gradient(params)
+    old, data = batch_loss._played(QUERY), batch_loss.batch.query
     act = data.act.flatten(1, 2)
     new = dataclasses.replace(old, mean=(old.mean + 0.3).requires_grad_())
-    worker.problem.surrogate(new, old, data, clip=0.1).sum().backward()
+    batch_loss.losses.surrogate(new, old, data, clip=0.1).sum().backward()
     ratio = torch.exp(new.log_prob(act) - old.log_prob(act))
     adv = data.adv.flatten(1)
     beyond = ((ratio > 1.1) & (adv > 0)) | ((ratio < 0.9) & (adv < 0))
@@ -144,18 +143,20 @@ def test_clipping_ends_the_gradient_of_ratios_that_moved_far():
 
 def test_e_maml_credits_support_actions_with_the_return_after_adaptation():
     method = METHODS["e-maml"]
-    workers, params = prepared(dataclasses.replace(method, inner_steps=1))
-    (worker,) = workers.workers
+    objective, params = prepared(dataclasses.replace(method, inner_steps=1))
+    batch_loss = tiny.batch_loss(objective)
     plain, _ = prepared(MAML(inner_lr=0.3))
-    extra = workers.loss_and_gradient(params)[1] - plain.loss_and_gradient(params)[1]
+    extra = objective.loss_and_gradient(params)[1] - plain.loss_and_gradient(params)[1]
 
-    returns = worker.query.returns.mean(-1)
+    returns = batch_loss.batch.query.returns.mean(-1)
     credit = (returns - returns.mean()) / returns.std(correction=0)
 
     def likelihood(vector):
-        outputs = worker.problem.outputs(P.stack(P.unflatten(vector, worker.like), tiny.K), worker.support[0])
-        logp = outputs.log_prob(worker.support[0].act.flatten(1, 2))
-        return -(credit * (logp * worker.support[0].weight).sum(-1)).mean()
+        outputs = batch_loss.losses.outputs(
+            P.stack(P.unflatten(vector, batch_loss.like), tiny.K), batch_loss.batch.support[0]
+        )
+        logp = outputs.log_prob(batch_loss.batch.support[0].act.flatten(1, 2))
+        return -(credit * (logp * batch_loss.batch.support[0].weight).sum(-1)).mean()
 
     expected = 0.7 * torch.autograd.functional.jacobian(likelihood, params)
     assert_close(extra, expected, rtol=1e-6, atol=1e-9)
@@ -163,10 +164,10 @@ def test_e_maml_credits_support_actions_with_the_return_after_adaptation():
 
 @pytest.mark.parametrize("method", METHODS)
 def test_two_workers_answer_as_one(method):
-    one, params = tiny.workers(METHODS[method])
-    two, _ = tiny.workers(METHODS[method], split=1)
+    one, params = tiny.objective(METHODS[method])
+    two, _ = tiny.objective(METHODS[method], split=1)
     method = METHODS[method]
-    a, b = (method.update(workers, params, method.initial_state(params)) for workers in (one, two))
+    a, b = (method.update(whose, params, method.initial_state(params)) for whose in (one, two))
     assert (a[0] - params).abs().max() > 1e-5
     assert_close(a[0], b[0])
     assert a[2] == pytest.approx(b[2], rel=1e-4)

@@ -6,12 +6,15 @@ import pytest
 import torch
 
 import metarl
-from metarl import UserError, models
-from metarl.cli.main import main
+from metarl import UserError
+from metarl.cli import main
 from metarl.experiment.config import Config
-from metarl.experiment.run import RunDirectory, restore, resume, snapshot, train
+from metarl.experiment.directory import RunDirectory
+from metarl.experiment.run import resume, train
 from metarl.experiment.trainer import Trainer
-from metarl.methods import MAML, METHODS, OUTERS, ProMP, Reptile, method_name
+from metarl.methods import MAML, METHODS, ProMP, Reptile, method_name
+from metarl.models.rl import MODELS
+from metarl.outer import OUTERS
 
 SIZES = {"tasks": 3, "episodes": 3, "horizon": 8, "hidden": (8,)}
 SMALL = SIZES | {"eval_tasks": 2, "eval_episodes": 2, "eval_every": 9, "eval_steps": 1}
@@ -45,7 +48,7 @@ def test_a_resumed_run_is_the_same_to_the_bit(name, tmp_path):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_saved_model_comes_back_as_its_class(name, tmp_path):
-    kind = models.METHODS[name]
+    kind = MODELS[name]
     model = kind(ENV, action_scale=0.1, **SMALL).learn(1)
     model.save(tmp_path / "model")
     loaded = metarl.load(tmp_path / "model")
@@ -184,7 +187,7 @@ def test_discrete_actions_learn_too():
         def step(self, action):
             return np.ones(1, np.float32), float(action == self.task[0]), False, False, {}
 
-    for name, kind in models.METHODS.items():
+    for name, kind in MODELS.items():
         all_states = {"fisher_stride": 1} if hasattr(METHODS[name].outer, "fisher_stride") else {}
         sizes = {"tasks": 4, "episodes": 4, "horizon": 5, "hidden": (4,), "eval_tasks": 1, "eval_episodes": 1}
         model = kind(Corridor, **sizes, **all_states)

@@ -15,14 +15,13 @@ from metarl.outer import PPO
 from metarl.rl.episodes import Episodes
 from metarl.rl.memory_loop import MemoryInnerLoop
 from metarl.rl.recurrent import LifetimeGradient, RecurrentPolicy
-from metarl.workers.local import Workers
-from metarl.workers.worker import Worker
+from metarl.workers.meta_batch import MetaBatch
 
 EPISODES = 5
 
 
 def lifetimes(shares=(range(3),)):
-    """Workers of an RL² policy in float64 that hold random lifetimes of ragged length, and its params."""
+    """The meta-objective of an RL² policy in float64 on random lifetimes of ragged length, and its params."""
     policy = RecurrentPolicy(spaces.Box(-1, 1, (2,)), spaces.Discrete(3), (3,), seed=0).double()
     params = P.params_of(policy)
     inner_loop = MemoryInnerLoop(None, LifetimeGradient(policy), RL2(), discount=0.9, gae_lambda=0.9)  # type: ignore
@@ -33,37 +32,33 @@ def lifetimes(shares=(range(3),)):
     obs = torch.randn(3, EPISODES, 6, 7, generator=g, dtype=torch.float64) * mask[..., None]
     act = torch.randint(3, mask.shape, generator=g)
     whole = Episodes(obs=obs, act=act, mask=mask, **values)
-    workers = []
-    for share in shares:
-        worker = Worker(inner_loop, params, seed=0, tasks=3, share=share)
-        worker.query = tiny.some_tasks(whole, share)
-        workers.append(worker)
-    return Workers(workers), P.flatten(params.values())
+    vector = P.flatten(params.values())
+    batch = MetaBatch(0, (0, 1, 2), (), whole, vector, {})
+    return tiny.holding(inner_loop, params, batch, shares), vector
 
 
 def support_and_query():
-    """Workers of MAML with PPO, and the params that played."""
-    return tiny.workers(MAML(inner_lr=0.3, outer=PPO()))
+    """The meta-objective of MAML with PPO, and the params that played."""
+    return tiny.objective(MAML(inner_lr=0.3, outer=PPO()))
 
 
 @pytest.mark.parametrize(("problem", "parts"), [(lifetimes, 3), (support_and_query, 2)], ids=["rl2", "ppo-maml"])
 def test_the_gradient_of_a_part_is_its_derivative_and_the_parts_add_up(problem, parts):
-    workers, played = problem()
-    workers.loss_and_gradient(played, (0, 0, parts))  # the policy that played is known from here
+    objective, played = problem()
     g = torch.Generator().manual_seed(5)
     here = played + 0.02 * torch.randn(played.shape, dtype=played.dtype, generator=g)
     directions = torch.randn(6, len(played), dtype=played.dtype, generator=g)
     losses, gradients = [], []
     for index in range(parts):
         part = (1, index, parts)
-        loss, gradient = workers.loss_and_gradient(here, part)
+        loss, gradient = objective.loss_and_gradient(here, part)
         numeric = tiny.finite_difference(
-            lambda x, part=part: workers.loss_and_gradient(here + x @ directions, part)[0], directions.new_zeros(6)
+            lambda x, part=part: objective.loss_and_gradient(here + x @ directions, part)[0], directions.new_zeros(6)
         )
         assert_close(directions @ gradient, numeric, rtol=1e-5, atol=1e-8)
         losses.append(loss)
         gradients.append(gradient)
-    whole_loss, whole = workers.loss_and_gradient(here)
+    whole_loss, whole = objective.loss_and_gradient(here)
     assert_close(torch.stack(gradients).mean(0), whole)
     assert sum(losses) / parts == pytest.approx(whole_loss)
     assert (gradients[0] - gradients[1]).norm() > 0.1 * whole.norm()
@@ -78,22 +73,21 @@ def test_parts_do_not_depend_on_who_owns_the_tasks():
 
 def test_a_task_whose_gradient_is_not_finite_in_a_part_is_dropped():
     (ours, params), (theirs, _) = lifetimes(), lifetimes((range(1), range(2, 3)))
-    ours.on_nan = "drop"
-    theirs.ask("drop", [], 2)
-    ours.workers[0].query.adv[1, :, 0] = math.nan
+    ours.workers.on_nan = "drop"
+    theirs.workers.ask("drop", [], 2)
+    tiny.batch_loss(ours).batch.query.adv[1, :, 0] = math.nan
     for part in [(0, 0, 2), (0, 1, 2)]:
         assert_close(ours.loss_and_gradient(params, part), theirs.loss_and_gradient(params, part))
-    assert list(ours.dropped) == [1]
+    assert list(ours.workers.dropped) == [1]
 
 
 def test_what_is_logged_is_finite_after_a_task_was_dropped():
     ours, params = lifetimes()
-    ours.on_nan = "drop"
-    ours.workers[0].query.adv[1, :, 0] = math.nan
-    ours.parts = lambda wanted: wanted  # they were never collected
+    ours.workers.on_nan, ours.workers.episodes = "drop", EPISODES  # they were never collected
+    tiny.batch_loss(ours).batch.query.adv[1, :, 0] = math.nan
     outer = PPO(epochs=1, minibatches=2)
     _, _, metrics = outer.update(ours, params, outer.initial_state(params))
-    assert list(ours.dropped) == [1] and all(math.isfinite(value) for value in metrics.values())
+    assert list(ours.workers.dropped) == [1] and all(math.isfinite(value) for value in metrics.values())
 
 
 class Counted:

@@ -11,50 +11,53 @@ from torch.testing import assert_close
 from metarl import UserError
 from metarl.core import params as P
 from metarl.methods import Reptile
-from metarl.methods.reptile import Interpolation
+from metarl.outer import Interpolation
 from metarl.outer.adam import Adam, adam, adam_state
 from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.workers.local import Workers
+from metarl.workers.objective import WorkersObjective
 from metarl.workers.worker import Worker
 
 
-class TinyPlayer(PolicyInnerLoop):
+class TinyLoop(PolicyInnerLoop):
     """Plays random episodes, the same for the same task and phase."""
 
     def _episodes(self, adapted, tasks, rngs):
-        own = self.problem.own(adapted)
+        own = self.losses.own(adapted)
         phase = int(next(rngs).bit_generator.state["state"]["key"][0]) % 2**32
         parts = []
         for k, task in enumerate(tasks[:, 0]):
             params = {name: value[k : k + 1] for name, value in own.items()}
             seed = int(task) + 10 * phase
-            parts.append(tiny.episodes(self.problem.policy, params, seed=seed, tasks=1))
+            parts.append(tiny.episodes(self.losses.policy, params, seed=seed, tasks=1))
         names = ("obs", "act", "rew", "mask", "logp", "adv")
         return type(parts[0])(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
 def collected(method, tasks=tiny.K, first=0, params=None, split=None):
-    """Workers that have played the first phases of `tasks` tasks, and the params."""
+    """The meta-objective of workers that have played the first phases of `tasks` tasks, and the params."""
     net = tiny.policy()
     start = P.params_of(net)
     env = SimpleNamespace(sample_tasks=lambda n, rng: first + np.arange(n, dtype=float)[:, None])
-    inner_loop = TinyPlayer(SimpleNamespace(env=env), tiny.PolicyGradient(net), method, 0.9, 1.0)  # type: ignore
+    inner_loop = TinyLoop(SimpleNamespace(env=env), tiny.PolicyGradient(net), method, 0.9, 1.0)  # type: ignore
     shares = [range(tasks)] if split is None else [range(split), range(split, tasks)]
     workers = Workers([Worker(inner_loop, start, seed=0, tasks=tasks, share=share) for share in shares])
     vector = P.flatten(start.values()) if params is None else params
     data = workers.collect(vector, 0)
     assert len(data["returns"]) == method.inner_steps  # no query data
-    return workers, vector
+    return WorkersObjective(workers), vector
 
 
 def test_one_sgd_step_is_joint_training():
     method = Reptile(inner_lr=0.2, inner_steps=1, outer=Interpolation(step_size=0.7))
-    workers, params = collected(method)
-    moved, _, _ = method.update(workers, params, method.initial_state(params))
-    (worker,) = workers.workers
+    objective, params = collected(method)
+    moved, _, _ = method.update(objective, params, method.initial_state(params))
+    batch_loss = tiny.batch_loss(objective)
 
     def joint(vector):
-        return worker.problem.loss(P.stack(P.unflatten(vector, worker.like), tiny.K), worker.support[0]).mean()
+        return batch_loss.losses.loss(
+            P.stack(P.unflatten(vector, batch_loss.like), tiny.K), batch_loss.batch.support[0]
+        ).mean()
 
     gradient = torch.autograd.functional.jacobian(joint, params)
     assert_close(moved, params - 0.7 * 0.2 * gradient)
@@ -64,15 +67,15 @@ def serial(method, tasks, epsilon):
     """Algorithm 1 of Nichol et al. 2018, one task after the other with torch's own optimisers."""
     params = collected(method, tasks=1)[1]
     for task in range(tasks):
-        workers, _ = collected(method, tasks=1, first=task, params=params)
-        (worker,) = workers.workers
-        leaves = {n: v.clone().requires_grad_() for n, v in P.stack(P.unflatten(params, worker.like), 1).items()}
+        objective, _ = collected(method, tasks=1, first=task, params=params)
+        batch_loss = tiny.batch_loss(objective)
+        leaves = {n: v.clone().requires_grad_() for n, v in P.stack(P.unflatten(params, batch_loss.like), 1).items()}
         kind = torch.optim.SGD if method.inner_optimizer == "sgd" else torch.optim.Adam
         betas = {} if method.inner_optimizer == "sgd" else {"betas": (0.0, 0.999)}
         optimizer = kind(list(leaves.values()), lr=method.inner_lr, **betas)
-        for support in worker.support:
+        for support in batch_loss.batch.support:
             optimizer.zero_grad()
-            worker.problem.loss(leaves, support).sum().backward()
+            batch_loss.losses.loss(leaves, support).sum().backward()
             optimizer.step()
         w = P.flatten([value.detach()[0] for value in leaves.values()])
         params = params + epsilon * (w - params)
@@ -85,28 +88,28 @@ def test_batches_of_one_task_are_the_serial_version(inner):
     params = collected(method, tasks=1)[1]
     state = method.initial_state(params)
     for task in range(3):
-        workers, _ = collected(method, tasks=1, first=task, params=params)
-        params, state, _ = method.update(workers, params, state)
+        objective, _ = collected(method, tasks=1, first=task, params=params)
+        params, state, _ = method.update(objective, params, state)
     assert_close(params, serial(method, 3, 0.5))
 
 
 @pytest.mark.parametrize("inner", ["sgd", "adam"])
 def test_a_batch_moves_by_the_mean_of_its_tasks(inner):
     method = Reptile(inner_lr=0.02, inner_optimizer=inner)
-    workers, params = collected(method)
-    moved, _, metrics = method.update(workers, params, method.initial_state(params))
+    objective, params = collected(method)
+    moved, _, metrics = method.update(objective, params, method.initial_state(params))
     alone = [collected(method, tasks=1, first=k)[0].adapted() for k in range(tiny.K)]
     assert_close(moved, torch.stack(alone).mean(0))
     assert metrics["displacement"] == pytest.approx(float((moved - params).norm()))
     two, _ = collected(method, split=1)
-    assert_close(two.adapted(), workers.adapted())
+    assert_close(two.adapted(), objective.adapted())
 
 
 def test_the_reptile_gradient_feeds_adam():
     method = Reptile(inner_lr=0.1, outer=Adam(outer_lr=0.01))
-    workers, params = collected(method)
-    moved, state, _ = method.update(workers, params, method.initial_state(params))
-    gradient = (params - workers.adapted()) / 0.1
+    objective, params = collected(method)
+    moved, state, _ = method.update(objective, params, method.initial_state(params))
+    gradient = (params - objective.adapted()) / 0.1
     assert_close(moved, adam(params, gradient, adam_state(params), 0.01)[0])
     assert float(state["t"]) == 1
 

@@ -6,7 +6,7 @@ from scipy import stats
 
 import metarl
 from metarl import UserError
-from metarl.cli.main import main
+from metarl.cli import main
 from metarl.models.pretrained import cards
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 from torch.testing import assert_close
 
 from metarl import UserError
-from metarl.cli.main import main
+from metarl.cli import main
 from metarl.core import params as P
 from metarl.experiment.build import build_inner_loop
 from metarl.experiment.presets import PRESETS

@@ -16,7 +16,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import metarl
-from metarl.cli.main import main
+from metarl.cli import main
 from metarl.experiment import film
 from metarl.experiment.film import film_adaptation
 from metarl.report.plot import plot_curves, plot_paths

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 import metarl
 from metarl import SB3VecEnv, UserError
-from metarl.cli.main import main
+from metarl.cli import main
 from metarl.core import params as P
 from metarl.rl.policies import distribution, make_policy
 from metarl.sb3.convert import as_ppo
