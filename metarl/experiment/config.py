@@ -64,7 +64,7 @@ class Settings(ABC):
     def __post_init__(self) -> None:
         """Check kinds and ranges."""
         check_fields(self, "method")
-        _check_method(self.method)
+        check_is_method(self.method)
         counts = ("tasks", "iterations", "log_every", "eval_every", "eval_tasks")
         check_counts(**{name: (getattr(self, name), 1) for name in (*counts, "checkpoint_every", "keep_checkpoints")})
         if self.eval_steps < 0 or self.seed < 0:
@@ -74,7 +74,7 @@ class Settings(ABC):
         self.method.check(self)
 
 
-def _check_method(method: Any) -> None:
+def check_is_method(method: Any) -> None:
     """Refuse what is no method, or has settings that no file can hold.
 
     Raises:

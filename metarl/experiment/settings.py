@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from metarl.errors import UserError, did_you_mean
-from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config import Config, FewShotConfig, check_is_method
 from metarl.methods import METHODS, SUPERVISED, Method, method_name
 from metarl.outer import OUTERS
 
@@ -32,6 +32,7 @@ def with_method(config: AnyConfig, method: str | Method | None, outer: str | Non
     if isinstance(method, str) and method != method_name(before):
         chosen = _kept(_named(config, method), before)
     elif method is not None and not isinstance(method, str):
+        check_is_method(method)
         chosen = method
     suited = {} if type(chosen) is type(before) else chosen.suited(config)
     if outer is not None:

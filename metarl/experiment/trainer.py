@@ -55,8 +55,8 @@ class Progress:
             UserError: If they do not say where the run stood.
         """
         try:
-            counts = {f.name: type(f.default)(state.get(f.name, 0)) for f in fields(Progress) if f.name in state}
             best = state["best_return"]
+            counts = {f.name: type(f.default)(state[f.name]) for f in fields(Progress)[:-1] if f.name in state}
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"the checkpoint does not say where the run stood ({error!r})") from error
         return Progress(**{**counts, "best_return": float("-inf") if best is None else best})

@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any, Literal, cast
 
 import gymnasium
@@ -78,11 +79,18 @@ def make_vec(
 
 
 def find_spec(env_id: str) -> EnvSpec:
-    """Return the registered spec of an id.
+    """Return the registered spec of an id; `module:Id-v0` imports the module first, as `gymnasium.make` does.
 
     Raises:
         UserError: If no such id is registered; names the nearest.
     """
+    module, _, name = env_id.rpartition(":")
+    if module:
+        try:
+            import_module(module)
+        except ModuleNotFoundError as error:
+            raise UserError(f"environment {env_id!r}: {error}") from error
+        return find_spec(name)
     if env_id.startswith("metarl/"):
         import metarl_envs
     try:

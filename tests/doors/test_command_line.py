@@ -1,0 +1,151 @@
+"""Other people's environments, methods, networks and callbacks on the command line, in a folder of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CORRIDOR = '''
+import gymnasium, numpy as np, torch
+from dataclasses import dataclass
+from gymnasium import spaces
+import metarl
+from metarl.methods import MAML
+
+
+class Corridor(gymnasium.Env):
+    """Walk to the end that the task names."""
+
+    observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+    task_space = spaces.Box(-1.0, 1.0, (1,))
+
+    def sample_tasks(self, n, rng):
+        return rng.choice([-1.0, 1.0], (n, 1))
+
+    def set_task(self, task):
+        self.task = task
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x = np.zeros(1, np.float32)
+        return self.x, {}
+
+    def step(self, action):
+        self.x = np.clip(self.x + 0.2 * action, -1, 1).astype(np.float32)
+        return self.x, float(self.x[0] * self.task[0]), False, False, {}
+
+
+gymnasium.register("Corridor-v0", Corridor, max_episode_steps=8)
+
+
+@dataclass(frozen=True)
+class Slow(MAML):
+    """MAML whose step is divided."""
+
+    divisor: float = 2.0
+    """What divides it."""
+
+    def inner_step(self, loss, adapted, support, scale=1.0, *, create_graph=False):
+        return super().inner_step(loss, adapted, support, scale / self.divisor, create_graph=create_graph)
+
+
+class Net(torch.nn.Module):
+    def __init__(self, n_in, n_out):
+        super().__init__()
+        self.body = torch.nn.Sequential(torch.nn.Linear(n_in, 8), torch.nn.LayerNorm(8), torch.nn.ReLU())
+        self.head = torch.nn.Linear(8, n_out)
+        self.log_std = torch.nn.Parameter(torch.zeros(n_out))
+
+    def forward(self, obs):
+        return metarl.Gaussian(self.head(self.body(obs)), self.log_std[None])
+
+
+def make_net(observation_space, action_space, generator):
+    return Net(observation_space.shape[0], action_space.shape[0])
+
+
+def mean_baseline(episodes, returns):
+    return returns.mean((1, 2), keepdim=True).expand_as(returns)
+
+
+def say(trainer, metrics):
+    print(f"said {trainer.progress.iteration}")
+    return trainer.progress.iteration < 2
+'''
+SMALL = "--tasks 2 --episodes 2 --hidden 8 --eval-tasks 2 --eval-episodes 2 --iterations 3".split()
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "corridor.py").write_text(CORRIDOR)
+    return tmp_path
+
+
+def metarl(folder: Path, *args: str) -> subprocess.CompletedProcess:
+    program = [sys.executable, "-c", "from metarl.cli import run; run()", *args]
+    return subprocess.run(program, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_an_environment_from_the_current_folder(folder):
+    done = metarl(folder, "train", "corridor:Corridor-v0", *SMALL, "--log-dir", "run")
+    assert done.returncode == 0, done.stderr
+    assert "iteration 3/3" in done.stdout
+    assert json.loads((folder / "run" / "config.json").read_text())["config"]["env"] == "corridor:Corridor-v0"
+    refused = metarl(folder, "eval", "run", "--tasks", "2", "--episodes", "2")
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert "--import corridor" in refused.stderr
+    judged = metarl(folder, "eval", "run", "--tasks", "2", "--episodes", "2", "--import", "corridor")
+    assert judged.returncode == 0, judged.stderr
+    again = metarl(folder, "train", "corridor:Corridor-v0", *SMALL, "--log-dir", "run", "--resume", "--iterations", "4")
+    assert again.returncode == 0, again.stderr
+    assert "iteration 4/4" in again.stdout
+
+
+def test_every_door_at_once_and_the_same_command_with_resume(folder):
+    own = "--method corridor:Slow --divisor 4 --inner-lr 0.2 --policy corridor:make_net".split()
+    own += "--baseline corridor:mean_baseline --callback corridor:say".split()
+    command = ["train", "corridor:Corridor-v0", *own, *SMALL, "--log-dir", "run"]
+    done = metarl(folder, *command)
+    assert done.returncode == 0, done.stderr
+    assert "said 2" in done.stdout and "said 3" not in done.stdout  # the callback stops it
+    config = json.loads((folder / "run" / "config.json").read_text())["config"]
+    assert config["method"]["name"] == "corridor:Slow" and config["method"]["divisor"] == 4
+    assert config["method"]["inner_lr"] == 0.2 and config["policy"] == "corridor:make_net"
+    again = metarl(folder, *command, "--resume")
+    assert again.returncode == 0, again.stderr
+    assert "said 3" in again.stdout
+    typed = metarl(folder, "train", "corridor:Corridor-v0", "--log-dir", "run", "--resume", "--iterations", "4")
+    assert typed.returncode == 0, typed.stderr  # options not given are the run's, and the module was typed
+    assert "iteration 4/4" in typed.stdout
+    judged = metarl(folder, "eval", "run", "--tasks", "2", "--episodes", "2", "--import", "corridor")
+    assert judged.returncode == 0, judged.stderr
+
+
+def test_any_of_our_environments_without_a_preset(folder):
+    small = [*SMALL, "--horizon", "5", "--iterations", "1"]
+    done = metarl(folder, "train", "metarl/Walker2dVel-v0", *small)
+    assert done.returncode == 0, done.stderr
+    assert "Walker2dVel-v0: metarl/Walker2dVel-v0, 1 meta-iterations, writing to runs/Walker2dVel-v0/" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["nowhere:Corridor-v0"], "there is no module 'nowhere'"),
+        (["corridor:Coridor-v0"], "Coridor"),
+        (["corridor:Corridor-v0", "--method", "corridor:Slo"], "'corridor' has no 'Slo'; did you mean 'Slow'?"),
+        (["corridor:Corridor-v0", "--policy", "corridor:mak_net"], "did you mean 'make_net'?"),
+        (["corridor:Corridor-v0", "--method", "corridor:Slow", "--divisr", "2"], "did you mean '--divisor'?"),
+        (["point-navigation", "--baseline", "lin"], "unknown baseline 'lin'; did you mean 'linear'?"),
+        (["metarl/Walker2dVl-v0"], "did you mean 'metarl/Walker2dVel-v0'?"),
+    ],
+)
+def test_mistakes_are_one_line(folder, args, words):
+    done = metarl(folder, "train", *args, *SMALL)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr and done.stderr.count("\n") == 1
