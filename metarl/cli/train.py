@@ -28,7 +28,7 @@ from metarl.methods import METHODS, Method
 from metarl.outer import OUTERS
 from metarl.rl.environments import registered
 
-TYPED = ("--method", "--policy", "--baseline", "--inner-loss", "--import", "--callback")
+TYPED = ("--method", "--env", "--policy", "--baseline", "--inner-loss", "--import", "--callback")
 """Options that may name somebody's module, which is imported because the user typed it."""
 
 

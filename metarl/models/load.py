@@ -68,15 +68,18 @@ def load(
             warnings.warn(f"{problem}; going back to iteration {saved.state['iteration']}", stacklevel=2)
     else:
         saved = checkpoint.load(path if path.suffix else path.with_suffix(".safetensors"))
-    config = from_dict(saved.config, _method(saved.config, method, modules))
+    kind = _method(saved.config, method, modules)
+    if directory is not None:
+        directory.config(kind)  # says so if it is damaged
+    config = from_dict(saved.config, kind)
     config = dataclasses.replace(config, device=device, workers="local")
     given = Parts(env, policy, baseline, inner_loss)
     parts = given if isinstance(config, FewShotConfig) else _with_typed(config, given, modules)
     if isinstance(config, FewShotConfig):
         model: MetaLearner = FewShot.__new__(FewShot)
     else:
-        kind = MODELS.get(method_name(config.method), Model)
-        model = kind.__new__(kind)
+        model_kind = MODELS.get(method_name(config.method), Model)
+        model = model_kind.__new__(model_kind)
     model._begin(config, parts)
     model.trainer.restore(saved)
     model.of_run(directory)

@@ -81,7 +81,7 @@ TRAIN = ["train", "point-navigation"]
     ("arguments", "message"),
     [
         (["trian"], "unknown command 'trian'; did you mean 'train'?"),
-        (["train"], "train needs a preset first"),
+        (["train"], "train needs a preset or an environment first"),
         (["train", "half-cheeta-vel"], "unknown preset 'half-cheeta-vel'; did you mean 'half-cheetah-vel'?"),
         ([*TRAIN, "--iteratons", "3"], "unknown option '--iteratons'; did you mean '--iterations'?"),
         ([*TRAIN, "--iterations", "0"], "iterations must be at least 1, got 0"),

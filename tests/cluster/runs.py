@@ -6,6 +6,7 @@ import signal
 
 import torch
 
+from metarl.experiment.build import Parts
 from metarl.experiment.config import Config
 from metarl.experiment.trainer import Trainer
 from metarl.methods import MAML
@@ -30,7 +31,7 @@ def run(config, iterations=2, source=None, disturb=None):
     Returns:
         The params `[P]`, the metrics of each iteration, and the held-out curve of each task.
     """
-    trainer = Trainer(config, source)
+    trainer = Trainer(config, Parts(source))
     try:
         if disturb is not None:
             disturb(trainer.workers)

@@ -12,6 +12,7 @@ from metarl.experiment.presets import PRESETS
 from metarl.experiment.trainer import Trainer
 from metarl.methods import MAML, METHODS, SUPERVISED
 from metarl.outer import TRPO, Adam
+from metarl.workers.objective import WorkersObjective
 
 pytest.importorskip("ray", reason="Ray is not installed")
 pytestmark = pytest.mark.usefixtures("reused")
@@ -24,11 +25,11 @@ DAMPED = TRPO(cg_damping=0.1)  # without damping, conjugate gradients turn round
 def everything_asked(config):
     """One iteration's answers of all workers: episodes, and what is computed from them."""
     trainer = Trainer(config)
-    workers, vector = trainer.workers, P.flatten(trainer.params.values())
+    objective, vector = WorkersObjective(trainer.workers), P.flatten(trainer.params.values())
     direction = torch.linspace(-1, 1, len(vector))
-    data, curve = workers.collect(vector, 3), None
-    numbers = [*workers.loss_and_gradient(vector), workers.fisher_product(direction, 3)]
-    numbers += [*workers.loss_and_kl(vector + 0.01 * direction), *workers.return_moments(), workers.adapted()]
+    data, curve = trainer.workers.collect(vector, 3), None
+    numbers = [*objective.loss_and_gradient(vector), objective.fisher_product(vector, direction, 3)]
+    numbers += [*objective.loss_and_kl(vector + 0.01 * direction), *objective.return_moments(), objective.adapted()]
     curve = trainer.evaluate()
     trainer.close()
     episodes = [data["returns"][0], data["lengths"], data["steps"], curve.per_task[:, 0]]

@@ -7,7 +7,7 @@ from runs import TINY, on
 
 from metarl import UserError
 from metarl.cli import main
-from metarl.experiment.config_file import differences, from_dict
+from metarl.experiment.config_file import as_dict, differences, from_dict
 from metarl.experiment.trainer import Trainer
 from metarl.workers.ray_actor import shares
 
@@ -69,7 +69,7 @@ def test_a_device_other_than_the_cpu_is_refused():
 
 def test_workers_may_change_when_a_run_is_resumed():
     assert differences(TINY, on(3, worker_timeout=5.0)) == []
-    assert from_dict(on("ray://head:1").as_dict()).workers == "ray://head:1"
+    assert from_dict(as_dict(on("ray://head:1"))).workers == "ray://head:1"
 
 
 def test_shares_are_contiguous_and_even():

@@ -139,7 +139,7 @@ def test_a_run_that_died_at_once_can_be_resumed_and_more_iterations_are_remember
         train(trainer, 6, directory)
     more = Trainer(dataclasses.replace(TINY, iterations=3))
     resume(more, directory)
-    assert more.iteration == 0
+    assert more.progress.iteration == 0
     train(more, 3, directory)
     assert directory.config().iterations == 3
     assert_same(more, trained(TINY, 3))
@@ -248,7 +248,7 @@ def test_a_progress_bar_is_shown_on_a_terminal(tmp_path):
 
     with open(tmp_path / "tty", "w+") as file:
         terminal = Terminal(3, "tiny", Console(file=file, force_terminal=True, width=150))
-        train(Trainer(TINY), 3, None, terminal)
+        train(Trainer(TINY), 3, None, [terminal])
         file.seek(0)
         shown = file.read()
     assert "3/3" in shown and "return -" in shown and "held-out -" in shown

@@ -15,6 +15,7 @@ from torch.testing import assert_close
 import metarl
 from metarl.cli import main
 from metarl.core import params as P
+from metarl.experiment.build import Parts
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.run import resume, train
@@ -59,7 +60,7 @@ def finite(checkpoint) -> bool:
 def test_a_run_stops_at_the_source_with_the_last_good_params(env, message, tmp_path, observe):
     directory = RunDirectory(tmp_path / "run")
     directory.create(SMALL)
-    trainer = Trainer(SMALL, env)
+    trainer = Trainer(SMALL, Parts(env))
     with pytest.raises(FloatingPointError, match=f"^{message}$") as stop:
         train(trainer, 3, directory)
     saved, _ = directory.newest()
@@ -82,7 +83,7 @@ def test_params_and_actions_are_named_and_the_neighbours_play_on(value, message)
     def change(params):
         params["log_std"][1] = value
 
-    trainer = Trainer(SMALL, Line)
+    trainer = Trainer(SMALL, Parts(Line))
     as_it_was, played = sampled(trainer, lambda params: None), sampled(trainer, change)
     assert list(played.faults) == [1] and message in played.faults[1].of(1)
     for name in ("obs", "act", "rew", "mask", "logp"):
@@ -92,13 +93,13 @@ def test_params_and_actions_are_named_and_the_neighbours_play_on(value, message)
 
 
 def test_every_task_may_be_at_fault():
-    played = sampled(Trainer(SMALL, Line), lambda params: params["log_std"].fill_(float("nan")))
+    played = sampled(Trainer(SMALL, Parts(Line)), lambda params: params["log_std"].fill_(float("nan")))
     assert list(played.faults) == [0, 1, 2] and not played.rew.any() and played.mask.shape[2] == 1
     assert "adapted param is not finite in task 2" in played.faults[2].of(2)
 
 
 def test_what_is_observed_after_the_last_action_is_no_fault():
-    played = sampled(Trainer(SMALL, lambda: Line("end")), lambda params: None)
+    played = sampled(Trainer(SMALL, Parts(lambda: Line("end"))), lambda params: None)
     assert not played.faults and torch.isfinite(played.obs).all()
     assert played.lengths[1].tolist() == [3, 3, 3]
 
@@ -107,7 +108,7 @@ def test_meta_params_that_overflow_are_not_kept(tmp_path):
     config = dataclasses.replace(SMALL, method=Reptile(outer=Interpolation(step_size=1e39)))
     directory = RunDirectory(tmp_path / "run")
     directory.create(config)
-    trainer = Trainer(config, Line)
+    trainer = Trainer(config, Parts(Line))
     before = {name: value.clone() for name, value in trainer.params.items()}
     with pytest.raises(
         FloatingPointError, match=r"^meta-params is not finite after the outer update of meta-iteration 1$"
@@ -130,8 +131,8 @@ class WithoutTask1(Workers):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_dropped_task_leaves_the_update_of_the_others(name):
     config = dataclasses.replace(DROP, method=METHODS[name])
-    ours = Trainer(config, lambda: Line("reward nan"))
-    theirs = Trainer(config, Line)
+    ours = Trainer(config, Parts(lambda: Line("reward nan")))
+    theirs = Trainer(config, Parts(Line))
     inner_loop = theirs.build_inner_loop(tasks=2)
     theirs.workers = WithoutTask1([Worker(inner_loop, theirs.params, config.seed, 3, [0, 2])])
     for _ in range(2):
@@ -207,15 +208,15 @@ def test_without_any_task_left_the_run_stops():
             return obs, float("nan"), *rest
 
     with pytest.raises(FloatingPointError, match="reward is not finite in task 0"):
-        Trainer(DROP, Everywhere).iterate()
+        Trainer(DROP, Parts(Everywhere)).iterate()
 
 
 def test_a_run_drops_counts_and_goes_on(tmp_path, observe):
     config = dataclasses.replace(DROP, eval_every=2)
     directory = RunDirectory(tmp_path / "run")
     directory.create(config)
-    train(Trainer(config, lambda: Line("reward nan")), 2, directory)
-    again = Trainer(config, lambda: Line("reward nan"))
+    train(Trainer(config, Parts(lambda: Line("reward nan"))), 2, directory)
+    again = Trainer(config, Parts(lambda: Line("reward nan")))
     resume(again, directory)
     curve = train(again, 4, directory)
     assert curve.dropped == 1 and curve.per_task.shape == (2, 2) and np.isfinite(curve.per_task).all()
@@ -231,8 +232,8 @@ def test_a_run_that_stopped_goes_on_without_the_task(tmp_path):
     directory = RunDirectory(tmp_path / "run")
     directory.create(SMALL)
     with pytest.raises(FloatingPointError):
-        train(Trainer(SMALL, lambda: Line("reward nan")), 2, directory)
-    again = Trainer(DROP, lambda: Line("reward nan"))
+        train(Trainer(SMALL, Parts(lambda: Line("reward nan"))), 2, directory)
+    again = Trainer(DROP, Parts(lambda: Line("reward nan")))
     assert resume(again, directory) == []
     train(again, 2, directory)
     assert directory.config().on_nan == "drop"

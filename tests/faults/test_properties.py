@@ -22,7 +22,7 @@ from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.config_file import as_dict, from_dict
 from metarl.methods import METHODS, SUPERVISED
-from metarl.rl.advantages import gae, normalise, with_advantages
+from metarl.rl.advantages import BASELINES, gae, normalise, with_advantages
 from metarl.rl.episodes import Episodes
 from metarl.rl.recurrent import RecurrentPolicy, join
 
@@ -73,7 +73,7 @@ def test_padding_and_what_stands_in_it_change_nothing(episodes, more, baseline):
         value = getattr(episodes, name)
         extra = torch.full_like(value[:, :, :1], 0 if name == "mask" else 7).repeat_interleave(more, 2)
         rubbish[name] = torch.cat([value, extra], dim=2)
-    short, padded = (with_advantages(e, 0.9, 0.95, baseline) for e in (episodes, Episodes(**rubbish)))
+    short, padded = (with_advantages(e, 0.9, 0.95, BASELINES[baseline]) for e in (episodes, Episodes(**rubbish)))
     t = episodes.mask.shape[2]
     near = 1e-3 if baseline == "linear" else 0.05  # Adam's steps amplify what rounding does to a sum
     assert_close(padded.adv[:, :, :t], short.adv, rtol=near, atol=near)
@@ -130,8 +130,8 @@ def test_blank_tasks_are_finite_and_the_others_as_they_were(episodes, bad):
     once = with_advantages(blank, 0.9, 0.9)
     assert torch.isfinite(once.adv).all() and torch.isfinite(once.weight).all()
     names = ("obs", "act", "rew", "mask", "logp")
-    assert all(torch.equal(getattr(blank.of(kept), name), getattr(episodes, name)[kept]) for name in names)
-    assert len(blank.of(kept)) == len(kept) and not blank.of(kept).faults
+    assert all(torch.equal(getattr(blank.select_tasks(kept), name), getattr(episodes, name)[kept]) for name in names)
+    assert len(blank.select_tasks(kept)) == len(kept) and not blank.select_tasks(kept).faults
 
 
 @cache

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from metarl import UserError
 from metarl.cli import main
 from metarl.core import params as P
-from metarl.experiment.build import build_inner_loop
+from metarl.experiment.build import Parts, build_inner_loop
 from metarl.experiment.presets import PRESETS
 from metarl.report import baselines
 from metarl.report.baselines import oracle_curve, train_baseline
@@ -70,7 +70,7 @@ def test_the_gap_from_random_to_oracle():
 
 def test_ppos_policy_network_becomes_ours():
     model = train_baseline("pretrained", SMALL, 1)
-    inner_loop = build_inner_loop(SMALL, SMALL.env, 1, 1)
+    inner_loop = build_inner_loop(SMALL, Parts(), 1, 1)
     params = as_params(model, P.params_of(inner_loop.sampler.policy))
     obs = torch.randn(5, 2)
     ours = torch.func.functional_call(inner_loop.sampler.policy, params, (obs,))
@@ -80,7 +80,7 @@ def test_ppos_policy_network_becomes_ours():
     with pytest.raises(UserError, match="has shape"):
         as_params(
             model,
-            P.params_of(build_inner_loop(dataclasses.replace(SMALL, hidden=(9, 8)), SMALL.env, 1, 1).sampler.policy),
+            P.params_of(build_inner_loop(dataclasses.replace(SMALL, hidden=(9, 8)), Parts(), 1, 1).sampler.policy),
         )
 
 
