@@ -18,7 +18,7 @@ from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.fewshot.losses import Classification, Regression
 from metarl.fewshot.networks import MLP, ConvNet
 from metarl.fewshot.sinusoid import Sinusoids
-from metarl.methods import InnerLoop
+from metarl.methods import InnerLoop, method_name
 from metarl.rl.advantages import BASELINES, Baseline, picture_baseline
 from metarl.rl.environments import EnvSource, make_vec, register
 from metarl.rl.inner_loop import PolicyInnerLoop
@@ -164,7 +164,7 @@ def build_inner_loop(config: Config, parts: Parts, tasks: int, episodes: int) ->
     rest = (*rest, _baseline(config, parts, spaces[0]), config.later_lr)
     if config.method.remembers:
         if not config.hidden:
-            raise UserError("a recurrent policy needs a memory; give hidden at least one width")
+            raise UserError(f"{method_name(config.method)} needs a memory; give hidden at least one width")
         memory = RecurrentPolicy(*spaces, config.hidden, config.seed, *rules)
         return MemoryInnerLoop(Sampler(env, memory, tasks, episodes, horizon), LifetimeGradient(memory), *rest)
     policy = _policy(config, parts, *spaces)

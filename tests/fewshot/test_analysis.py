@@ -85,9 +85,7 @@ def test_representations_are_what_layers_hand_on():
     first, *_, last = representations(inner_loop, P.stack(model.trainer.params, 4), lesson)
     p = model.trainer.params
     assert_close(first[2], (lesson.query.x[2] @ p["layers.0.weight"].T + p["layers.0.bias"]).relu())
-    assert_close(
-        last[2], model.adapt(np.zeros((1, 1)), np.zeros((1, 1)), 0).problem.network(lesson.query.x[2]).detach()
-    )
+    assert_close(last[2], model.adapt(np.zeros((1, 1)), np.zeros((1, 1)), 0).losses.network(lesson.query.x[2]).detach())
 
 
 def test_a_policy_is_analysed_too(policy):

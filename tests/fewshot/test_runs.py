@@ -58,7 +58,7 @@ def test_examples_count_once_however_many_steps_they_serve():
     assert trainer.progress.env_steps == 4 * (TINY.shots + TINY.queries)
     reptile = Trainer(dataclasses.replace(TINY, method=metarl.methods.SUPERVISED["reptile"]))
     reptile.iterate()  # five inner steps on new examples each
-    assert reptile.env_steps == 5 * 4 * (TINY.shots + TINY.queries)
+    assert reptile.progress.env_steps == 5 * 4 * (TINY.shots + TINY.queries)
 
 
 def test_a_curve_that_diverges_is_strict_json(run, tmp_path, capsys):
@@ -75,7 +75,7 @@ def test_a_curve_that_diverges_is_strict_json(run, tmp_path, capsys):
 def test_every_method_runs(method, tmp_path):
     directory = tmp_path / "run"
     assert main(["train", "sinusoid", "--method", method, *SMALL, "--log-dir", str(directory)]) == 0
-    assert json.loads((directory / "config.json").read_text())["config"]["method"]["method"] == method
+    assert json.loads((directory / "config.json").read_text())["config"]["method"]["name"] == method
     assert main(["eval", str(directory), "--tasks", "2"]) == 0
 
 

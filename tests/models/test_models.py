@@ -111,7 +111,7 @@ def test_steps_beyond_those_trained_are_smaller_wherever_they_are_taken(model):
         ({"inner_lrr": 0.1}, "unknown setting 'inner_lrr'; did you mean 'inner_lr'"),
         ({"tasks": 0}, "tasks must be at least 1"),
         ({"inner_steps": 0}, "inner_steps must be at least 1"),
-        ({"inner_loss": "ratio"}, "inner_loss must be one of"),
+        ({"inner_loss": "ratio"}, "unknown inner loss 'ratio'; there are likelihood-ratio"),
         ({"discount": 1.5}, "discount must lie between 0 and 1"),
         ({"env_options": {"num_envs": 3}}, "env_options cannot set num_envs"),
         ({"outer": metarl.TRPO}, r"outer takes an outer update such as TRPO\(\), got <class"),
@@ -146,7 +146,7 @@ def test_true_and_false_reach_the_environment():
 
 
 def test_bad_numbers_are_refused(model):
-    with pytest.raises(UserError, match="iterations must be at least 1"):
+    with pytest.raises(UserError, match="iterations must be a whole number, at least 1"):
         model.learn(iterations=0)
     with pytest.raises(UserError, match="outside its task space"):
         model.adapt(np.array([3.0, 0.0]))

@@ -182,7 +182,7 @@ def test_tensorboard_serves_scalars_images_histograms_and_hparams(tensorboard):
     request = urllib.request.Request(url, data=b"{}", method="POST", headers=kind)
     with urllib.request.urlopen(request, timeout=10) as answer:
         names = {info["name"] for info in json.load(answer)["hparamInfos"]}
-    assert {"method.inner_lr", "method.method", "seed"} <= names
+    assert {"method.inner_lr", "method.name", "seed"} <= names
 
 
 @pytest.mark.slow
