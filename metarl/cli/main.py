@@ -17,6 +17,7 @@ COMMANDS = {
     "export": ("metarl.cli.runs", "an adapted policy for stable-baselines3"),
     "analyse": ("metarl.cli.runs", "what adaptation changes, layer by layer"),
     "benchmark": ("metarl.cli.compare", "methods and baselines compared"),
+    "sb3": ("metarl.cli.sb3", "Reptile over an algorithm of stable-baselines3"),
     "presets": ("metarl.cli.lists", "what can be trained"),
     "envs": ("metarl.cli.lists", "the task distributions"),
 }
@@ -30,6 +31,7 @@ USAGE = {
     "export": "export RUN --task T --to sb3 FILE",
     "analyse": "analyse RUN [--along] [--out FILE]",
     "benchmark": "benchmark PRESET [--methods M,M] [--seeds 3] ...",
+    "sb3": "sb3 ENV [--algorithm sac] [--k 2048] [--out model.zip] ...",
     "presets": "presets",
     "envs": "envs",
 }

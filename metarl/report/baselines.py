@@ -23,7 +23,7 @@ from metarl.experiment.config import Config
 from metarl.experiment.config_file import as_dict
 from metarl.rl.environments import make_vec
 from metarl.sb3.convert import ppo_bytes
-from metarl.sb3.vec_env import SB3VecEnv
+from metarl.sb3.vec_env import SB3VecEnv, first_episodes
 from metarl.seeding import TEST, draw_tasks
 
 Baseline = Literal["pretrained", "oracle"]
@@ -112,7 +112,7 @@ def oracle_curve(
     vec.vector.set_tasks(np.repeat(drawn, episodes, axis=0))  # type: ignore[attr-defined]
     torch.manual_seed(seed)  # stable-baselines3 samples actions from torch's global generator
     vec.seed(seed)
-    total, env_steps = _first_episodes(model, vec)
+    total, env_steps = first_episodes(model, vec)
     per_task = total.reshape(tasks, episodes).mean(1)
     return AdaptationCurve(config.env, np.repeat(per_task[:, None], steps + 1, axis=1), env_steps)
 
@@ -142,16 +142,3 @@ def _ppo(config: Config, vec: Any, steps: int, batches: int) -> PPO:
         device="cpu",
         policy_kwargs={"net_arch": list(config.hidden), "log_std_init": float(np.log(config.init_std))},
     )
-
-
-def _first_episodes(model: PPO, vec: SB3VecEnv) -> tuple[NDArray[np.float64], int]:
-    """Play one episode in every row; returns their returns and the steps taken."""
-    obs = vec.reset()
-    total, alive, env_steps = np.zeros(vec.num_envs), np.ones(vec.num_envs, np.bool_), 0
-    while alive.any():
-        action, _ = model.predict(obs)  # type: ignore[arg-type]
-        obs, reward, done, _ = vec.step(action)
-        total += reward * alive
-        env_steps += int(alive.sum())
-        alive &= ~done
-    return total, env_steps

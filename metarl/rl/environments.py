@@ -247,6 +247,7 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
         self.prototype = prototype
         self.max_episode_steps = horizon
         self.task_space = prototype.get_wrapper_attr("task_space")
+        self.tasks: NDArray[np.float64] | None = None
 
     def sample_tasks(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
         """Draw n tasks, `[n, d]`."""
@@ -259,6 +260,7 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
         """Give row i the task `tasks[i]`."""
         with self._all_alive():
             cast(Any, self.env).set_attr("current_task", list(tasks))
+        self.tasks = np.array(tasks)
 
     def reset(self, **kwargs: Any) -> Any:
         """Reset all environments."""

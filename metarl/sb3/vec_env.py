@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from gymnasium import Wrapper, spaces
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from metarl.errors import UserError
@@ -40,11 +41,7 @@ class SB3VecEnv(VecEnv):
     ) -> None:
         if env.metadata.get("autoreset_mode") is not AutoresetMode.SAME_STEP:
             raise UserError('stable-baselines3 needs autoreset_mode="SameStep"; make the environment with it')
-        self.env, self.vector = env, env.unwrapped
-        if not hasattr(self.vector, "set_tasks"):
-            raise UserError(
-                f"{type(self.vector).__name__} has no set_tasks; SB3VecEnv needs a vector environment of ours"
-            )
+        self.env, self.vector = env, _with_set_tasks(env)
         self.resample, self.observe_task = resample, observe_task
         space = env.single_observation_space
         if observe_task:
@@ -87,7 +84,7 @@ class SB3VecEnv(VecEnv):
                 "TimeLimit.truncated": bool(truncated[i] and not terminated[i]),
             }
         if done.any() and self.resample is not None:
-            tasks = np.array(self.vector.tasks)  # type: ignore[attr-defined]
+            tasks = self._tasks()
             tasks[done] = self._task("sample_tasks")(int(done.sum()), self.resample)
             self._task("set_tasks")(tasks)
         return self._with_task(observations), rewards.astype(np.float32), done, infos
@@ -111,7 +108,7 @@ class SB3VecEnv(VecEnv):
         """Call `set_task(task)` for the chosen rows, or any other method once for all."""
         rows = list(self._get_indices(indices))
         if method_name == "set_task":
-            tasks = np.array(self.vector.tasks)  # type: ignore[attr-defined]
+            tasks = self._tasks()
             tasks[rows] = method_args[0]
             self._task("set_tasks")(tasks)
             return [None for _ in rows]
@@ -130,9 +127,52 @@ class SB3VecEnv(VecEnv):
         """Return one of the task methods, which a wrapper of Gymnasium's hides."""
         return getattr(self.vector, name)
 
+    def _tasks(self) -> NDArray[Any]:
+        """Return a copy of the tasks of all rows, `[rows, d]`."""
+        tasks = self._task("tasks")
+        if tasks is None:
+            raise UserError("the rows have no tasks yet; give each its own by set_tasks first")
+        return np.array(tasks)
+
     def _with_task(self, observation: NDArray[Any], row: int | None = None) -> NDArray[Any]:
         if not self.observe_task:
             return observation
-        tasks = np.asarray(self.vector.tasks)  # type: ignore[attr-defined]
+        tasks = self._tasks()
         tasks = tasks if row is None else tasks[row]
         return np.concatenate([observation, tasks], axis=-1, dtype=self.observation_space.dtype)
+
+
+def first_episodes(model: BaseAlgorithm, vec: VecEnv, deterministic: bool = False) -> tuple[NDArray[Any], int]:
+    """Play one episode in every row.
+
+    Args:
+        model: What acts.
+        vec: The environments.
+        deterministic: Whether actions are the policy's most likely, not drawn.
+
+    Returns:
+        The undiscounted returns `[rows]`, and the environment steps taken.
+    """
+    obs, state, starts = vec.reset(), None, np.ones(vec.num_envs, np.bool_)
+    total, alive, env_steps = np.zeros(vec.num_envs), np.ones(vec.num_envs, np.bool_), 0
+    while alive.any():
+        action, state = model.predict(obs, state, starts, deterministic)  # type: ignore[arg-type]
+        obs, reward, starts, _ = vec.step(action)
+        total += reward * alive
+        env_steps += int(alive.sum())
+        alive &= ~starts
+    return total, env_steps
+
+
+def _with_set_tasks(env: VectorEnv) -> VectorEnv:
+    """Return the layer of a wrapped environment that sets tasks.
+
+    Raises:
+        UserError: If there is none.
+    """
+    layer: Any = env
+    while not hasattr(layer, "set_tasks"):
+        if not isinstance(layer, VectorWrapper):
+            raise UserError(f"{type(layer).__name__} has no set_tasks; SB3VecEnv needs a vector environment of ours")
+        layer = layer.env
+    return layer

@@ -1,0 +1,168 @@
+"""metarl sb3."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Any
+
+import stable_baselines3
+import tyro
+from rich.console import Console
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from metarl.cli.options import parse
+from metarl.cli.tables import curve_table
+from metarl.errors import UserError, did_you_mean
+from metarl.experiment.callbacks import Callback, StopOnSignal
+from metarl.experiment.checkpoint import write_json
+from metarl.experiment.config import FewShotConfig
+from metarl.experiment.names import find, import_module
+from metarl.experiment.outputs import Terminal, make_logger
+from metarl.experiment.presets import PRESETS
+from metarl.rl.environments import registered
+from metarl.sb3.reptile import Reptile
+
+ALGORITHMS = {name.lower(): getattr(stable_baselines3, name) for name in ("PPO", "A2C", "SAC", "TD3", "DDPG", "DQN")}
+"""Every algorithm that the package itself has for any task; others go by module:Class."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SB3:
+    """Meta-train an algorithm of stable-baselines3 by Reptile; writes a model that its own `load` reads."""
+
+    env: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")]
+    """An id from 'metarl envs', module:Id-v0 of your own, module:Class, or a preset, whose environment, horizon and
+    discount are taken."""
+    algorithm: str = "ppo"
+    """ppo, a2c, sac, td3, ddpg, dqn, or module:Class such as sb3_contrib:TQC."""
+    settings: tuple[str, ...] = ()
+    """Keyword arguments of the algorithm, as NAME=VALUE learning_rate=1e-3 gamma=0.97 ..."""
+    k: int = 2048
+    """Environment steps of learning a meta-iteration."""
+    iterations: int = 50
+    """Meta-iterations."""
+    epsilon: float = 0.25
+    """How far the params move towards the outcome, in (0, 1]."""
+    decay: bool = False
+    """Let epsilon fall linearly to 0."""
+    num_envs: int | None = None
+    """Environments side by side; by default 8, or 1 with a replay buffer."""
+    horizon: int | None = None
+    """Longest episode, in steps; by default the environment's own."""
+    seed: int = 0
+    """Seed of everything random."""
+    steps: int = 3
+    """Points of the adaptation curve after the first, k environment steps apart."""
+    tasks: int = 10
+    """Held-out tasks of the adaptation curve; 0 draws none."""
+    episodes: int = 10
+    """Episodes a point of it in each task."""
+    out: Path = Path("model.zip")
+    """Where to write the model; it is written after each meta-iteration."""
+    json: Path | None = None
+    """Where to write the adaptation curve as JSON."""
+    log_dir: Path | None = None
+    """Where to write TensorBoard and CSV; by default nowhere."""
+
+
+def sb3(args: list[str]) -> int:
+    """Meta-train by Reptile over an algorithm of stable-baselines3, and show the adaptation curve."""
+    if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
+        raise UserError("sb3 needs an environment or a preset first; 'metarl envs' and 'metarl presets' list them")
+    command: SB3 = parse(SB3, args, "metarl sb3")
+    for path in (command.out, command.json):
+        if path is not None and not path.parent.is_dir():
+            raise UserError(f"cannot write {path}: {path.parent} is no directory")
+    if command.iterations < 1 or command.tasks < 0:
+        raise UserError(f"iterations must be at least 1 and tasks 0, got {command.iterations} and {command.tasks}")
+    reptile = _reptile(command)
+    console = Console(highlight=False, soft_wrap=True)
+    shown = f"{reptile.title}: Reptile over {reptile.algorithm.__name__}, {command.iterations} x {command.k:,} steps"
+    console.print(f"{shown}, writing {command.out}")
+    outputs = [Terminal(command.iterations, reptile.title)]
+    if command.log_dir is not None:
+        command.log_dir.mkdir(parents=True, exist_ok=True)
+        outputs += make_logger(command.log_dir, 0, []).output_formats
+    try:
+        reptile.learn(command.iterations, [_Save(command.out), StopOnSignal()], outputs)
+        if command.tasks:
+            curve = reptile.adaptation_curve(command.steps, command.tasks, command.episodes, command.seed)
+            console.print(curve_table(curve))
+            if command.json is not None:
+                write_json(command.json, curve.as_dict())
+    finally:
+        for output in outputs:
+            output.close()
+        reptile.close()
+    console.print(f"wrote {command.out}: stable_baselines3.{reptile.algorithm.__name__}.load reads it")
+    return 0
+
+
+class _Save(Callback):
+    """Writes the model after each meta-iteration."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_iteration(self, trainer: Any, metrics: dict[str, float]) -> None:
+        """Write it."""
+        try:
+            trainer.save(self.path)
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+
+def _reptile(command: SB3) -> Reptile:
+    settings = _settings(command.settings)
+    given: dict[str, Any] = {"horizon": command.horizon}
+    source: Any = command.env
+    if command.env in PRESETS:
+        config = PRESETS[command.env]
+        if isinstance(config, FewShotConfig):
+            raise UserError(f"stable-baselines3 learns in environments; {command.env} is of {config.title}")
+        source, horizon = config.env, command.horizon or config.horizon
+        given = {"horizon": horizon, "env_options": config.env_options, "vectorization": config.vectorization}
+        settings = {"gamma": config.discount, **settings}
+    elif ":" in command.env:
+        import_module(command.env.partition(":")[0])
+        if not command.env.rpartition("-v")[2].isdecimal():
+            source = find(command.env)
+    elif command.env not in registered() and not command.env.rpartition("-v")[2].isdecimal():
+        near = did_you_mean(command.env, [*PRESETS, *registered()]) or ";"
+        raise UserError(f"unknown environment or preset {command.env!r}{near} 'metarl envs' lists all of ours")
+    return Reptile(
+        source,
+        _algorithm(command.algorithm),
+        k=command.k,
+        epsilon=command.epsilon,
+        decay_iterations=command.iterations * command.decay,
+        num_envs=command.num_envs,
+        seed=command.seed,
+        **given,
+        **settings,
+    )
+
+
+def _algorithm(name: str) -> type[BaseAlgorithm]:
+    if ":" in name:
+        return find(name)
+    if name.lower() not in ALGORITHMS:
+        known = ", ".join(ALGORITHMS)
+        raise UserError(f"unknown algorithm {name!r}{did_you_mean(name.lower(), ALGORITHMS)}; there are {known}")
+    return ALGORITHMS[name.lower()]
+
+
+def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Return NAME=VALUE pairs as keyword arguments; what is no Python literal is text."""
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or not name.isidentifier():
+            raise UserError(f"--settings takes pairs such as learning_rate=1e-3, got {pair!r}")
+        try:
+            settings[name] = ast.literal_eval(value)
+        except (ValueError, SyntaxError):
+            settings[name] = value
+    return settings
