@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from metarl.cli.options import Train, parse_train
 from metarl.cli.tables import show_curve
+from metarl.cli.train_options import Train, parse_train
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.build import Parts, typed_parts
 from metarl.experiment.callbacks import as_callback
