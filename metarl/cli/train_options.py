@@ -70,10 +70,10 @@ def parse_train(name: str, args: list[str], default: Train) -> Train:
     values = {f.name: getattr(getattr(typed, g), f.name) for g in GROUPS for f in dataclasses.fields(getattr(typed, g))}
     if isinstance(config, Config):
         values["env_options"] = {**config.env_options, **values["env_options"]}
-    method: Any = config.method
+    method: Any = config.method  # pyright cannot follow what is_dataclass says of a protocol
     if dataclasses.is_dataclass(method):
-        outer: Any = dataclasses.replace(config.method.outer, **_values(typed.outer))
-        method = dataclasses.replace(method, **_values(typed.method), outer=outer)
+        outer = type(method.outer)(**_values(typed.outer))
+        method = type(method)(**_values(typed.method), outer=outer)
     if method != config.method and not any(arg.split("=")[0] == "--episodes" for arg in args):
         values |= {n: v for n, v in method.suited(config).items() if n == "episodes"}
     own = {f.name: getattr(typed, f.name) for f in dataclasses.fields(Train) if f.name != "config"}
