@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from metarl.core.params import Params
 from metarl.errors import Fault, NotFinite, stop_at
@@ -52,8 +51,10 @@ class AdaptationCurve:
         n = len(self.per_task)
         if n < 2:
             return self.mean, self.mean
+        from scipy.special import stdtrit  # here: it takes long to import, and an evaluation alone needs none
+
         with np.errstate(all="ignore"):  # more steps than were trained may diverge
-            half = stats.t.ppf(0.975, n - 1) * stats.sem(self.per_task, axis=0)
+            half = stdtrit(n - 1, 0.975) * self.per_task.std(0, ddof=1) / n**0.5
             return self.mean - half, self.mean + half
 
     def score(self, steps: int) -> float:

@@ -2,44 +2,103 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from collections.abc import Sequence
+from typing import Any
+
 from rich.console import Console
 from rich.table import Column, Table
+from rich.text import Text
 
-from metarl.errors import UserError
-from metarl.experiment.config import FewShotConfig
+from metarl.cli.options import Envs, Presets, parse
+from metarl.errors import UserError, did_you_mean
+from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config_file import as_dict
 from metarl.experiment.presets import PRESETS
 from metarl.rl.environments import catalogue, registered
 
 
 def presets(args: list[str]) -> int:
     """List what can be trained."""
-    _no_more(args, "presets")
-    table = Table(Column("preset", no_wrap=True), Column("tasks", overflow="fold"), "size", "inner step", "iterations")
-    for name, config in PRESETS.items():
-        inner_lr = str(getattr(config.method, "inner_lr", ""))
-        if isinstance(config, FewShotConfig):
-            size = f"{config.tasks} x {config.shots}"
-            table.add_row(name, config.data, size, inner_lr, str(config.iterations))
-            continue
-        horizon = config.horizon or registered()[config.env].max_episode_steps
-        size = f"{config.tasks} x {config.episodes} x {horizon}"
-        table.add_row(name, config.env, size, inner_lr, str(config.iterations))
-    console = Console()
-    Console(width=None if console.is_terminal else 120).print(table)
+    command: Presets = parse(Presets, args, "metarl presets")
+    if command.json:
+        print(json.dumps({name: as_dict(config) for name, config in PRESETS.items()}, indent=2))
+        return 0
+    rows = [(name, *_size(config)) for name, config in PRESETS.items()]
+    console = Console(highlight=False)
+    console.print(_lines(console, ("preset", "tasks", "an iteration", "iterations"), rows))
+    console.print("\nAn iteration has tasks x episodes x steps, or tasks x shots (of each class).", soft_wrap=True)
+    console.print("'metarl train PRESET --help' shows a preset's settings; --json all of them.", soft_wrap=True)
     return 0
+
+
+def _size(config: Config | FewShotConfig) -> tuple[str, str, str]:
+    """Return what the tasks are, the data of a meta-iteration, and how many iterations there are."""
+    if isinstance(config, FewShotConfig):
+        return config.data, f"{config.tasks} x {config.shots}", str(config.iterations)
+    horizon = config.horizon or registered()[config.env].max_episode_steps
+    return config.env, f"{config.tasks} x {config.episodes} x {horizon}", str(config.iterations)
 
 
 def envs(args: list[str]) -> int:
-    """List the task distributions."""
-    _no_more(args, "envs")
-    table = Table("environment", "task", "task space", "reward", "observation", "action", "horizon", "ends where")
-    for e in catalogue():
-        table.add_row(e.env_id, e.task, e.task_space, e.reward, e.observation, e.action, str(e.horizon), e.ends)
-    console = Console()
-    Console(width=None if console.is_terminal else 220).print(table)
+    """List the task distributions, or tell all about one."""
+    command: Envs = parse(Envs, args, "metarl envs")
+    entries = {entry.env_id: entry for entry in catalogue()}
+    if command.id is not None:
+        entries = {command.id: entries[_known(command.id, entries)]}
+    if command.json:
+        found = [dataclasses.asdict(entry) for entry in entries.values()]
+        print(json.dumps(found if command.id is None else found[0], indent=2, ensure_ascii=False))
+        return 0
+    console = Console(highlight=False)
+    if command.id is not None:
+        console.print(_about(next(iter(entries.values()))))
+        return 0
+    rows = [(entry.env_id, entry.task, str(entry.horizon)) for entry in entries.values()]
+    console.print(_lines(console, ("environment", "task", "steps"), rows))
+    console.print("\n'metarl envs ID' tells all about one: its tasks, reward, options and source.", soft_wrap=True)
     return 0
 
 
-def _no_more(args: list[str], command: str) -> None:
-    if args:
-        raise UserError(f"{command} takes no arguments, got {' '.join(args)!r}")
+def _known(env_id: str, entries: dict[str, Any]) -> str:
+    """Return the id, which may be typed without `metarl/` and `-v0`."""
+    full = env_id if "/" in env_id else f"metarl/{env_id}"
+    full = full if full.rpartition("-v")[2].isdecimal() else f"{full}-v0"
+    if full not in entries:
+        near = did_you_mean(full, entries) or ";"
+        raise UserError(f"unknown environment {env_id!r}{near} 'metarl envs' lists all {len(entries)}")
+    return full
+
+
+def _about(entry: Any) -> Table:
+    """Return all there is to say of an environment."""
+    table = Table(Column(no_wrap=True, style="bold"), "", box=None, show_header=False, pad_edge=False)
+    for name, value in {
+        "environment": entry.env_id,
+        "task": entry.task,
+        "task space": entry.task_space,
+        "reward": entry.reward,
+        "observation": entry.observation or "a discrete state",
+        "action": entry.action,
+        "horizon": f"{entry.horizon} steps",
+        "terminates where": entry.ends,
+        "source": entry.source,
+        "differs": entry.differs or "in nothing",
+        "options": entry.options.replace("`, `", "\n") or "none",
+        "to train": f"metarl train {entry.env_id} [--env-options NAME VALUE ...]",
+    }.items():
+        table.add_row(name, Text(value.replace("`", "")))
+    return table
+
+
+def _lines(console: Console, header: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Return a table without frames, a line a row; the second column ends in an ellipsis where the screen does."""
+    widths = [max(len(row[i]) for row in (header, *rows)) for i in range(len(header))]
+    left = max(12, console.width - sum(widths) + widths[1] - 2 * (len(widths) - 1))
+    table = Table(*(Column(name, no_wrap=True) for name in header), box=None, pad_edge=False)
+    for row in rows:
+        second = Text(row[1])
+        second.truncate(left, overflow="ellipsis")
+        table.add_row(row[0], second, *row[2:])
+    return table

@@ -12,22 +12,6 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from metarl.errors import UserError, did_you_mean
-from metarl.experiment.config import Config, FewShotConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class Train:
-    """Meta-train a policy or a network; settings not given are the preset's.
-
-    --method NAME chooses the method (maml, fomaml, anil, meta-sgd, reptile, promp, ppo-maml, e-maml or rl2)
-    and --outer NAME its outer update (trpo, ppo, adam or interpolation); their own settings follow below.
-    """
-
-    config: Config | FewShotConfig
-    log_dir: Path | None = None
-    """Run directory; by default runs/PRESET/<time>."""
-    resume: bool = False
-    """Go on with the run in the run directory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +36,24 @@ class Eval:
     """Where to draw what adaptation does: the paths in 2-D navigation or the sine waves fitted."""
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
     """Modules of yours that hold what the run was made with."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Envs:
+    """List the task distributions, a line each; with an id, tell all about one."""
+
+    id: tyro.conf.Positional[str | None] = None
+    """Id of an environment, `metarl/` and `-v0` may be left out."""
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print all there is to say of them as JSON."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Presets:
+    """List what can be trained."""
+
+    json: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print every preset's settings as JSON."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Analyse:
     """Held-out tasks."""
     seed: int = 1
     """Chooses the tasks and their data."""
-    along: bool = False
+    along: tyro.conf.FlagCreatePairsOff[bool] = False
     """Analyse every checkpoint kept in the run directory, oldest first; else the best."""
     out: Path | None = None
     """Where to draw it; by default analysis.png in the run directory. The numbers go beside it, as .json."""
@@ -134,9 +136,18 @@ class Analyse:
     """Modules of yours that hold what the run was made with."""
 
 
+def option_names(value: Any) -> list[str]:
+    """Return the names of all options, those of groups too."""
+    names: list[str] = []
+    for f in dataclasses.fields(value):
+        inner = None if isinstance(value, type) else getattr(value, f.name)
+        names += option_names(inner) if dataclasses.is_dataclass(inner) else [f.name]
+    return [*names, "method", "outer"]
+
+
 def parse(kind: type[Any], args: list[str], prog: str, default: Any = tyro.MISSING) -> Any:
     """Parse options into a dataclass; what tyro says in a box becomes one line."""
-    flat = Annotated[kind, tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands, tyro.conf.FlagCreatePairsOff]
+    flat = Annotated[kind, tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands]
     said = io.StringIO()
     extra = {} if default is tyro.MISSING else {"default": default}
     try:
@@ -151,57 +162,8 @@ def parse(kind: type[Any], args: list[str], prog: str, default: Any = tyro.MISSI
         raise UserError(said_of or "bad arguments") from stop
     if unknown:
         flag = unknown[0]
-        known = [f"--{name.replace('_', '-')}" for name in _fields(default if extra else kind)]
+        if not flag.startswith("-"):
+            raise UserError(f"{prog} takes no arguments such as {flag!r}; '{prog} --help' shows what it takes")
+        known = [f"--{name.replace('_', '-')}" for name in option_names(default if extra else kind)]
         raise UserError(f"unknown option {flag!r}{did_you_mean(flag.split('=')[0], known)}; '{prog} --help' lists all")
     return parsed
-
-
-def parse_train(name: str, args: list[str], default: Train) -> Train:
-    """Parse the options of a training, which change the default's settings."""
-    config = default.config
-    if not isinstance(config, FewShotConfig):
-        # a dictionary that is not empty would take its own keys as options, and no others
-        config = dataclasses.replace(config, env_options={})
-    typed = dataclasses.replace(default, config=_narrowed(config))
-    command: Train = parse(Train, args, f"metarl train {name}", default=typed)
-    given, method = _plain(config, command.config), default.config.method
-    if isinstance(given, Config) and isinstance(default.config, Config):
-        given = dataclasses.replace(given, env_options={**default.config.env_options, **given.env_options})
-    if given.method != method and not any(arg.split("=")[0] == "--episodes" for arg in args):
-        suited = given.method.suited(default.config)
-        given = dataclasses.replace(given, **{n: v for n, v in suited.items() if n == "episodes"})
-    return dataclasses.replace(command, config=given)
-
-
-def _narrowed(config: Any) -> Any:
-    """Return the configuration as an object whose type says which method and outer update it has: their options."""
-    method: Any = config.method
-    parts = {"method": _retyped(method, {"outer": method.outer})} if dataclasses.is_dataclass(config.method) else {}
-    return _retyped(config, parts)
-
-
-def _retyped(value: Any, parts: dict[str, Any]) -> Any:
-    """Return an equal object of a subclass in which these fields are declared as of the types that they have."""
-    kind = type(value)
-    declared = [(name, type(part), dataclasses.field(default=part)) for name, part in parts.items()]
-    narrow = dataclasses.make_dataclass(kind.__name__, declared, bases=(kind,), frozen=True, kw_only=True)
-    narrow.__doc__, narrow.__module__ = kind.__doc__, kind.__module__
-    return narrow(**{f.name: getattr(value, f.name) for f in dataclasses.fields(value)} | parts)
-
-
-def _plain(config: Any, typed: Any) -> Any:
-    """Return the configuration with the values of its narrowed form."""
-    values = {f.name: getattr(typed, f.name) for f in dataclasses.fields(config)}
-    if dataclasses.is_dataclass(config.method):
-        own = {f.name: getattr(typed.method, f.name) for f in dataclasses.fields(config.method)}
-        values["method"] = type(config.method)(**own)
-    return type(config)(**values)
-
-
-def _fields(value: Any) -> list[str]:
-    """Return the names of all settings, nested ones too."""
-    names: list[str] = []
-    for f in dataclasses.fields(value):
-        inner = None if isinstance(value, type) else getattr(value, f.name)
-        names += _fields(inner) if dataclasses.is_dataclass(inner) else [f.name]
-    return [*names, "method", "outer"]

@@ -14,7 +14,7 @@ from metarl.experiment.checkpoint import write_json
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.film import film_adaptation, log_film, write_film
 from metarl.experiment.names import import_module
-from metarl.experiment.outputs import log_figure
+from metarl.experiment.tensorboard import log_figure
 from metarl.models.load import adaptation_curve, load
 from metarl.models.rl import Model
 from metarl.models.supervised import FewShot

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.config import Config, FewShotConfig
-from metarl.experiment.outputs import DIGITS
+from metarl.experiment.terminal import DIGITS
 from metarl.report.analysis import Analysis, frozen_name
 
 

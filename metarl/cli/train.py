@@ -10,19 +10,19 @@ from typing import Any
 
 from rich.console import Console
 
-from metarl.cli.options import Train, parse_train
 from metarl.cli.tables import show_curve
+from metarl.cli.train_options import Train, parse_train
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.build import Parts, typed_parts
 from metarl.experiment.callbacks import as_callback
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.names import find, import_module
-from metarl.experiment.outputs import Terminal
 from metarl.experiment.presets import PRESETS, find_preset
 from metarl.experiment.run import resume
 from metarl.experiment.run import train as run_training
 from metarl.experiment.settings import check_method, with_method
+from metarl.experiment.terminal import Terminal
 from metarl.experiment.trainer import Trainer
 from metarl.methods import METHODS, Method
 from metarl.outer import OUTERS

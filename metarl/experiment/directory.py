@@ -61,14 +61,17 @@ class RunDirectory:
             self._refuse_links()
         except OSError as error:
             raise UserError(f"log directory {str(self.path)!r} cannot be written: {error.strerror}") from error
-        record = {
+        checkpoint.write_json(self.config_file, self.record(config))
+
+    def record(self, config: Config | FewShotConfig) -> dict[str, Any]:
+        """Return what `config.json` records of a run that begins: settings, versions, seed and where the code stood."""
+        return {
             "config": as_dict(config),
             "seed": config.seed,
             "versions": {name: _version(name) for name in PACKAGES} | {"python": platform.python_version()},
             "git_commit": _git_commit(),
             "command": sys.argv,
         }
-        checkpoint.write_json(self.config_file, record)
 
     def update(self, config: Config | FewShotConfig) -> None:
         """Write down the settings that a resumed run has changed, such as more iterations."""

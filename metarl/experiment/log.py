@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-import torch
 from stable_baselines3.common.logger import KVWriter
 
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment import checkpoint
 from metarl.experiment.callbacks import Callback
-from metarl.experiment.config_file import as_dict
 from metarl.experiment.directory import RunDirectory
-from metarl.experiment.outputs import TENSORBOARD_ONLY, curve_figure, log_settings, make_logger
+from metarl.experiment.outputs import TENSORBOARD_ONLY, make_logger
 from metarl.experiment.signals import full_disk, quiet_writer
+from metarl.experiment.tensorboard import curve_figure, histograms, log_start
 from metarl.experiment.trainer import Trainer
 
 
@@ -39,7 +38,7 @@ class Log(Callback):
             self.logger = make_logger(self.directory and self.directory.path, progress.env_steps, self.outputs)
             if self.directory is not None and not progress.iteration:
                 last_phase = c.method.inner_steps + c.method.plays_query - 1
-                log_settings(self.logger, as_dict(c), trainer.inner_loop.measure, last_phase, c.eval_steps)
+                log_start(self.logger, self.directory.record(c), trainer.inner_loop.measure, last_phase, c.eval_steps)
 
     def on_evaluation(self, curve: AdaptationCurve) -> None:
         """Log the curve; the iteration it belongs to is written whatever `log_every` says."""
@@ -51,10 +50,8 @@ class Log(Callback):
         if self.directory is None:
             return
         record("eval/adaptation_curve", curve_figure(curve), TENSORBOARD_ONLY)
-        for name, value in trainer.params.items():
-            record(f"params/{name}", value.detach(), TENSORBOARD_ONLY)
-        for name, change in curve.change.items():
-            record(f"adaptation/{name}", torch.from_numpy(change), TENSORBOARD_ONLY)
+        for name, values in histograms(trainer.params, curve.change).items():
+            record(name, values, TENSORBOARD_ONLY)
         whole = {"iteration": trainer.progress.iteration, **curve.as_dict()}
         checkpoint.write_json(self.directory.curve_file, whole)
 

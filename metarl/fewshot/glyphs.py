@@ -6,9 +6,7 @@ import unicodedata
 from functools import cache
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib.ft2font import FT2Font
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -50,6 +48,9 @@ def script(letter: str) -> str:
 @cache
 def _faces() -> dict[Path, frozenset[int]]:
     """Return the fonts and the characters each has."""
+    import matplotlib  # here, because policies need none of it
+    from matplotlib.ft2font import FT2Font
+
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     files = sorted(file for file in folder.glob("DejaVu*.ttf") if "Display" not in file.name)
     return {file: frozenset(FT2Font(str(file)).get_charmap()) for file in files}

@@ -13,8 +13,8 @@ from metarl.experiment import checkpoint
 from metarl.experiment.build import Parts
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.directory import RunDirectory
-from metarl.experiment.outputs import Terminal
 from metarl.experiment.run import resume, train
+from metarl.experiment.terminal import Terminal
 from metarl.experiment.trainer import Trainer
 from metarl.methods import method_name
 

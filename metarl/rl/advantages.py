@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import torch
-from scipy.signal import lfilter
 from torch import Tensor
 
 from metarl.errors import Fault, UserError
@@ -38,6 +37,8 @@ def with_advantages(
 
 def discounted_sum(x: Tensor, factor: float) -> Tensor:
     """Return y with y_t = x_t + factor y_{t+1} along the last axis."""
+    from scipy.signal import lfilter  # here, because it alone takes half a second to import
+
     filtered = lfilter([1.0], [1.0, -factor], x.double().flip(-1).numpy(), axis=-1)
     return torch.from_numpy(filtered).flip(-1).to(x.dtype)
 

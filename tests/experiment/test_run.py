@@ -244,7 +244,7 @@ def test_an_error_keeps_the_last_good_params(tmp_path, monkeypatch):
 def test_a_progress_bar_is_shown_on_a_terminal(tmp_path):
     from rich.console import Console
 
-    from metarl.experiment.outputs import Terminal
+    from metarl.experiment.terminal import Terminal
 
     with open(tmp_path / "tty", "w+") as file:
         terminal = Terminal(3, "tiny", Console(file=file, force_terminal=True, width=150))

@@ -175,14 +175,19 @@ def test_tensorboard_serves_scalars_images_histograms_and_hparams(tensorboard):
     assert len(points) == 4 and points[0][1] < points[-1][1]
     images = _until(lambda: ask("plugin/images/tags").get("."), server)
     assert {"eval/adaptation_curve", "adaptation/film"} <= set(images)
-    assert any(tag.startswith("adaptation/") for tag in ask("plugin/histograms/tags")["."])
+    histograms = ask("plugin/histograms/tags")["."]
+    assert {"weights/mean.0", "weights_change/mean.0"} <= set(histograms) and len(histograms) == 8
+    assert min(histograms) > max(set(tags) | set(images))  # so that its page opens on curves
+    assert "run/text_summary" in ask("plugin/text/tags")["."]
     layout = ask("plugin/custom_scalars/layout")
-    assert [category["title"] for category in layout["category"]] == ["returns", "seconds"]
+    assert [category["title"] for category in layout["category"]] == ["returns", "seconds of an iteration"]
     url, kind = f"{address}/data/plugin/hparams/experiment", {"Content-Type": "application/json"}
     request = urllib.request.Request(url, data=b"{}", method="POST", headers=kind)
     with urllib.request.urlopen(request, timeout=10) as answer:
-        names = {info["name"] for info in json.load(answer)["hparamInfos"]}
-    assert {"method.inner_lr", "method.name", "seed"} <= names
+        found = json.load(answer)
+    names = [info["name"] for info in found["hparamInfos"]]
+    assert names[:7] == ["env", "episodes", "method", "method.inner_lr", "method.inner_steps", "seed", "tasks"]
+    assert next(info["name"]["tag"] for info in found["metricInfos"]) == "eval/return_step1"
 
 
 @pytest.mark.slow

@@ -1,0 +1,160 @@
+"""The options of `metarl train`: every setting, in the groups in which its help lists them."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import tyro
+
+from metarl.cli.options import parse
+from metarl.experiment.config import Config, FewShotConfig
+from metarl.methods import METHODS, SUPERVISED, method_name
+from metarl.outer import OUTERS
+
+GROUPS = {
+    "run": ("iterations", "tasks", "seed", "on_nan"),
+    "task": (
+        *("env", "env_options", "episodes", "horizon", "action_scale", "vectorization"),
+        *("data", "ways", "shots", "queries", "folder", "oracle"),
+    ),
+    "inner_loop": ("inner_loss", "later_lr", "discount", "gae_lambda", "baseline"),
+    "network": (
+        *("policy", "hidden", "activation", "layer_norm", "last_layer_std", "init_std"),
+        *("network", "filters"),
+    ),
+    "evaluation": ("eval_every", "eval_tasks", "eval_episodes", "eval_queries", "eval_steps"),
+    "logging": ("log_every", "film", "checkpoint_every", "keep_checkpoints"),
+    "computing": ("device", "workers", "worker_timeout"),
+}
+"""The settings of a run, by the group that the help shows them in; what is in none of them joins the first."""
+
+ABOUT = {
+    "run": "How much is trained.",
+    "task": "The tasks, and how much data of each.",
+    "inner_loop": "What adapts to a task's data.",
+    "network": "The network that adapts.",
+    "evaluation": "The adaptation curve on held-out tasks, drawn as training goes on.",
+    "logging": "What is written to the run directory.",
+    "computing": "Where the work is done.",
+}
+"""A sentence on each group."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """A training as it was typed."""
+
+    config: Config | FewShotConfig
+    log_dir: Path | None = None
+    """Run directory; by default runs/PRESET/<time>."""
+    resume: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Go on with the run in the run directory."""
+    seeds: int | None = None
+    """Train this many times, with the seeds SEED, SEED + 1, ...; one folder a seed in the run directory."""
+    jobs: int = 1
+    """How many of them to train at a time."""
+
+
+def parse_train(name: str, args: list[str], default: Train) -> Train:
+    """Parse the options of a training, which change the default's settings."""
+    config = default.config
+    form = _form(default)
+    typed: Any = parse(form, args, f"metarl train {name}", default=form())
+    values = {f.name: getattr(getattr(typed, g), f.name) for g in GROUPS for f in dataclasses.fields(getattr(typed, g))}
+    if isinstance(config, Config):
+        values["env_options"] = {**config.env_options, **values["env_options"]}
+    method: Any = config.method  # pyright cannot follow what is_dataclass says of a protocol
+    if dataclasses.is_dataclass(method):
+        outer = type(method.outer)(**_values(typed.outer))
+        method = type(method)(**_values(typed.method), outer=outer)
+    if method != config.method and not any(arg.split("=")[0] == "--episodes" for arg in args):
+        values |= {n: v for n, v in method.suited(config).items() if n == "episodes"}
+    own = {f.name: getattr(typed, f.name) for f in dataclasses.fields(Train) if f.name != "config"}
+    return Train(type(config)(**values, method=method), **own)
+
+
+def _values(group: Any) -> dict[str, Any]:
+    return {f.name: getattr(group, f.name) for f in dataclasses.fields(group)}
+
+
+def _form(default: Train) -> type[Any]:
+    """Return a dataclass of the command's own options, and of groups of the settings, each a dataclass of its own."""
+    hints, docs = get_type_hints(Train, include_extras=True), documented(Train)
+    names = [f.name for f in dataclasses.fields(Train) if f.name != "config"]
+    fields: list[Any] = [_option(name, hints[name], docs[name], getattr(default, name)) for name in names]
+    fields += [(name, kind, dataclasses.field(default_factory=kind)) for name, kind in _groups(default.config)]
+    form = dataclasses.make_dataclass("Options", fields, frozen=True)
+    form.__doc__ = "Meta-train a policy or a network; settings not given are the preset's."
+    return form
+
+
+def _groups(config: Config | FewShotConfig) -> Iterator[tuple[str, type[Any]]]:
+    """Yield the groups of settings, by name: those of the run, and in the middle those of the method it has."""
+    grouped = {name for names in GROUPS.values() for name in names}
+    own = [f.name for f in dataclasses.fields(config) if f.name != "method"]
+    # a dictionary that is not empty would take its own keys as options, and no others
+    plain = dataclasses.replace(config, env_options={}) if isinstance(config, Config) else config
+    for group, names in GROUPS.items():
+        if group == "inner_loop" and dataclasses.is_dataclass(config.method):
+            yield "method", _group(config.method, _names(config.method), _about_method(config))
+            yield "outer", _group(config.method.outer, _names(config.method.outer), _about_outer(config.method))
+        rest = [name for name in own if name not in grouped] if group == "run" else []
+        yield group, _group(plain, [name for name in (*names, *rest) if name in own], ABOUT[group])
+
+
+def _group(settings: Any, names: list[str], about: str) -> type[Any]:
+    """Return a dataclass of some of the settings, whose defaults are the values they have."""
+    docs = documented(type(settings))
+    try:
+        hints = get_type_hints(type(settings), include_extras=True)
+    except NameError:  # a class of the user's, declared where its annotations cannot be read
+        hints = {}
+    values = {name: getattr(settings, name) for name in names}
+    options = [_option(name, hints.get(name, type(value)), docs.get(name, ""), value) for name, value in values.items()]
+    group = dataclasses.make_dataclass("Group", options, frozen=True)
+    group.__doc__ = about
+    return group
+
+
+def _option(name: str, hint: Any, about: str, value: Any) -> Any:
+    default: Any = dataclasses.field(default=value)
+    if isinstance(value, dict):
+        default = dataclasses.field(default_factory=value.copy)
+    return name, Annotated[hint, tyro.conf.arg(help=about)], default
+
+
+def _names(value: Any) -> list[str]:
+    return [f.name for f in dataclasses.fields(value) if f.name != "outer"]
+
+
+def _about_method(config: Config | FewShotConfig) -> str:
+    known = METHODS if isinstance(config, Config) else SUPERVISED
+    first = (inspect.getdoc(type(config.method)) or "").partition("\n")[0]
+    return f"{method_name(config.method)}: {first} --method NAME chooses another and its settings: {', '.join(known)}."
+
+
+def _about_outer(method: Any) -> str:
+    name = next((name for name, kind in OUTERS.items() if type(method.outer) is kind), type(method.outer).__name__)
+    return f"{name}: how the meta-params move. --outer NAME chooses another and its settings: {', '.join(OUTERS)}."
+
+
+def documented(kind: type[Any]) -> dict[str, str]:
+    """Return the sentence under each field of a dataclass and its bases, where their source can be read."""
+    found: dict[str, str] = {}
+    for cls in reversed(kind.__mro__[:-1]):
+        try:
+            body: Any = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+        except (OSError, TypeError, SyntaxError):
+            continue
+        for field, below in pairwise(body.body):
+            text = getattr(getattr(below, "value", None), "value", None)
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, str):
+                found[field.target.id] = " ".join(text.split())
+    return found

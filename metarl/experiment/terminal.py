@@ -1,0 +1,123 @@
+"""What a run shows where it was started: a progress bar on a terminal or in a notebook, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from html import escape
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
+from stable_baselines3.common.logger import KVWriter
+
+DIGITS = {"return": 1, "loss": 3, "accuracy": 3}
+"""Decimals that people look at."""
+
+
+class Terminal(KVWriter):
+    """A progress bar on a terminal and in a notebook, a plain line an iteration elsewhere.
+
+    Args:
+        total: Meta-iterations of the whole run.
+        name: What the bar says in front.
+        console: Where to write; by default standard output.
+    """
+
+    def __init__(self, total: int, name: str, console: Console | None = None) -> None:
+        self.console = console or Console(file=sys.stdout)
+        self.total, self.evaluated = total, ""
+        name = name.rpartition("/")[2]
+        self.bar: Bar | Page | None = None
+        if self.console.is_jupyter:
+            self.bar = Page(name, total)
+        elif self.console.is_terminal:
+            self.bar = Bar(name, total, self.console)
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        """Show the numbers of one iteration."""
+        measure, evaluation = _measured(key_values, "eval")
+        if evaluation:
+            self.evaluated = "held-out " + _arrows(evaluation, measure)
+        if "train/dropped" in key_values:
+            self.console.print(f"metarl: {key_values['train/dropped']}", soft_wrap=True, highlight=False, markup=False)
+        if "time/iterations" not in key_values:
+            return
+        iteration = int(key_values["time/iterations"])
+        measure, values = _measured(key_values, "meta")
+        if self.bar is not None:
+            first_and_last = [*values[:1], *values[1:][-1:]]
+            self.bar.show(iteration, f"{measure} {_arrows(first_and_last, measure)}", self.evaluated)
+            return
+        numbers = f"{measure} {_arrows(values, measure)}"
+        line = f"iteration {iteration}/{self.total}  steps {step:,}  {numbers}  {key_values['time/fps']:,.0f} steps/s"
+        self.console.print(line + (f"  {self.evaluated}" if evaluation else ""), soft_wrap=True, highlight=False)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+class Bar:
+    """A bar of one line, and below it what was last measured on held-out tasks: together they fit 80 columns."""
+
+    def __init__(self, name: str, total: int, console: Console) -> None:
+        columns = [
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=20)),
+            BarColumn(bar_width=None, table_column=Column(ratio=1, min_width=8)),
+            *(MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()),
+            TextColumn("{task.fields[numbers]}", markup=False, table_column=Column(no_wrap=True)),
+        ]
+        self.progress = Progress(*columns, console=console, auto_refresh=False, expand=True)
+        self.task = self.progress.add_task(name, total=total, numbers="")
+        self.evaluated = Text(no_wrap=True, overflow="ellipsis")
+        self.live = Live(Group(self.progress, self.evaluated), console=console, refresh_per_second=4)
+        self.live.start()
+
+    def show(self, iteration: int, numbers: str, evaluated: str) -> None:
+        """Show how far it is, and the numbers."""
+        self.evaluated.plain = evaluated
+        self.progress.update(self.task, completed=iteration, numbers=numbers)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        self.live.stop()
+
+
+class Page:
+    """A bar in a notebook, which needs no widgets and stays in the notebook's file."""
+
+    def __init__(self, name: str, total: int) -> None:
+        from IPython.display import display  # pyright: ignore[reportMissingImports]
+
+        self.name, self.total = name, total
+        self.handle: Any = display(self._data(0, "", ""), raw=True, display_id=True)
+
+    def show(self, iteration: int, numbers: str, evaluated: str) -> None:
+        """Show how far it is, and the numbers."""
+        self.handle.update(self._data(iteration, numbers, evaluated), raw=True)
+
+    def _data(self, iteration: int, numbers: str, evaluated: str) -> dict[str, str]:
+        said = "  ".join(part for part in (f"{self.name} {iteration}/{self.total}", numbers, evaluated) if part)
+        return {
+            "text/plain": said,
+            "text/html": f"<progress value={iteration} max={self.total}></progress> {escape(said)}",
+        }
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+
+
+def _measured(key_values: dict[str, Any], group: str) -> tuple[str, list[float]]:
+    """Return what was measured after each number of steps, and the values."""
+    found = [key for key in key_values if key.startswith(f"{group}/") and "_step" in key]
+    names = [key.removeprefix(f"{group}/").rpartition("_step")[0] for key in found]
+    return (names[0] if names else "return"), [key_values[key] for key in found]
+
+
+def _arrows(values: list[float], measure: str) -> str:
+    shown = [f"{value:.{DIGITS[measure]}f}" for value in values]
+    return " -> ".join(shown if len(shown) < 5 else [*shown[:2], "...", shown[-1]])
