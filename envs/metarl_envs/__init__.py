@@ -47,7 +47,10 @@ HORIZONS = {
 }
 """Every family, by module and class, and the steps of its episodes."""
 
-for _family, _horizon in HORIZONS.items():
+WITH_PACKAGE = {"metaworld:MetaWorldML1": 500, "metaworld:MetaWorldML10": 500}
+"""Families whose models are in a package that users install by hand; the id says how."""
+
+for _family, _horizon in (HORIZONS | WITH_PACKAGE).items():
     _name = _family.split(":")[1]
     register(
         id=f"metarl/{_name}-v0",
@@ -55,3 +58,11 @@ for _family, _horizon in HORIZONS.items():
         vector_entry_point=f"metarl_envs.families.{_family}VectorEnv",
         max_episode_steps=_horizon,
     )
+
+register(
+    id="metarl/MetaWorld-v0",
+    entry_point="metarl_envs.families.metaworld.adaptor:MetaWorldEnv",
+    max_episode_steps=500,
+    # the package's environments do not know Gymnasium's seeds, and their first frame may lie outside their space
+    disable_env_checker=True,
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from abc import ABC, abstractmethod
-from typing import Any, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 from gymnasium import Space, spaces
@@ -31,6 +31,8 @@ class Family(ABC):
     observation_space: Space
     action_space: Space
     task_space: spaces.Box
+    has_splits: ClassVar[bool] = False
+    """Whether `sample_tasks` takes a `split`, "train" or "test", and draws from one of two fixed sets."""
 
     @property
     def name(self) -> str:
@@ -56,6 +58,10 @@ class Family(ABC):
     def terminated(self, next_state: Array, task: Array) -> NDArray[np.bool_]:
         """Return which episodes `[N]` end in these states; by default none."""
         return np.zeros(len(next_state), dtype=np.bool_)
+
+    def success(self, next_state: Array, task: Array) -> NDArray[np.bool_] | None:
+        """Return which rows `[N]` have solved their task in these states, or None where a family has no such notion."""
+        return None
 
     def check_tasks(self, tasks: Array, shape: tuple[int, ...]) -> Array:
         """Return the tasks as float64 `shape`.

@@ -41,9 +41,11 @@ class TaskEnv(gymnasium.Env):
         self._build()
         self.set_task(self.sample_tasks(1, np.random.default_rng(0))[0] if task is None else task)
 
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n tasks, `[n, d]`."""
-        return self.family.sample_tasks(n, rng)
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: str | None = None) -> Array:
+        """Draw n tasks, `[n, d]`, where the family has fixed sets from that named "train" (by default) or "test"."""
+        if split is None or not self.family.has_splits:
+            return self.family.sample_tasks(n, rng)
+        return self.family.sample_tasks(n, rng, split)  # pyright: ignore[reportCallIssue]
 
     def set_task(self, task: Array) -> None:
         """Make `task` `[d]` the task from the next step on.
@@ -82,7 +84,10 @@ class TaskEnv(gymnasium.Env):
             terms = {name: np.zeros(1) for name in terms}
         reward = float(self.family.reward(terms)[0])
         terminated = bool(self.family.terminated(after, task)[0]) and not unstable
-        info = {name: float(term[0]) for name, term in terms.items()}
+        info: dict[str, Any] = {name: float(term[0]) for name, term in terms.items()}
+        success = self.family.success(after, task)
+        if success is not None:
+            info["success"] = bool(success[0]) and not unstable
         if unstable:
             info["unstable"] = True
         return self.family.observe(after)[0], reward, terminated, unstable, info

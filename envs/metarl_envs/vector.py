@@ -80,9 +80,11 @@ class TaskVectorEnv(VectorEnv):
 
     # -- tasks -----------------------------------------------------------------------------------
 
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n tasks, `[n, d]`."""
-        return self.family.sample_tasks(n, rng)
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: str | None = None) -> Array:
+        """Draw n tasks, `[n, d]`, where the family has fixed sets from that named "train" (by default) or "test"."""
+        if split is None or not self.family.has_splits:
+            return self.family.sample_tasks(n, rng)
+        return self.family.sample_tasks(n, rng, split)  # pyright: ignore[reportCallIssue]
 
     def set_tasks(self, tasks: Array) -> None:
         """Give simulation i the task `tasks[i]` from the next step on; tasks `[num_envs, d]`.
@@ -157,7 +159,12 @@ class TaskVectorEnv(VectorEnv):
             truncated = np.where(idle, self._truncated, truncated)
         reward = self.family.reward(terms)
         self._terminated, self._truncated = terminated, truncated
-        infos = term_infos(terms, ~idle if idle is not None else np.ones(self.num_envs, np.bool_))
+        active = ~idle if idle is not None else np.ones(self.num_envs, np.bool_)
+        infos = term_infos(terms, active)
+        success = self.family.success(self._state, self.tasks)
+        if success is not None:
+            solved = success & active if unstable is None else success & active & ~unstable
+            infos |= {"success": solved, "_success": active.copy()}
         if unstable is not None:
             infos |= {"unstable": unstable, "_unstable": unstable.copy()}
 
