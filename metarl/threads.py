@@ -7,13 +7,14 @@ fast as a long one on an idle machine. And torch runs on one thread while episod
 """
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 
 if "OMP_WAIT_POLICY" not in os.environ:  # read once, when torch loads OpenMP
     os.environ["OMP_WAIT_POLICY"] = "passive"
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # some 10 microseconds
 
 
-class one_thread:
+class one_thread(AbstractContextManager[None]):
     """Run torch on one thread, as long as the block lasts."""
 
     def __enter__(self) -> None:
@@ -27,3 +28,11 @@ class one_thread:
     def __exit__(self, *exc: object) -> None:
         """Restore the number of threads."""
         self.torch.set_num_threads(self.before)
+
+
+def threads_for(tasks: int) -> AbstractContextManager[None]:
+    """Return the context in which torch computes something of so many tasks at once.
+
+    Threads share out the tasks of a batch. In a lone task they would share out its sums, which rounds them differently.
+    """
+    return one_thread() if tasks == 1 else nullcontext()

@@ -12,6 +12,7 @@ from metarl.rl.episodes import Episodes
 from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.losses import PolicyGradient
 from metarl.rl.policies import distribution, make_policy
+from metarl.workers.batch_loss import BatchLoss
 from metarl.workers.local import Workers
 from metarl.workers.meta_batch import MetaBatch
 from metarl.workers.objective import WorkersObjective
@@ -73,15 +74,23 @@ def holding(inner_loop, params, whole: MetaBatch, shares) -> WorkersObjective:
     parts = []
     for share in shares:
         worker = Worker(inner_loop, params, seed=0, tasks=len(whole), share=share)
-        worker.hold(whole.select_tasks(share), len(whole))
+        worker.hold(whole.select_tasks(share))
         parts.append(worker)
     return WorkersObjective(Workers(parts))
 
 
 def batch_loss(objective: WorkersObjective):
-    """What the only worker answers from."""
+    """The loss of all tasks of the only worker's meta-batch at once, whatever their lengths."""
     (worker,) = objective.workers.workers
-    return worker.loss
+    return BatchLoss(worker.inner_loop, worker.like, worker.seed, worker.batch)
+
+
+def spoil(objective: WorkersObjective, task: int) -> None:
+    """Make an advantage of a task's query data NaN, whoever owns it."""
+    for worker in objective.workers.workers:
+        if task in worker.batch.tasks:
+            worker.batch.query.adv[worker.batch.tasks.index(task), :, 0] = float("nan")
+            worker.hold(worker.batch)
 
 
 def some_tasks(data: Episodes, share: range) -> Episodes:

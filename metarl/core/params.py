@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 Params = dict[str, Tensor]
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 def params_of(module: nn.Module) -> Params:
@@ -20,10 +23,23 @@ def flatten(tensors: Iterable[Tensor]) -> Tensor:
     return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
+def flatten_stacked(tensors: Iterable[Tensor]) -> Tensor:
+    """Return tensors stacked over tasks `[K, ...]` as one vector a task, `[K, P]`."""
+    return torch.cat([tensor.flatten(1) if tensor.dim() > 1 else tensor[:, None] for tensor in tensors], dim=1)
+
+
 def unflatten(vector: Tensor, like: Params) -> Params:
     """Cut a vector `[P]` into the names and shapes of `like` (views of the vector)."""
     pieces = vector.split([value.numel() for value in like.values()])
     return {name: piece.view_as(value) for (name, value), piece in zip(like.items(), pieces, strict=True)}
+
+
+def rows_by(keys: Iterable[Key]) -> dict[Key, list[int]]:
+    """Return the rows of each key, such as the tasks whose data have one shape."""
+    rows: dict[Key, list[int]] = {}
+    for row, key in enumerate(keys):
+        rows.setdefault(key, []).append(row)
+    return rows
 
 
 def stack(params: Params, tasks: int) -> Params:

@@ -32,6 +32,15 @@ class Examples:
         """Return the number of tasks K."""
         return len(self.x)
 
+    @property
+    def spans(self) -> list[int]:
+        """The number of examples N, the same in every task, `[K]`."""
+        return [self.x.shape[1]] * len(self)
+
+    def at_length(self, length: int) -> Examples:
+        """Return the examples: they have no other length."""
+        return self
+
     def select_tasks(self, tasks: Sequence[int]) -> Examples:
         """Return the examples of some tasks."""
         return Examples(self.x[list(tasks)], self.y[list(tasks)])

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metarl.core.params import Params
+import torch
+
+from metarl.core.params import Params, rows_by
 from metarl.methods.protocols import Loss, Method
+from metarl.threads import threads_for
 
 
 def adapt_once(
@@ -23,10 +26,18 @@ def adapt_once(
         later_lr: Factor on the step size beyond the steps that the method trains with.
         device: Where to compute.
     """
-    moved = {name: value.to(device) for name, value in adapted.items()}
     scale = 1.0 if number < method.inner_steps else later_lr
-    moved = method.inner_step(loss, moved, support, scale)
-    return {name: value.cpu() for name, value in moved.items()}
+    groups = rows_by(support.spans)
+    parts = []
+    for length, rows in groups.items():
+        whole = len(groups) == 1
+        data = (support if whole else support.select_tasks(rows)).at_length(length)
+        moved = {name: (value if whole else value[rows]).to(device) for name, value in adapted.items()}
+        with threads_for(len(rows)):
+            moved = method.inner_step(loss, moved, data, scale)
+        parts.append({name: value.cpu() for name, value in moved.items()})
+    order = torch.tensor([row for rows in groups.values() for row in rows]).argsort()
+    return parts[0] if len(parts) == 1 else {name: torch.cat([p[name] for p in parts])[order] for name in parts[0]}
 
 
 def adaptation_path(

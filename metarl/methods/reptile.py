@@ -17,7 +17,7 @@ from metarl.outer import Adam, Interpolation, MetaObjective, State, Updated
 from metarl.outer.adam import adam
 
 SQUARES, STEPS = "adam.v.", "adam.t"
-"""What the inner Adam carries beside the params: running squares of each gradient, and the steps taken `[1]`."""
+"""What the inner Adam carries beside the params: running squares of each gradient, and the steps taken `[K]`."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,17 @@ class Reptile(Method):
             return gradient_step(loss, adapted, support, scale * self.inner_lr, create_graph=False)
         params = {n: value.detach().requires_grad_() for n, value in adapted.items() if not n.startswith("adam.")}
         gradients = grad(loss(params, support).sum(), list(params.values()))
-        t = adapted.get(STEPS, torch.zeros(1)) + 1
+        t = adapted.get(STEPS, torch.zeros(len(next(iter(adapted.values()))))) + 1
         stepped: Params = {STEPS: t}
         for (name, value), g in zip(params.items(), gradients, strict=True):
             v = 0.999 * adapted.get(SQUARES + name, torch.zeros_like(g)) + 0.001 * g.square()
-            root = (v / (1 - 0.999 ** float(t))).sqrt()
+            root = (v / (1 - 0.999 ** float(t[0]))).sqrt()
             stepped |= {name: value.detach() - scale * self.inner_lr * g / (root + 1e-8), SQUARES + name: v}
         return stepped
 
     def update(self, objective: MetaObjective, params: Tensor, state: State) -> Updated:
         """Return the meta-params `[P]` after one update."""
-        towards = objective.adapted() - params
+        towards = (objective.adapted() - params).to(params.dtype)
         metrics = {"displacement": float(towards.norm())}
         if not math.isfinite(metrics["displacement"]):
             raise FloatingPointError("the adapted params are not finite")

@@ -20,7 +20,8 @@ class MetaObjective(Protocol):
     """The meta-loss of all tasks of a meta-iteration, wherever their data lie; vectors are flat `[P]`.
 
     Losses, gradients and divergences are means over the tasks. The data never change; each answer depends on the
-    arguments alone, not on what was asked before.
+    arguments alone: not on what was asked before, nor on who owns which task. Gradients and products come in the
+    precision of the params.
     """
 
     def given(self, **numbers: float) -> Self:
@@ -51,7 +52,7 @@ class MetaObjective(Protocol):
         ...
 
     def adapted(self) -> Tensor:
-        """Return the mean of the tasks' adapted params."""
+        """Return the mean of the tasks' adapted params, `[P]` in float64."""
         ...
 
     def return_moments(self) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from metarl.errors import UserError, check_positive
 from metarl.outer.objective import MetaObjective, State, Updated
+from metarl.threads import one_thread
 
 
 def conjugate_gradient(
@@ -22,21 +23,27 @@ def conjugate_gradient(
     rounding shows a direction without positive curvature; then the last x stands.
     """
     x, residual, direction = torch.zeros_like(target), target.clone(), target.clone()
-    squared = residual @ residual
+    squared = dot(residual, residual)
     goal = tolerance * squared
     for _ in range(iterations):
         if squared <= goal:
             break
         image = product(direction)
-        curvature = direction @ image
+        curvature = dot(direction, image)
         if not curvature > 0:
             break
         step = squared / curvature
         x = x + step * direction
         residual = residual - step * image
-        previous, squared = squared, residual @ residual
+        previous, squared = squared, dot(residual, residual)
         direction = residual + (squared / previous) * direction
     return x
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Return the inner product, whose rounding does not depend on the number of threads."""
+    with one_thread():
+        return a @ b
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,8 @@ class TRPO:
         """Return the params `[P]` after one step, and what happened.
 
         The step is sqrt(2 max_kl / s'Fs) s with Fs = g, shortened until the surrogate loss improves
-        within the trust region; where no candidate passes, the params come back untouched.
+        within the trust region; where no candidate passes, the params come back untouched. All of it is in float64:
+        conjugate gradients amplify rounding by the condition of F.
         """
         loss, gradient = objective.loss_and_gradient(params)
         metrics = {
@@ -95,15 +103,16 @@ class TRPO:
             return params, metrics
 
         def product(vector: Tensor) -> Tensor:
-            return objective.fisher_product(params, vector, self.fisher_stride) + self.cg_damping * vector
+            fisher = objective.fisher_product(params, vector.to(params.dtype), self.fisher_stride)
+            return fisher.double() + self.cg_damping * vector
 
-        direction = conjugate_gradient(product, gradient, self.cg_iterations)
-        curvature = direction @ product(direction)
+        direction = conjugate_gradient(product, gradient.double(), self.cg_iterations)
+        curvature = dot(direction, product(direction))
         if not (torch.isfinite(direction).all() and curvature > 0):
             return params, metrics | {"line_search_failed": 1.0}
         full_step = torch.sqrt(2 * self.max_kl / curvature) * direction
         for i in range(self.line_search_steps):
-            candidate = params - self.backtrack**i * full_step
+            candidate = (params - self.backtrack**i * full_step).to(params.dtype)
             new_loss, kl = objective.loss_and_kl(candidate)
             if new_loss < loss and kl <= self.max_kl:  # False for NaN
                 return candidate, metrics | {

@@ -12,6 +12,7 @@ from torch import Tensor
 from metarl.errors import Fault, UserError
 from metarl.outer.adam import adam, adam_state
 from metarl.rl.episodes import Episodes
+from metarl.threads import threads_for
 
 Baseline = Callable[[Episodes, Tensor], Tensor]
 """From episodes and their discounted returns `[K, E, T]` to the values fitted to them, `[K, E, T]`."""
@@ -26,13 +27,22 @@ def with_advantages(
 
     Tasks whose advantages are not finite (returns that overflow, say) are among the episodes' `faults`.
     """
-    returns = discounted_sum(episodes.rew * episodes.mask, discount)
-    values = (baseline or BASELINES["linear"])(episodes, returns)
-    if values.shape != returns.shape:
-        raise UserError(f"a baseline returns values of shape {list(returns.shape)}, got {list(values.shape)}")
-    adv = normalise(gae(episodes.rew, values, episodes.mask, discount, gae_lambda), episodes.mask)
+    adv = torch.zeros_like(episodes.rew)
+    for rows, part in episodes.by_length():
+        with threads_for(len(rows)):
+            found = _advantages(part, discount, gae_lambda, baseline or BASELINES["linear"])
+        length = min(found.shape[-1], adv.shape[-1])
+        adv[rows, :, :length] = found[..., :length]
     overflown = (~torch.isfinite(adv).flatten(1).all(1)).nonzero().flatten().tolist()
     return replace(episodes, adv=adv).blank({task: Fault("advantage") for task in overflown})
+
+
+def _advantages(episodes: Episodes, discount: float, gae_lambda: float, baseline: Baseline) -> Tensor:
+    returns = discounted_sum(episodes.rew * episodes.mask, discount)
+    values = baseline(episodes, returns)
+    if values.shape != returns.shape:
+        raise UserError(f"a baseline returns values of shape {list(returns.shape)}, got {list(values.shape)}")
+    return normalise(gae(episodes.rew, values, episodes.mask, discount, gae_lambda), episodes.mask)
 
 
 def discounted_sum(x: Tensor, factor: float) -> Tensor:

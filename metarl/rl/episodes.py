@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from metarl.core.params import rows_by
 from metarl.errors import Fault
 
 
@@ -61,6 +62,31 @@ class Episodes:
         mask = self.mask.flatten(1)
         return mask / mask.sum(-1, keepdim=True)
 
+    @cached_property
+    def spans(self) -> list[int]:
+        """Length T to compute each task's episodes at, which depends on that task alone, `[K]`.
+
+        Sums over steps are rounded differently at another length, so the padding must not depend on the tasks
+        beside. Lengths are rounded up to a few steps, so that most tasks share one.
+        """
+        longest = self.mask.shape[-1]
+        return [min(span_of(int(steps)), longest) for steps in self.lengths.max(1).values.tolist()]
+
+    def at_length(self, length: int) -> Episodes:
+        """Return the episodes cut or padded to a length that no step taken lies beyond."""
+        longest = self.mask.shape[-1]
+        if length == longest:
+            return self
+        values = {name: getattr(self, name)[:, :, :length] for name in _STEPPED}
+        if length > longest:
+            values = {name: _padded(value, length) for name, value in values.items()}
+        return replace(self, **values)
+
+    def by_length(self) -> Iterator[tuple[list[int], Episodes]]:
+        """Yield tasks of equal length, their rows and their episodes at that length."""
+        for length, rows in rows_by(self.spans).items():
+            yield rows, (self if len(rows) == len(self) else self.select_tasks(rows)).at_length(length)
+
     def every_nth_step(self, stride: int) -> Episodes:
         """Return every stride-th step of each task, as one long episode with rewards left as they are.
 
@@ -100,6 +126,17 @@ class Episodes:
     def to(self, device: torch.device | str) -> Episodes:
         """Return the episodes on a device."""
         return replace(self, **{name: getattr(self, name).to(device) for name in _STEPPED})
+
+
+def span_of(steps: int) -> int:
+    """Return a length of at least so many steps, at most a quarter more: one of four between powers of two."""
+    unit = max(1, 2 ** (steps.bit_length() - 3))
+    return -(-steps // unit) * unit
+
+
+def _padded(x: Tensor, length: int) -> Tensor:
+    """Return `[K, E, length, ...]` with zeros behind."""
+    return torch.cat([x, x.new_zeros(*x.shape[:2], length - x.shape[2], *x.shape[3:])], dim=2)
 
 
 _STEPPED = ("obs", "act", "rew", "mask", "logp", "adv")

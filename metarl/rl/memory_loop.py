@@ -56,7 +56,7 @@ class MemoryInnerLoop(PolicyInnerLoop):
 
     def arrange(self, data: list[Episodes]) -> tuple[list[Episodes], Episodes]:
         """Return no support data, and as query data the lifetimes with their advantages."""
-        lifetimes = join(self.sampler.policy, data)
+        lifetimes = join(self.sampler.policy, data, len(data) * self.sampler.horizon)
         return [], with_advantages(lifetimes, self.discount, self.gae_lambda, self.baseline).to(self.device)
 
     def _play(

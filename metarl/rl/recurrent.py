@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metarl.core.params import Params
+from metarl.core.params import Params, stack
 from metarl.rl.distributions import Distribution
-from metarl.rl.episodes import Episodes
+from metarl.rl.episodes import Episodes, span_of
+from metarl.rl.gru import unroll
 from metarl.rl.losses import PolicyGradient
 from metarl.rl.policies import CategoricalMLP, make_policy, observation_size
 from metarl.threads import one_thread
@@ -64,17 +65,18 @@ class RecurrentPolicy(nn.Module):
             self.memory_weight = gates(nn.init.orthogonal_, self.size)
             self.memory_bias = nn.Parameter(torch.zeros(3 * self.size))
 
-    def forward(self, inputs: Tensor, memory: Tensor, shape: Sequence[int]) -> tuple[Any, Tensor]:
-        """Return the action distributions after each input, and the memory `[N, h]` after the last.
+    def forward(self, inputs: Tensor, memory: Tensor) -> tuple[Any, Tensor]:
+        """Return the action distributions after each input, `[K, E L]`, and the memory `[K, E, h]` after the last.
+
+        Takes params stacked over tasks only, `[K, ...]`, which are the same in every task.
 
         Args:
-            inputs: Inputs in order of time, `[N, L, i]`.
-            memory: Memory before the first, `[N, h]`.
-            shape: Shape of the distributions, N L in all.
+            inputs: Inputs in order of time, `[K, E, L, i]`.
+            memory: Memory before the first, `[K, E, h]`.
         """
-        weights: list[Tensor] = [self.input_weight, self.memory_weight, self.input_bias, self.memory_bias]
-        features, after = torch.gru(inputs, memory[None], weights, True, 1, 0.0, False, False, True)
-        return self.actor(features.reshape(*shape, self.size)), after[0]
+        weights = self.input_weight, self.memory_weight, self.input_bias, self.memory_bias
+        states = unroll(inputs.transpose(1, 2).contiguous(), memory, weights)
+        return self.actor(states.transpose(1, 2).flatten(1, 2)), states[:, -1]
 
     def encode(self, act: Tensor) -> Tensor:
         """Return actions as inputs, `[..., a]`."""
@@ -108,8 +110,11 @@ class Memory:
 
     def act(self, obs: Tensor) -> Any:
         """Return the action distributions `[K, E]` for observations `[K, E, o]`, K E = N; remembers nothing yet."""
-        inputs = torch.cat([obs.flatten(0, 1), self.before], dim=-1)[:, None]
-        actions, self._next = functional_call(self.policy, self.params, (inputs, self.state, obs.shape[:2]))
+        rows = obs.shape[:2]
+        inputs = torch.cat([obs, self.before.view(*rows, -1)], dim=-1)[:, :, None]
+        stacked = stack(self.params, len(obs))
+        actions, after = functional_call(self.policy, stacked, (inputs, self.state.view(*rows, -1)))
+        self._next = after.flatten(0, 1)
         return actions
 
     def see(self, act: Tensor, rew: Tensor, alive: Tensor) -> None:
@@ -131,10 +136,11 @@ class Memory:
         self.before[:, -1] = 1.0
 
 
-def join(policy: RecurrentPolicy, played: Sequence[Episodes]) -> Episodes:
+def join(policy: RecurrentPolicy, played: Sequence[Episodes], longest: int | None = None) -> Episodes:
     """Return lifetimes `[K, E, L, ...]` from their episodes: steps one after another, padding last.
 
-    Their observations are the policy's inputs.
+    Their observations are the policy's inputs. With `longest`, the longest there could be, they are padded to a length
+    that those of other tasks come to as well.
     """
     ends = [torch.zeros_like(e.mask).scatter_(2, (e.lengths.long() - 1)[..., None], 1.0) for e in played]
     mask = torch.cat([episodes.mask for episodes in played], dim=2)
@@ -153,7 +159,8 @@ def join(policy: RecurrentPolicy, played: Sequence[Episodes]) -> Episodes:
     life = Episodes(**steps)
     seen = torch.cat([policy.encode(life.act), life.rew[..., None], in_order(ends)[..., None]], dim=-1)
     inputs = torch.cat([life.obs, before(seen)], dim=-1) * life.mask[..., None]
-    return replace(life, obs=inputs, unstable=sum(episodes.unstable for episodes in played))
+    life = replace(life, obs=inputs, unstable=sum(episodes.unstable for episodes in played))
+    return life if longest is None else life.at_length(min(span_of(order.shape[-1]), longest))
 
 
 @dataclass(frozen=True)
@@ -168,7 +175,5 @@ class LifetimeGradient(PolicyGradient):
 
     def outputs(self, params: Params, episodes: Episodes) -> Distribution:
         """Return the action distributions in every step, `[K, E L]`, under params that all tasks share."""
-        k, e, length = episodes.mask.shape
-        shared = {name: value[0] for name, value in self.own(params).items()}
-        start = torch.zeros(k * e, self.policy.size, dtype=episodes.obs.dtype, device=episodes.obs.device)
-        return functional_call(self.policy, shared, (episodes.obs.flatten(0, 1), start, (k, e * length)))[0]
+        start = episodes.obs.new_zeros(*episodes.mask.shape[:2], self.policy.size)
+        return functional_call(self.policy, self.own(params), (episodes.obs, start))[0]

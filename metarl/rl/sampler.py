@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from metarl.core.params import Params
 from metarl.errors import Fault
 from metarl.rl.distributions import Distribution
-from metarl.rl.episodes import Episodes
+from metarl.rl.episodes import Episodes, span_of
 from metarl.rl.policies import distribution
 from metarl.threads import one_thread
 
@@ -125,7 +125,8 @@ class Sampler:
             adv=torch.zeros(k, e, t),
             unstable=unstable,
         )
-        return played.blank(faults.found)
+        played = played.blank(faults.found)
+        return played.at_length(min(span_of(t), t_max))
 
     def _draw(self, rngs: Iterable[np.random.Generator]) -> tuple[torch.Tensor, list[int]]:
         """Draw the policy's noise of a whole phase `[T, K, E, ...]` and a seed for each row of the environment."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -12,16 +13,19 @@ from torch import Tensor
 
 from metarl.core import params as P
 from metarl.core.params import Params
-from metarl.errors import Fault
 from metarl.methods.adaptation import adaptation_path
 from metarl.methods.protocols import QUERY, InnerLoop, Outputs
 from metarl.outer import Part
+from metarl.threads import one_thread
 from metarl.workers import minibatches
 from metarl.workers.meta_batch import MetaBatch
 
 
 class BatchLoss:
-    """Sums over the tasks of a meta-batch, divided by the number of tasks of all workers.
+    """Losses, gradients and products of each task of a meta-batch, whose data have one length.
+
+    A task's numbers are the same to the last bit whichever tasks are in the meta-batch with it: networks run as batches
+    of products, one a task, and nothing is summed over tasks here.
 
     An answer depends on the arguments alone. What is remembered between calls (the policies that played, the graph of
     the curvature) only saves the work of computing it again.
@@ -30,91 +34,76 @@ class BatchLoss:
         inner_loop: Knows the method, the losses and the device.
         like: Params that give names and shapes to flat vectors.
         seed: The run's seed, by which minibatches are chosen.
-        batch: The data.
-        tasks: The number of tasks of all workers.
+        batch: The data of K tasks.
     """
 
-    def __init__(self, inner_loop: InnerLoop, like: Params, seed: int, batch: MetaBatch, tasks: int) -> None:
+    def __init__(self, inner_loop: InnerLoop, like: Params, seed: int, batch: MetaBatch) -> None:
         self.method, self.losses, self.device = inner_loop.method, inner_loop.losses, inner_loop.device
-        self.inner_loop, self.like, self.seed, self.batch, self.tasks = inner_loop, like, seed, batch, tasks
+        self.like, self.seed, self.batch = like, seed, batch
         self._old: dict[int, Any] = {}
         self._curvature: tuple[Tensor, int, Callable[[Tensor], Tensor]] | None = None
 
     def loss_and_gradient(
         self, params: Tensor, numbers: Mapping[str, float], part: Part | None = None
-    ) -> tuple[float, Tensor]:
-        """Return the meta-loss and its gradient `[P]`.
+    ) -> tuple[Tensor, Tensor]:
+        """Return the meta-loss `[K]` and its gradient `[K, P]`.
 
         Args:
             params: Meta-params, `[P]`.
             numbers: What the meta-loss depends on beside the data.
             part: Which query episodes count; the mean over an epoch's parts is the meta-loss.
         """
-        vector = self._leaf(params)
-        with self.losses.threads():
+        leaves = self._leaves(params)
+        with self._threads():
             if part is None:
-                loss = self._task_losses(params, self._outputs(self._stacked(vector), True), numbers).sum() / self.tasks
+                losses = self._task_losses(params, self._outputs(leaves, True), numbers)
             else:
-                loss = self._part_of_loss(params, vector, numbers, part)
-            (gradient,) = P.grad(loss, [vector])
-        return float(loss.detach()), gradient.cpu()
+                losses = self._part_of_losses(params, leaves, numbers, part)
+            gradients = P.grad(losses.sum(), list(leaves.values()))
+        return losses.detach(), P.flatten_stacked(gradients)
 
-    def loss_and_kl(self, params: Tensor, numbers: Mapping[str, float]) -> tuple[float, float]:
-        """Return the meta-loss, and the KL divergence of the adapted policies from those that played."""
-        # the inner step needs gradients, the outcome does not
-        new = self._outputs(self._stacked(params), create_graph=False)
-        with torch.no_grad(), self.losses.threads():
-            loss = self._task_losses(params, new, numbers).sum() / self.tasks
-            kl = self.losses.kl(self._played(QUERY), new(QUERY), self.batch.query).sum() / self.tasks
-        return float(loss), float(kl)
+    def loss_and_kl(self, params: Tensor, numbers: Mapping[str, float]) -> tuple[Tensor, Tensor]:
+        """Return the meta-loss, and the KL divergence of the adapted policies from those that played, `[K]` each."""
+        with self._threads():
+            # the inner step needs gradients, the outcome does not
+            new = self._outputs(self._stacked(params), create_graph=False)
+            with torch.no_grad():
+                losses = self._task_losses(params, new, numbers)
+                return losses, self.losses.kl(self._played(QUERY), new(QUERY), self.batch.query)
 
-    def support_kl(self, params: Tensor) -> float:
-        """Return the KL divergence from the policies that played the support data, mean over the inner steps."""
-        new, support = self._outputs(self._stacked(params), create_graph=False), self.batch.support
-        with torch.no_grad():
-            kls = [self.losses.kl(self._played(i), new(i), data) for i, data in enumerate(support)]
-        return float(torch.stack(kls).mean(0).sum() / self.tasks)
+    def support_kl(self, params: Tensor) -> Tensor:
+        """Return the KL divergence from the policies that played the support data, mean over the inner steps, `[K]`."""
+        with self._threads():
+            new, support = self._outputs(self._stacked(params), create_graph=False), self.batch.support
+            with torch.no_grad():
+                kls = [self.losses.kl(self._played(i), new(i), data) for i, data in enumerate(support)]
+                return torch.stack(kls).mean(0)
 
     def fisher_product(self, at: Tensor, vector: Tensor, stride: int) -> Tensor:
-        """Return J'FJ times a vector `[P]`: F the Fisher matrices on the query states, J through adaptation from `at`.
+        """Return J'FJ times a vector, `[K, P]`: F the Fisher matrix on the query states, J through adaptation from `at`.
 
         At the params that played the data the KL's gradient with respect to the adapted policies' outputs is zero, so
         this is the KL's exact Hessian (with stride 1; else that of every stride-th sample).
         """
-        if self._curvature is None or self._curvature[1] != stride or not torch.equal(self._curvature[0], at):
-            self._curvature = at, stride, self._build_curvature(at, stride)
-        return self._curvature[2](vector.to(self.device)).cpu()
+        with self._threads():
+            if self._curvature is None or self._curvature[1] != stride or not torch.equal(self._curvature[0], at):
+                self._curvature = at, stride, self._build_curvature(at, stride)
+            return self._curvature[2](vector)
 
-    def return_moments(self) -> tuple[float, float]:
-        """Return the sums of the tasks' return after adaptation and of its square, over the number of tasks."""
-        returns = self.batch.query.returns.double().mean(1)
-        return float(returns.sum() / self.tasks), float(returns.square().sum() / self.tasks)
+    def returns(self) -> Tensor:
+        """Return the tasks' return after adaptation, `[K]`."""
+        return self.batch.query.returns.double().mean(1)
 
     def adapted(self) -> Tensor:
-        """Return the sum of the tasks' adapted params over the number of tasks, `[P]`."""
-        return P.flatten([self.batch.adapted[name].sum(0) / self.tasks for name in self.like])
+        """Return the tasks' adapted params, `[K, P]`."""
+        return P.flatten_stacked(self.batch.adapted[name] for name in self.like)
 
-    def gradient_faults(
-        self, params: Tensor, numbers: Mapping[str, float], part: Part | None = None
-    ) -> dict[int, Fault]:
-        """Return the tasks whose own part of the meta-gradient is not finite."""
-        faults = {}
-        for row, task in enumerate(self.batch.tasks):
-            batch = self.batch.select_tasks([row])
-            alone = BatchLoss(self.inner_loop, self.like, self.seed, batch, self.tasks)
-            if not torch.isfinite(alone.loss_and_gradient(params, numbers, part)[1]).all():
-                faults[task] = Fault("the meta-gradient")
-        return faults
+    def _threads(self) -> AbstractContextManager[None]:
+        return one_thread() if len(self.batch) == 1 else self.losses.threads()
 
-    def adapted_faults(self) -> dict[int, Fault]:
-        """Return the tasks whose adapted params are not finite."""
-        parts = [self.batch.adapted[name].flatten(1) for name in self.like]
-        bad = ~torch.isfinite(torch.cat(parts, dim=1)).all(1)
-        return {self.batch.tasks[row]: Fault("adapted param") for row in bad.nonzero().flatten().tolist()}
-
-    def _leaf(self, params: Tensor) -> Tensor:
-        """Return a copy on the device to differentiate with respect to."""
-        return params.detach().to(self.device, copy=True).requires_grad_()
+    def _leaves(self, params: Tensor) -> Params:
+        """Return each task's own params to differentiate with respect to, `[K, ...]`."""
+        return {name: value.detach().requires_grad_() for name, value in self._stacked(params).items()}
 
     def _stacked(self, params: Tensor) -> Params:
         """Return a vector of meta-params on the device, the same for each task, `[K, ...]`."""
@@ -158,31 +147,35 @@ class BatchLoss:
 
         return self.method.meta_loss(self.losses, new, old, self._data(chosen), numbers)
 
-    def _part_of_loss(self, params: Tensor, vector: Tensor, numbers: Mapping[str, float], part: Part) -> Tensor:
+    def _part_of_losses(self, params: Tensor, leaves: Params, numbers: Mapping[str, float], part: Part) -> Tensor:
         query, batch = self.batch.query, self.batch
         chosen = minibatches.choose(part, self.seed, batch.iteration, batch.tasks, query.mask.shape[1])
-        new = self._outputs(self._stacked(vector), create_graph=True, chosen=chosen)
+        new = self._outputs(leaves, create_graph=True, chosen=chosen)
         losses = self._task_losses(params, new, numbers, chosen)
         # a task's loss is a mean over its steps, and its episodes differ in length
         share = query.select_episodes(chosen).mask.sum((1, 2)) / query.mask.sum((1, 2))
-        return part[2] * (share * losses).sum() / self.tasks
+        return part[2] * share * losses
 
     def _build_curvature(self, at: Tensor, stride: int) -> Callable[[Tensor], Tensor]:
-        point, method, loss = self._leaf(at), self.method, self.losses.loss
+        leaves, method, loss = self._leaves(at), self.method, self.losses.loss
         support = [self.losses.thin(data, stride) for data in self.batch.support]
         query = self.batch.query.every_nth_step(stride)
-        adapted = adaptation_path(method, loss, self._stacked(point), support, create_graph=True)[-1]
+        adapted = adaptation_path(method, loss, leaves, support, create_graph=True)[-1]
         if stride > 1:  # linearise at the policies that the whole support leads to, not at those of the thinner one
             exact = adaptation_path(method, loss, self._stacked(at), self.batch.support, create_graph=False)[-1]
             adapted = {name: value + (exact[name] - value).detach() for name, value in adapted.items()}
         outputs = self.losses.outputs(adapted, query)
-        jacobian = P.forward_derivative(outputs.parameters, [point])
+        points = list(leaves.values())
+        jacobian = P.forward_derivative(outputs.parameters, points)
         fixed = _detached(outputs)
 
         def product(vector: Tensor) -> Tensor:
-            pushed = self.losses.fisher(fixed, jacobian([vector]), query)
-            (pulled,) = torch.autograd.grad(outputs.parameters, [point], pushed, retain_graph=True)
-            return pulled / self.tasks
+            tangents = list(self._stacked(vector).values())
+            pushed = self.losses.fisher(fixed, jacobian(tangents), query)
+            pulled = torch.autograd.grad(
+                outputs.parameters, points, pushed, retain_graph=True, allow_unused=True, materialize_grads=True
+            )
+            return P.flatten_stacked(pulled)
 
         return product
 

@@ -24,8 +24,8 @@ class Workers:
     def __init__(self, workers: Sequence[Worker], on_nan: OnNan = "stop") -> None:
         self.workers, self.on_nan = list(workers), on_nan
         self.dropped: dict[int, Fault] = {}
-        self.episodes = 0
-        self._remaining = sum(len(worker.share) for worker in self.workers)
+        self.episodes = 0  # of a task
+        self.remaining = sum(len(worker.share) for worker in self.workers)
 
     def ask(self, name: str, *args: Any) -> list[Any]:
         """Call a method of every worker and return their answers in order."""
@@ -44,7 +44,7 @@ class Workers:
         faults = {task: fault for part in parts for task, fault in part["faults"].items()}
         self.dropped = {}
         self.episodes = parts[0]["returns"][-1].shape[1]
-        self._remaining = len(faults) + sum(len(part["lengths"]) for part in parts)
+        self.remaining = len(faults) + sum(len(part["lengths"]) for part in parts)
         if faults:
             self.drop(faults)
         return {
@@ -63,10 +63,10 @@ class Workers:
         if self.on_nan == "stop":
             stop_at(faults)
         self.dropped = self.dropped | faults
-        self._remaining -= len(faults)
-        if not self._remaining:
+        self.remaining -= len(faults)
+        if not self.remaining:
             stop_at(self.dropped)
-        self.ask("drop", list(self.dropped), self._remaining)
+        self.ask("drop", list(self.dropped))
 
     def drop_found(self, found: list[dict[int, Fault]], what: str) -> None:
         """Leave out what the workers found, or stop where every part is finite and only the sum is not.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor
 
-from metarl.core.params import Params
+from metarl.core.params import Params, rows_by
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,14 @@ class MetaBatch:
     def phases(self) -> list[Any]:
         """The support data of each inner step, then the query data."""
         return [*self.support, self.query]
+
+    def by_length(self) -> Iterator[MetaBatch]:
+        """Yield the tasks whose data have equal lengths, each at its own."""
+        spans = zip(*(data.spans for data in self.phases), strict=True)
+        for lengths, rows in rows_by(spans).items():
+            part = self if len(rows) == len(self) else self.select_tasks(rows)
+            *support, query = (data.at_length(n) for data, n in zip(part.phases, lengths, strict=True))
+            yield replace(part, support=tuple(support), query=query)
 
     def select_tasks(self, rows: Sequence[int]) -> MetaBatch:
         """Return the meta-batch of some of its tasks, by their rows."""

@@ -1,12 +1,18 @@
-"""The meta-objective of the tasks of all workers: their answers, added up."""
+"""The meta-objective of the tasks of all workers: their answers, added up without rounding.
+
+So the same bits come out however the tasks are shared among the workers.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from metarl.core import exact
 from metarl.outer import Part
 from metarl.workers.local import Workers
 
@@ -34,33 +40,34 @@ class WorkersObjective:
             NotFinite: If the gradient is not finite and stops the run; names the task.
         """
         losses, gradients = zip(*self.workers.ask("loss_and_gradient", params, self.numbers, part), strict=True)
-        gradient = torch.stack(gradients).sum(0)
+        gradient = self._mean_vector(gradients, params)
         if torch.isfinite(gradient).all():
-            return sum(losses), gradient
+            return self._mean(losses), gradient
         found = self.workers.ask("gradient_faults", params, self.numbers, part)
         self.workers.drop_found(found, "the meta-gradient")
         return self.loss_and_gradient(params, part)
 
     def fisher_product(self, at: Tensor, vector: Tensor, stride: int) -> Tensor:
         """Return the Fisher product of all tasks, `[P]`."""
-        return torch.stack(self.workers.ask("fisher_product", at, vector, stride)).sum(0)
+        return self._mean_vector(self.workers.ask("fisher_product", at, vector, stride), vector)
 
     def loss_and_kl(self, params: Tensor) -> tuple[float, float]:
         """Return the mean loss and KL divergence over all tasks."""
         losses, kls = zip(*self.workers.ask("loss_and_kl", params, self.numbers), strict=True)
-        return sum(losses), sum(kls)
+        return self._mean(losses), self._mean(kls)
 
     def support_kl(self, params: Tensor) -> float:
         """Return the mean KL divergence on the support data over all tasks."""
-        return sum(self.workers.ask("support_kl", params))
+        return self._mean(self.workers.ask("support_kl", params))
 
     def adapted(self) -> Tensor:
-        """Return the mean of all tasks' adapted params, `[P]`.
+        """Return the mean of all tasks' adapted params, `[P]` in float64.
 
         Raises:
             NotFinite: If some are not finite and stop the run; names the task.
         """
-        mean = torch.stack(self.workers.ask("adapted")).sum(0)
+        parts = self.workers.ask("adapted")
+        mean = exact.value(exact.merged(parts)) / self.workers.remaining
         if torch.isfinite(mean).all():
             return mean
         self.workers.drop_found(self.workers.ask("adapted_faults"), "adapted param")
@@ -68,5 +75,16 @@ class WorkersObjective:
 
     def return_moments(self) -> tuple[float, float]:
         """Return mean and mean square over all tasks of the return after adaptation."""
-        means, squares = zip(*self.workers.ask("return_moments"), strict=True)
-        return sum(means), sum(squares)
+        returns = self.workers.ask("returns")
+        return self._mean(returns), self._mean([[value**2 for value in part] for part in returns])
+
+    def _mean(self, parts: Iterable[Sequence[float]]) -> float:
+        """Return the mean of one number a task."""
+        numbers = [number for part in parts for number in part]
+        if not all(map(math.isfinite, numbers)):
+            return math.nan
+        return math.fsum(numbers) / self.workers.remaining
+
+    def _mean_vector(self, sums: Iterable[Tensor], like: Tensor) -> Tensor:
+        """Return the mean of the tasks' vectors `[P]`, in the precision of another one."""
+        return (exact.value(exact.merged(sums)) / self.workers.remaining).to(like.dtype)

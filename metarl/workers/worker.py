@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from metarl.core import exact
 from metarl.core import params as P
 from metarl.core.params import Params
 from metarl.errors import Fault
@@ -22,8 +22,9 @@ from metarl.workers.meta_batch import MetaBatch
 class Worker:
     """Collects the meta-batch of its share of the tasks and answers questions about it.
 
-    Params and gradients travel as flat vectors `[P]`; losses, gradients and products are sums over the worker's tasks
-    divided by the number of tasks of all workers, less those left out. A worker without any task left answers zeros.
+    Params travel as flat vectors `[P]`. Gradients and products are exact sums over the worker's tasks (`core.exact`),
+    `[3, P]`; losses and divergences come one a task. So nothing that is computed from all workers' answers depends on
+    who owns which task.
 
     Args:
         inner_loop: Plays and adapts.
@@ -35,7 +36,8 @@ class Worker:
 
     def __init__(self, inner_loop: InnerLoop, like: Params, seed: int, tasks: int, share: Sequence[int]) -> None:
         self.inner_loop, self.like, self.seed, self.tasks, self.share = inner_loop, like, seed, tasks, list(share)
-        self.loss: BatchLoss
+        self.batch: MetaBatch
+        self.losses: list[BatchLoss] = []
 
     def collect(self, params: Tensor, iteration: int) -> dict[str, Any]:
         """Sample this iteration's tasks, play support and query episodes, and keep them.
@@ -56,7 +58,7 @@ class Worker:
         if support:
             adapted = reached[-1] if method.plays_query else loop.step(reached[-1], support[-1], phases - 1)
         batch = MetaBatch(iteration, tuple(self.share), tuple(support), query, params.clone(), adapted)
-        self.hold(batch, self.tasks)
+        self.hold(batch)
         faults: dict[int, Fault] = {}
         for phase in [*data, *batch.phases]:
             faults = {**phase.faults, **faults}  # the first of a task stands
@@ -70,53 +72,65 @@ class Worker:
             "faults": {self.share[k]: fault for k, fault in faults.items()},
         }
 
-    def hold(self, batch: MetaBatch, tasks: int) -> None:
-        """Answer questions about this meta-batch from now on, dividing by the number of tasks of all workers."""
-        self.loss = BatchLoss(self.inner_loop, self.like, self.seed, batch, tasks)
+    def hold(self, batch: MetaBatch) -> None:
+        """Answer questions about this meta-batch from now on."""
+        self.batch = batch
+        self.losses = [BatchLoss(self.inner_loop, self.like, self.seed, part) for part in batch.by_length()]
 
-    def drop(self, tasks: Collection[int], remaining: int) -> None:
-        """Leave tasks out of this meta-iteration.
-
-        Args:
-            tasks: Indices of tasks of all workers.
-            remaining: Number of tasks of all workers that remain.
-        """
-        batch = self.loss.batch
-        self.hold(batch.select_tasks([row for row, task in enumerate(batch.tasks) if task not in tasks]), remaining)
+    def drop(self, tasks: Collection[int]) -> None:
+        """Leave tasks out of this meta-iteration, by their indices among those of all workers."""
+        rows = [row for row, task in enumerate(self.batch.tasks) if task not in tasks]
+        self.hold(self.batch.select_tasks(rows))
 
     def loss_and_gradient(
         self, params: Tensor, numbers: Mapping[str, float], part: Part | None = None
-    ) -> tuple[float, Tensor]:
-        """Return the sums of the meta-loss and its gradient `[P]`; see `BatchLoss`."""
-        empty = 0.0, torch.zeros_like(params)
-        return self.loss.loss_and_gradient(params, numbers, part) if self.loss.batch else empty
+    ) -> tuple[list[float], Tensor]:
+        """Return each task's meta-loss, and the sum of their gradients, `[3, P]`; see `BatchLoss`."""
+        found = [loss.loss_and_gradient(params, numbers, part) for loss in self.losses]
+        return _numbers([losses for losses, _ in found]), _total([gradients for _, gradients in found], params)
 
-    def loss_and_kl(self, params: Tensor, numbers: Mapping[str, float]) -> tuple[float, float]:
-        """Return the sums of the meta-loss and of the KL divergence from the policies that played."""
-        return self.loss.loss_and_kl(params, numbers) if self.loss.batch else (0.0, 0.0)
+    def loss_and_kl(self, params: Tensor, numbers: Mapping[str, float]) -> tuple[list[float], list[float]]:
+        """Return each task's meta-loss, and its KL divergence from the policy that played."""
+        found = [loss.loss_and_kl(params, numbers) for loss in self.losses]
+        return _numbers([losses for losses, _ in found]), _numbers([kls for _, kls in found])
 
-    def support_kl(self, params: Tensor) -> float:
-        """Return the sum of the KL divergences from the policies that played the support data."""
-        return self.loss.support_kl(params) if self.loss.batch else 0.0
+    def support_kl(self, params: Tensor) -> list[float]:
+        """Return each task's KL divergence from the policies that played the support data."""
+        return _numbers([loss.support_kl(params) for loss in self.losses])
 
     def fisher_product(self, at: Tensor, vector: Tensor, stride: int) -> Tensor:
-        """Return the sum of the Fisher products of the policies adapted from `at`, `[P]`."""
-        return self.loss.fisher_product(at, vector, stride) if self.loss.batch else torch.zeros_like(vector)
+        """Return the sum of the Fisher products of the policies adapted from `at`, `[3, P]`."""
+        return _total([loss.fisher_product(at, vector, stride) for loss in self.losses], vector)
 
-    def return_moments(self) -> tuple[float, float]:
-        """Return the sums of the return after adaptation and of its square."""
-        return self.loss.return_moments() if self.loss.batch else (0.0, 0.0)
+    def returns(self) -> list[float]:
+        """Return each task's return after adaptation."""
+        return _numbers([loss.returns() for loss in self.losses])
 
     def adapted(self) -> Tensor:
-        """Return the sum of the adapted params, `[P]`."""
-        return self.loss.adapted()
+        """Return the sum of the adapted params, `[3, P]`."""
+        return _total([loss.adapted() for loss in self.losses], self.batch.params)
 
     def gradient_faults(
         self, params: Tensor, numbers: Mapping[str, float], part: Part | None = None
     ) -> dict[int, Fault]:
         """Return the tasks whose own part of the meta-gradient is not finite."""
-        return self.loss.gradient_faults(params, numbers, part)
+        return self._faults("the meta-gradient", lambda loss: loss.loss_and_gradient(params, numbers, part)[1])
 
     def adapted_faults(self) -> dict[int, Fault]:
         """Return the tasks whose adapted params are not finite."""
-        return self.loss.adapted_faults()
+        return self._faults("adapted param", lambda loss: loss.adapted())
+
+    def _faults(self, what: str, vectors: Callable[[BatchLoss], Tensor]) -> dict[int, Fault]:
+        faults = {}
+        for loss in self.losses:
+            bad = ~(vectors(loss).abs() <= exact.LARGEST).all(1)
+            faults |= {loss.batch.tasks[row]: Fault(what) for row in bad.nonzero().flatten().tolist()}
+        return faults
+
+
+def _numbers(parts: list[Tensor]) -> list[float]:
+    return [number for part in parts for number in part.tolist()]
+
+
+def _total(parts: list[Tensor], like: Tensor) -> Tensor:
+    return exact.merged([exact.zeros(like), *(exact.total(part) for part in parts)])

@@ -74,8 +74,8 @@ def test_parts_do_not_depend_on_who_owns_the_tasks():
 def test_a_task_whose_gradient_is_not_finite_in_a_part_is_dropped():
     (ours, params), (theirs, _) = lifetimes(), lifetimes((range(1), range(2, 3)))
     ours.workers.on_nan = "drop"
-    theirs.workers.ask("drop", [], 2)
-    tiny.batch_loss(ours).batch.query.adv[1, :, 0] = math.nan
+    theirs.workers.remaining = 2
+    tiny.spoil(ours, 1)
     for part in [(0, 0, 2), (0, 1, 2)]:
         assert_close(ours.loss_and_gradient(params, part), theirs.loss_and_gradient(params, part))
     assert list(ours.workers.dropped) == [1]
@@ -84,7 +84,7 @@ def test_a_task_whose_gradient_is_not_finite_in_a_part_is_dropped():
 def test_what_is_logged_is_finite_after_a_task_was_dropped():
     ours, params = lifetimes()
     ours.workers.on_nan, ours.workers.episodes = "drop", EPISODES  # they were never collected
-    tiny.batch_loss(ours).batch.query.adv[1, :, 0] = math.nan
+    tiny.spoil(ours, 1)
     outer = PPO(epochs=1, minibatches=2)
     _, _, metrics = outer.update(ours, params, outer.initial_state(params))
     assert list(ours.workers.dropped) == [1] and all(math.isfinite(value) for value in metrics.values())

@@ -79,8 +79,8 @@ def test_the_update_sees_the_policy_that_played(env):
     (worker,) = model.trainer.workers.workers
     data = model.trainer.workers.collect(P.flatten(model.trainer.params.values()), 0)
     assert len(data["returns"]) == 3 and data["returns"][0].shape == (4, 3)
-    life = worker.loss.batch.query
-    outputs = worker.loss.losses.outputs(P.stack(model.trainer.params, 4), life)
+    life = worker.batch.query
+    outputs = worker.inner_loop.losses.outputs(P.stack(model.trainer.params, 4), life)
     logp = outputs.log_prob(life.act.flatten(1, 2)) * life.mask.flatten(1)
     assert_close(logp, life.logp.flatten(1), rtol=1e-4, atol=1e-5)
     assert data["steps"] == life.steps
