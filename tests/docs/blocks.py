@@ -1,0 +1,53 @@
+"""The code and the commands in the documentation."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = [page for page in sorted((ROOT / "docs").rglob("*.md")) if not page.relative_to(ROOT / "docs").parts[0][0] == "_"]
+
+SMALLER = {
+    r"\biterations=\d+": "iterations=1",
+    r"\btasks=\d+": "tasks=2",
+    r"\bepisodes=\d+": "episodes=2",
+    r"\bhorizon=\d+": "horizon=5",
+    r"\btotal_timesteps=[\d_]+": "total_timesteps=64",
+    r"\bn_trials=\d+": "n_trials=2",
+}
+"""What makes an example take a second: each setting, and what takes its place."""
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def commands(text: str) -> list[list[str]]:
+    """The arguments of every `metarl` command that a page shows, without its comment."""
+    lines = [line for block in blocks(text, "console") for line in block.splitlines()]
+    shown = [re.fullmatch(r"\$ metarl (.*?)(?:\s+#.*)?", line) for line in lines]
+    return [match[1].split() for match in shown if match]
+
+
+def quick(code: str) -> str:
+    """The code with small sizes."""
+    for pattern, smaller in SMALLER.items():
+        code = re.sub(pattern, smaller, code)
+    return code
+
+
+def run_blocks(text: str, folder: Path) -> list[str]:
+    """Run a page's Python in order; a block that begins with `# NAME.py` is written to that file instead.
+
+    Returns the names of the modules written.
+    """
+    names: dict[str, object] = {"__name__": "page"}
+    written = []
+    for code in map(quick, blocks(text, "python")):
+        file = re.match(r"# (\w+)\.py\n", code)
+        if file:
+            (folder / f"{file[1]}.py").write_text(code)
+            written.append(file[1])
+        else:
+            exec(compile(code, "block", "exec"), names)
+    return written
