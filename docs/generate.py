@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import inspect
 import io
+import itertools
 import os
 import textwrap
 from collections.abc import Sequence
@@ -60,7 +61,7 @@ def _described(kind: type[Any]) -> list[tuple[dataclasses.Field[Any], str]]:
     body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0].body  # type: ignore[attr-defined]
     texts = {
         declared.target.id: inspect.cleandoc(said.value.value)
-        for declared, said in zip(body, body[1:], strict=False)
+        for declared, said in itertools.pairwise(body)
         if isinstance(declared, ast.AnnAssign) and isinstance(said, ast.Expr) and isinstance(said.value, ast.Constant)
     }
     return [(field, texts[field.name]) for field in dataclasses.fields(kind) if field.name in texts]
