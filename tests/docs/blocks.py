@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+from metarl.cli import options, train
+from metarl.cli.main import main
+
 ROOT = Path(__file__).parents[2]
 PAGES = [
     page for page in sorted((ROOT / "docs").rglob("*.md")) if not page.relative_to(ROOT / "docs").parts[0][0] == "_"
@@ -53,3 +56,20 @@ def run_blocks(text: str, folder: Path) -> list[str]:
         else:
             exec(compile(code, "block", "exec"), names)
     return written
+
+
+def check_commands(text: str, monkeypatch) -> int:
+    """Parse every command of a page with its options, and run none; returns how many there were."""
+    monkeypatch.setattr(train, "_run", lambda *parsed: 0)
+    shown = commands(text)
+    for words in shown:
+        command, rest = words[0], [word for word in words[1:] if word != "--resume"]
+        if command in ("train", "presets", "envs") or "--help" in words:
+            try:
+                assert main([command, *rest]) == 0, words
+            except SystemExit as stop:  # --help
+                assert not stop.code, words
+        else:
+            kind = getattr(options, command.capitalize())
+            options.parse(kind, rest[command == "benchmark" :], f"metarl {command}")
+    return len(shown)
