@@ -31,7 +31,7 @@ docs: install
 
 dist: install
 	rm -rf dist
-	$(BIN)/python -m build
+	$(BIN)/python -m build --no-isolation
 	$(BIN)/twine check --strict dist/*
 
 bench: install
