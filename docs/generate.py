@@ -10,6 +10,8 @@ import io
 import itertools
 import os
 import textwrap
+import types
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,8 @@ def settings() -> str:
             if len(kinds) > 1:
                 lines += [f"### {kind.__name__}", "", (inspect.getdoc(kind) or "").splitlines()[0], ""]
             lines += ["| setting | type | default | |", "|---|---|---|---|"]
-            lines += [_row(field, text) for field, text in _described(kind)]
+            hints = typing.get_type_hints(kind)
+            lines += [_row(field, hints[field.name], text) for field, text in _described(kind)]
             lines += [""]
     return "\n".join(lines)
 
@@ -67,17 +70,36 @@ def _described(kind: type[Any]) -> list[tuple[dataclasses.Field[Any], str]]:
     return [(field, texts[field.name]) for field in dataclasses.fields(kind) if field.name in texts]
 
 
-def _row(field: dataclasses.Field[Any], text: str) -> str:
+def _row(field: dataclasses.Field[Any], hint: Any, text: str) -> str:
     if field.default is not dataclasses.MISSING:
         default = repr(field.default)
     elif field.default_factory is not dataclasses.MISSING:
-        made = field.default_factory()
-        default = f"{type(made).__name__}()" if dataclasses.is_dataclass(made) else repr(made)
+        default = _changed(field.default_factory())
     else:
         default = ""
-    kind = str(field.type).replace("|", "\\|")
+    kind = _kind(hint).replace("|", "\\|")
     shown = f"`{default}`" if default else "must be given"
     return f"| `{field.name}` | `{kind}` | {shown} | {' '.join(text.split())} |"
+
+
+def _changed(value: Any) -> str:
+    """Return a default as it is written: of an object, the settings that differ from its class's own defaults."""
+    if not dataclasses.is_dataclass(value):
+        return repr(value)
+    plain = type(value)()
+    names = [f.name for f in dataclasses.fields(value) if getattr(value, f.name) != getattr(plain, f.name)]
+    return f"{type(value).__name__}({', '.join(f'{name}={getattr(value, name)!r}' for name in names)})"
+
+
+def _kind(hint: Any) -> str:
+    """Return a type as a reader would write it: the values of a literal, the names of classes."""
+    if typing.get_origin(hint) is typing.Literal:
+        return " | ".join(map(repr, typing.get_args(hint)))
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " | ".join(map(_kind, typing.get_args(hint)))
+    if hint is type(None):
+        return "None"
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
 
 
 def environments(pictures: Path) -> str:
