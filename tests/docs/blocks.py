@@ -22,6 +22,10 @@ SMALLER = {
 """What makes an example take a second: each setting, and what takes its place."""
 
 
+MODULE = re.compile(r"# (\w+)\.py\n")
+"""How a block begins that is a module of its own."""
+
+
 def blocks(text: str, language: str) -> list[str]:
     """The fenced blocks of a language, in order."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
@@ -41,21 +45,21 @@ def quick(code: str) -> str:
     return code
 
 
-def run_blocks(text: str, folder: Path) -> list[str]:
-    """Run a page's Python in order; a block that begins with `# NAME.py` is written to that file instead.
-
-    Returns the names of the modules written.
-    """
-    names: dict[str, object] = {"__name__": "page"}
-    written = []
-    for code in map(quick, blocks(text, "python")):
-        file = re.match(r"# (\w+)\.py\n", code)
+def write_modules(text: str, folder: Path) -> None:
+    """Write each block that begins with `# NAME.py` to that file."""
+    for code in blocks(text, "python"):
+        file = MODULE.match(code)
         if file:
             (folder / f"{file[1]}.py").write_text(code)
-            written.append(file[1])
-        else:
-            exec(compile(code, "block", "exec"), names)
-    return written
+
+
+def run_blocks(text: str, folder: Path) -> None:
+    """Run a page's Python in order, at a small size; its modules are written to their files instead."""
+    write_modules(text, folder)
+    names: dict[str, object] = {"__name__": "page"}
+    for code in blocks(text, "python"):
+        if not MODULE.match(code):
+            exec(compile(quick(code), "block", "exec"), names)
 
 
 def check_commands(text: str, monkeypatch) -> int:

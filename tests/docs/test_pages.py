@@ -1,10 +1,13 @@
 """What the documentation shows runs, and its links lead somewhere."""
 
 import re
-import warnings
 
 import pytest
-from blocks import PAGES, ROOT, blocks, check_commands, run_blocks
+from blocks import PAGES, ROOT, blocks, check_commands, commands, run_blocks, write_modules
+
+from metarl.cli.main import main
+
+TINY = "--iterations 1 --tasks 2 --episodes 2 --eval-tasks 2 --eval-episodes 2".split()
 
 
 def name(page):
@@ -15,10 +18,21 @@ def name(page):
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page.read_text(), "python")], ids=name)
 def test_python_runs_and_commands_parse(page, page_folder, monkeypatch):
     text = page.read_text()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*Overriding environment.*")
-        run_blocks(text, page_folder)
+    run_blocks(text, page_folder)
     check_commands(text, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "own/" in str(page) and commands(page.read_text())], ids=name
+)
+def test_commands_with_parts_of_ones_own_run(page, page_folder, monkeypatch):
+    """Train, look and film with the modules that the page writes, at a small size."""
+    text = page.read_text()
+    write_modules(text, page_folder)
+    monkeypatch.chdir(page_folder)
+    for words in commands(text):
+        smaller = {"train": TINY, "eval": ("--tasks", "2", "--episodes", "2"), "video": ()}[words[0]]
+        assert main([*words, *smaller]) == 0, words
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if not blocks(page.read_text(), "python")], ids=name)
