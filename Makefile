@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: install train test test-slow lint bench faults clean
+.PHONY: install train test test-slow lint docs dist bench faults clean
 
 install: .venv/installed
 
@@ -28,6 +28,14 @@ test: install
 test-slow: install
 	$(BIN)/pytest -m slow
 
+docs: install
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+dist: install
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
 bench: install
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/sampling.py --envs all --seconds 0.7 --json benchmarks/results/sampling.json
@@ -38,4 +46,4 @@ faults: install
 	$(BIN)/python benchmarks/soak.py --json benchmarks/results/soak.json
 
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv build dist docs/_build docs/_generated
