@@ -5,6 +5,7 @@ from pathlib import Path
 
 from metarl.cli import options, train
 from metarl.cli.main import main
+from metarl.cli.sb3 import SB3
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -17,6 +18,7 @@ SMALLER = {
     r"\bepisodes=\d+": "episodes=2",
     r"\bhorizon=\d+": "horizon=5",
     r"\btotal_timesteps=[\d_]+": "total_timesteps=64",
+    r"\bk=\d+": "k=60",
     r"\bn_trials=\d+": "n_trials=2",
 }
 """What makes an example take a second: each setting, and what takes its place."""
@@ -74,6 +76,6 @@ def check_commands(text: str, monkeypatch) -> int:
             except SystemExit as stop:  # --help
                 assert not stop.code, words
         else:
-            kind = getattr(options, command.capitalize())
+            kind = SB3 if command == "sb3" else getattr(options, command.capitalize())
             options.parse(kind, rest[command == "benchmark" :], f"metarl {command}")
     return len(shown)

@@ -5,7 +5,7 @@ import re
 import pytest
 from blocks import PAGES, ROOT, blocks, check_commands, commands, run_blocks, write_modules
 
-from metarl.cli.main import main
+from metarl.cli.main import COMMANDS, main
 
 TINY = "--iterations 1 --tasks 2 --episodes 2 --eval-tasks 2 --eval-episodes 2".split()
 
@@ -38,6 +38,11 @@ def test_commands_with_parts_of_ones_own_run(page, page_folder, monkeypatch):
 @pytest.mark.parametrize("page", [page for page in PAGES if not blocks(page.read_text(), "python")], ids=name)
 def test_commands_parse(page, monkeypatch):
     check_commands(page.read_text(), monkeypatch)
+
+
+def test_every_command_has_its_section():
+    sections = re.findall(r"^## metarl (\w+)$", (ROOT / "docs" / "commands.md").read_text(), re.MULTILINE)
+    assert set(sections) == set(COMMANDS)
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES], ids=name)
