@@ -58,12 +58,24 @@ class Presets:
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """Draw learning and adaptation curves of runs of one environment."""
+    """Draw learning and adaptation curves of runs of one environment; runs that differ in their seed are one curve."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Run directories."""
-    out: Path = Path("runs.png")
-    """Where to write the picture; the ending says which format."""
+    """Run directories, or folders of them, such as `train --seeds` makes."""
+    out: Path | None = None
+    """Where to write the picture, the ending says which format; by default runs.png, or runs.pdf with --style paper."""
+    x: tuple[Literal["steps", "seconds", "iterations"], ...] = ("steps", "seconds")
+    """What learning curves are drawn against, a panel each."""
+    smooth: int = 1
+    """Running mean over so many logged iterations."""
+    aggregate: Literal["iqm", "mean"] = "iqm"
+    """What becomes of several seeds: the interquartile mean (of fewer than four, the mean), or the mean."""
+    labels: tuple[str, ...] = ()
+    """Names of the curves, in the order of the runs."""
+    size: tuple[float, float] | None = None
+    """Width and height in inches."""
+    style: Literal["screen", "paper"] = "screen"
+    """For a screen; or paper: as wide as a column, with fonts of 8 points."""
 
 
 @dataclasses.dataclass(frozen=True)

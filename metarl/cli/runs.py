@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import matplotlib
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -20,7 +21,8 @@ from metarl.models.rl import Model
 from metarl.models.supervised import FewShot
 from metarl.report.analysis import analyse as analyse_model
 from metarl.report.analysis import draw_analysis
-from metarl.report.plot import plot_paths, plot_runs
+from metarl.report.plot import plot_paths
+from metarl.report.run_figures import Look, plot_runs
 from metarl.report.sines import plot_sines
 
 
@@ -55,14 +57,16 @@ def plot(args: list[str]) -> int:
     command: Plot = parse(Plot, args, "metarl plot")
     if not command.runs:
         raise UserError("plot needs a run directory or several")
-    _save(plot_runs(command.runs), command.out)
+    look = Look(command.x, command.smooth, command.aggregate, command.labels, command.size, command.style)
+    _save(plot_runs(command.runs, look), command.out or Path("runs.pdf" if command.style == "paper" else "runs.png"))
     return 0
 
 
 def _save(figure: Figure, out: Path) -> None:
     """Write a figure in the format that the file's ending says."""
     try:
-        figure.savefig(out, dpi=150)
+        with matplotlib.rc_context({"pdf.fonttype": 42, "ps.fonttype": 42}):  # TrueType, which journals ask for
+            figure.savefig(out, dpi=300 if figure.get_figwidth() < 5 else 150)
     except (OSError, ValueError) as error:
         raise UserError(f"cannot write {str(out)!r}: {error}") from error
     print(f"wrote {out}")

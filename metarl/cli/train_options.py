@@ -70,8 +70,8 @@ def parse_train(name: str, args: list[str], default: Train) -> Train:
     values = {f.name: getattr(getattr(typed, g), f.name) for g in GROUPS for f in dataclasses.fields(getattr(typed, g))}
     if isinstance(config, Config):
         values["env_options"] = {**config.env_options, **values["env_options"]}
-    method: Any = config.method  # pyright cannot follow what is_dataclass says of a protocol
-    if dataclasses.is_dataclass(method):
+    method: Any = config.method
+    if dataclasses.is_dataclass(config.method):
         outer = type(method.outer)(**_values(typed.outer))
         method = type(method)(**_values(typed.method), outer=outer)
     if method != config.method and not any(arg.split("=")[0] == "--episodes" for arg in args):

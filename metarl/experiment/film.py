@@ -30,8 +30,8 @@ from metarl.seeding import TEST, draw_tasks
 Frames = NDArray[np.uint8]
 """Pictures `[T, height, width, 3]`."""
 
-BANNER = 20
-"""Height of the line of text above each picture, in pixels."""
+BANNER = 36
+"""Height of the two lines of text above each picture, in pixels."""
 
 
 class Film(Callback):
@@ -97,8 +97,10 @@ def film_adaptation(
         ("before", policy_before(trainer)),
         (f"after {steps} {unit}{'s' * (steps != 1)}", policy_for(trainer, task, steps, seed=seed)),
     ):
-        frames, total, fps = _film(trainer, policy, np.asarray(task, dtype=np.float64), seed, longest)
-        films.append([_captioned(_shrunk(frame, side), f"{name}: {total:.1f}") for frame in frames])
+        frames, returns, fps = _film(trainer, policy, np.asarray(task, dtype=np.float64), seed, longest)
+        captions = [(name, f"step {at}   return {total:.1f}") for at, total in returns]
+        shown = zip(frames, captions, strict=True)
+        films.append([_captioned(_shrunk(frame, side), *caption) for frame, caption in shown])
     length = max(len(film) for film in films)
     sides = [np.stack(film + [film[-1]] * (length - len(film))) for film in films]  # the shorter waits at its end
     return np.concatenate(sides, axis=2), fps
@@ -149,14 +151,18 @@ def encode_gif(frames: Frames, fps: int) -> bytes:
 
 def _film(
     trainer: Trainer, policy: AdaptedPolicy, task: NDArray[np.float64], seed: int, longest: int | None
-) -> tuple[list[Frames], float, int]:
-    """Play one episode by the likeliest actions; returns its pictures, its return and pictures a second."""
+) -> tuple[list[Frames], list[tuple[int, float]], int]:
+    """Play one episode by the likeliest actions.
+
+    Returns:
+        Its pictures, the step and the return so far at each of them, and pictures a second.
+    """
     config = cast(Config, trainer.config)
     env = make_single(trainer.parts.source(config), config.horizon, {**config.env_options, "render_mode": "rgb_array"})
     try:
         env.get_wrapper_attr("set_task")(task)
         observation, _ = env.reset(seed=seed)
-        frames, total, done = [env.render()], 0.0, False
+        frames, returns, total, done = [env.render()], [(0, 0.0)], 0.0, False
         every = 1 if longest is None else -(-env.get_wrapper_attr("_max_episode_steps") // longest)
         for step in count(1):
             action, _ = policy.predict(observation, deterministic=True)
@@ -165,11 +171,12 @@ def _film(
             total, done = total + float(reward), terminated or truncated
             if done or not step % every:
                 frames.append(env.render())
+                returns.append((step, total))
             if done:
                 break
         if not isinstance(frames[0], np.ndarray):
             raise UserError(f"environment {config.env!r} draws no pictures")
-        return frames, total, max(1, int(env.metadata.get("render_fps", 20)) // every)  # type: ignore[return-value]
+        return frames, returns, max(1, int(env.metadata.get("render_fps", 20)) // every)  # type: ignore[return-value]
     finally:
         env.close()
 
@@ -182,12 +189,13 @@ def _shrunk(frame: Frames, side: int | None) -> Frames:
     return np.asarray(Image.fromarray(frame).resize((width * side // height, side), Image.Resampling.BILINEAR))
 
 
-def _captioned(frame: Frames, text: str) -> Frames:
-    """Return the picture with a line of text above it."""
+def _captioned(frame: Frames, *lines: str) -> Frames:
+    """Return the picture with two lines of text above it."""
     height, width, _ = frame.shape
     image = Image.new("RGB", (width, height + BANNER), "white")
     image.paste(Image.fromarray(frame), (0, BANNER))
     draw = ImageDraw.Draw(image)
-    draw.text((6, 4), text, fill="black")
+    for number, line in enumerate(lines):
+        draw.text((6, 4 + 15 * number), line, fill="black")
     draw.line([(width - 1, 0), (width - 1, height + BANNER)], fill="grey")
     return np.asarray(image)

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
-from scipy import stats
 
 from metarl.experiment.checkpoint import write_atomically
 from metarl.report.plot import LINES
+from metarl.report.statistics import interquartile_mean, stratified_bootstrap
 
 BASELINES = ("random", "pretrained", "oracle", "scratch")
 """What is compared besides the methods: an untrained policy, two that PPO trains on all tasks, and PPO on one task."""
@@ -38,30 +37,6 @@ def summarise(results: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, A
         for row in summary.values():  # Finn et al. 2017 compare in this way across simulators
             row["gap_closed"] = [(value - worst) / (best - worst) for value in row["iqm"]]
     return summary
-
-
-def interquartile_mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of the middle half of all seeds and tasks, `[..., S, K, k] -> [..., k]` (Agarwal et al. 2021)."""
-    joined = scores.reshape(*scores.shape[:-3], -1, scores.shape[-1])
-    return np.asarray(stats.trim_mean(joined, 0.25, axis=-2))
-
-
-def stratified_bootstrap(
-    scores: NDArray[np.float64], resamples: int = 2000, seed: int = 0
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the 95 % interval of the interquartile mean of scores `[S, K, k]`, `[k]` each.
-
-    With several seeds, each task's seeds are drawn anew (Agarwal et al. 2021, section 4.1); with
-    one, the tasks are.
-    """
-    s, k, _ = scores.shape
-    rng = np.random.default_rng(seed)
-    if s > 1:
-        drawn = scores[rng.integers(s, size=(resamples, s, k)), np.arange(k)]
-    else:
-        drawn = scores[0][rng.integers(k, size=(resamples, 1, k))]
-    low, high = np.percentile(interquartile_mean(drawn), [2.5, 97.5], axis=0)
-    return low, high
 
 
 def compare_scratch(runs: list[dict[str, Any]], others: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:

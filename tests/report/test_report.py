@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import metarl
 from metarl.cli import main
 from metarl.experiment import film
-from metarl.experiment.film import film_adaptation
+from metarl.experiment.film import BANNER, film_adaptation
 from metarl.report.plot import plot_curves, plot_paths
 
 SMALL = "--tasks 3 --episodes 3 --horizon 8 --eval-tasks 2 --eval-episodes 2 --iterations 4 --eval-every 2".split()
@@ -94,8 +94,10 @@ def test_figures_of_curves_and_paths(run):
 
 def test_a_film_shows_the_task_before_and_after(run, capsys):
     frames, fps = film_adaptation(metarl.load(run).trainer, task=[0.3, 0.2])
-    assert frames.dtype == np.uint8 and frames.shape[0] == 9 and frames.shape[2] == 2 * frames.shape[1] - 40
+    assert frames.dtype == np.uint8 and frames.shape[0] == 9 and frames.shape[2] == 2 * (frames.shape[1] - BANNER)
     assert fps > 0
+    banners = frames[:, :BANNER]
+    assert len({banner.tobytes() for banner in banners}) == 9  # step and return are in each picture
     assert main(["video", str(run)]) == 0
     with Image.open(run / "adaptation.gif") as film:
         assert film.n_frames > 1
@@ -107,7 +109,7 @@ def test_a_film_shows_the_task_before_and_after(run, capsys):
 def test_a_recurrent_policy_is_filmed_remembering_its_episode(capsys):
     model = metarl.RL2("metarl/PointNavigation-v0", tasks=2, episodes=2, horizon=8, hidden=(8,), action_scale=0.1)
     frames, _ = film_adaptation(model.trainer, task=[0.3, 0.2], side=64, longest=4)
-    assert frames.shape == (5, 64 + 20, 2 * 64, 3)
+    assert frames.shape == (5, 64 + BANNER, 2 * 64, 3)
     first = model.policy
     act = first.predict(np.zeros(2), deterministic=True)[0]
     assert np.array_equal(first.predict(np.zeros(2), deterministic=True)[0], act)  # predicting alone changes nothing

@@ -1,0 +1,199 @@
+"""Figures of runs: learning curves and adaptation curves, several seeds as one curve with a band."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, MaxNLocator
+from numpy.typing import NDArray
+
+from metarl.errors import UserError
+from metarl.report.plot import looks
+from metarl.report.run_groups import MEASURES, Group, groups_of, labels_of, read_curve, read_progress
+from metarl.report.statistics import Aggregate, interquartile_mean, over_seeds, stratified_bootstrap
+
+XAxis = Literal["steps", "seconds", "iterations"]
+"""What a learning curve is drawn against."""
+
+COLUMNS = {"steps": "time/total_timesteps", "seconds": "time/total_seconds", "iterations": "time/iterations"}
+
+PAPER: dict[Any, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "legend.fontsize": 7,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.0,
+}
+"""Fonts and lines of a two-column paper."""
+
+SCREEN: dict[Any, Any] = {"font.size": 10, "axes.titlesize": 11, "legend.fontsize": 9, "lines.linewidth": 1.5}
+
+
+@dataclass(frozen=True)
+class Look:
+    """How figures of runs look."""
+
+    x: tuple[XAxis, ...] = ("steps", "seconds")
+    """What learning curves are drawn against, a panel each."""
+    smooth: int = 1
+    """Running mean over so many logged iterations."""
+    aggregate: Aggregate = "iqm"
+    """What becomes of several seeds: iqm, the interquartile mean (fewer than four seeds: the mean), or mean."""
+    labels: tuple[str, ...] = ()
+    """Names of the curves, in order."""
+    size: tuple[float, float] | None = None
+    """Width and height in inches; by default what the style and the number of panels ask for."""
+    style: Literal["screen", "paper"] = "screen"
+    """For a screen; or paper, as wide as a column (3.25 in), its panels below each other, and fonts of 8 points."""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        if self.smooth < 1:
+            raise UserError(f"smooth must be at least 1, got {self.smooth}")
+        if not self.x:
+            raise UserError(f"x needs one of {', '.join(COLUMNS)}")
+        if self.size is not None and not all(1 <= side <= 100 for side in self.size):
+            raise UserError(f"size must be a width and a height from 1 to 100 inches, got {self.size}")
+
+
+def plot_runs(paths: Sequence[Path], look: Look | None = None) -> Figure:
+    """Draw learning curves on training tasks, and adaptation curves on held-out ones, of runs of one environment.
+
+    Runs that differ in their seed alone become one curve with a 95 % bootstrap band.
+
+    Args:
+        paths: Run directories, or folders of them.
+        look: How it looks.
+
+    Raises:
+        UserError: If a directory holds no run, a table of it is damaged, or environments differ.
+    """
+    look = look or Look()
+    groups = groups_of(paths)
+    labels = list(look.labels) or labels_of(groups)
+    if len(labels) != len(groups):
+        raise UserError(f"labels must be as many as curves: {len(groups)} curves, {len(labels)} labels")
+    with matplotlib.rc_context(PAPER if look.style == "paper" else SCREEN):
+        return _figure(groups, labels, look)
+
+
+def _figure(groups: list[Group], labels: list[str], look: Look) -> Figure:
+    panels, paper = len(look.x) + 1, look.style == "paper"
+    figure = Figure(figsize=look.size or ((3.25, 2.0 * panels) if paper else (4.3 * panels, 3.9)), layout="constrained")
+    *learning, adaptation = np.ravel(figure.subplots(panels, 1) if paper else figure.subplots(1, panels))
+    measure, handles, units = "return", [], set[str]()
+    seconds = [read_progress(path)[COLUMNS["seconds"]][-1] for group in groups for path in group.paths]
+    for group, label, (colour, style) in zip(groups, labels, looks(len(groups)), strict=True):
+        tables = [read_progress(path) for path in group.paths]
+        measure = next(m for m in MEASURES if f"meta/{m}_step0" in tables[0])
+        drawn: dict[str, Any] = {"color": colour, "ls": style}
+        for axis, x in zip(learning, look.x, strict=True):
+            _draw_learning(axis, tables, x, measure, look, drawn, _unit_of_time(max(seconds))[1])
+        units |= _draw_adaptation(adaptation, group, look, drawn)
+        handles.append(Line2D([], [], label=label, **drawn))
+    for axis, x in zip(learning, look.x, strict=True):
+        name = {"steps": "environment steps" if measure == "return" else "examples", "iterations": "meta-iterations"}
+        axis.set_xlabel(name.get(x, _unit_of_time(max(seconds))[0]))
+        if x == "steps":
+            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.xaxis.set_major_locator(MaxNLocator(4 if paper else 5, integer=x == "iterations"))
+    for axis in figure.axes if paper else figure.axes[:1]:
+        axis.set_ylabel(measure)
+    learning[0].set_title(f"{groups[0].title}\ntraining tasks")
+    for axis in learning[1:]:
+        axis.set_title("training tasks")
+    adaptation.set(xlabel=" or ".join(sorted(units)), title="held-out tasks")
+    # once for all curves: what is adapted, and what was before
+    handles += [Line2D([], [], color="grey", label="adapted"), _before(Line2D([], [], color="grey", label="before"))]
+    columns = max(1, int(figure.get_figwidth() / (1.5 if paper else 2.2)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), frameon=False)
+    return figure
+
+
+def _before(line: Line2D) -> Line2D:
+    """Make the line of a policy before adaptation thin and pale."""
+    line.set(alpha=0.5, linewidth=line.get_linewidth() / 2)
+    return line
+
+
+def _unit_of_time(seconds: float) -> tuple[str, float]:
+    """Return the unit that suits a run of some length, and its seconds."""
+    if seconds < 300:
+        return "seconds", 1.0
+    return ("minutes", 60.0) if seconds < 18_000 else ("hours", 3600.0)
+
+
+def _draw_learning(
+    axis: Axes,
+    tables: list[dict[str, NDArray[np.float64]]],
+    x: XAxis,
+    measure: str,
+    look: Look,
+    drawn: dict[str, Any],
+    unit: float,
+) -> None:
+    """Draw the curve after adaptation and the one before it."""
+    phases = [key for key in tables[0] if key.startswith(f"meta/{measure}_step")]
+    last = max(phases, key=lambda key: int(key.rpartition("step")[2]))
+    for key in (last, f"meta/{measure}_step0"):
+        grid, values = aligned([table[COLUMNS[x]] for table in tables], [smoothed(t[key], look.smooth) for t in tables])
+        grid = grid / unit if x == "seconds" else grid
+        centre, low, high = over_seeds(values, look.aggregate)
+        (line,) = axis.plot(grid, centre, **drawn)
+        if key != last:
+            _before(line)
+        elif len(values) > 1:
+            axis.fill_between(grid, low, high, color=drawn["color"], alpha=0.18, lw=0)
+        if last == key == f"meta/{measure}_step0":
+            break
+
+
+def _draw_adaptation(axis: Axes, group: Group, look: Look, drawn: dict[str, Any]) -> set[str]:
+    """Draw the adaptation curve of the last evaluations, if there were any; returns what its steps are."""
+    curves = [curve for path in group.paths if (curve := read_curve(path)) is not None]
+    if not curves:
+        return set()
+    steps = min(len(curve.steps) for curve in curves)
+    tasks = min(len(curve.per_task) for curve in curves)
+    if len(curves) > 1:
+        scores = np.stack([curve.per_task[:tasks, :steps] for curve in curves])  # [S, K, steps + 1]
+        if look.aggregate == "iqm":
+            centre, (low, high) = interquartile_mean(scores), stratified_bootstrap(scores)
+        else:
+            centre, low, high = over_seeds(scores.mean(1), "mean")
+    else:
+        centre, (low, high) = curves[0].mean, curves[0].interval
+    axis.plot(range(steps), centre, marker="o", ms=3.5, **drawn)
+    axis.fill_between(range(steps), low, high, color=drawn["color"], alpha=0.18, lw=0)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return {curves[0].unit}
+
+
+def smoothed(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """Return the mean over the last `window` values at each of them, fewer at the beginning; NaN stays out of it."""
+    known = np.isfinite(values)
+    total, count = np.cumsum(np.where(known, values, 0.0)), np.cumsum(known)
+    total[window:], count[window:] = total[window:] - total[:-window], count[window:] - count[:-window]
+    with np.errstate(invalid="ignore"):
+        return total / count
+
+
+def aligned(
+    xs: Sequence[NDArray[np.float64]], ys: Sequence[NDArray[np.float64]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return what several curves have in common: `[n]` places, as far as all of them go, and their values `[S, n]`."""
+    if all(len(x) == len(xs[0]) and np.array_equal(x, xs[0]) for x in xs):
+        return xs[0], np.stack(ys)
+    start, end = max(x[0] for x in xs), min(x[-1] for x in xs)
+    if start > end:
+        raise UserError("the runs of one group have no part of the x-axis in common; give each a figure of its own")
+    grid = np.linspace(start, end, max(len(x) for x in xs))
+    return grid, np.stack([np.interp(grid, x, y) for x, y in zip(xs, ys, strict=True)])

@@ -1,0 +1,126 @@
+"""Runs that differ in their seed alone, as one group: what figures of runs are made from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarl.errors import UserError
+from metarl.evaluation import AdaptationCurve
+from metarl.experiment.config_file import FREE, flat
+from metarl.experiment.directory import RunDirectory
+from metarl.experiment.outputs import read_rows
+
+MEASURES = ("return", "loss", "accuracy")
+"""What a run may measure."""
+
+UNCOMPARED = {"seed", *FREE}
+"""Settings in which runs of one group may differ."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in their seed alone."""
+
+    title: str
+    """What the tasks are."""
+    method: str
+    """Name of the method."""
+    paths: list[Path]
+    """Run directories."""
+
+    @property
+    def name(self) -> str:
+        """The folder that holds the runs, or that of the only one."""
+        first = self.paths[0].absolute()
+        return first.name if len(self.paths) == 1 else first.parent.name
+
+
+def run_directories(paths: Sequence[Path]) -> list[Path]:
+    """Return the run directories among paths, each of which is one or holds some, without repetitions.
+
+    Raises:
+        UserError: If a path neither is one nor holds any.
+    """
+    found: dict[Path, Path] = {}
+    for path in paths:
+        inside = [path]
+        if not RunDirectory(path).holds_run and path.is_dir():
+            inside = sorted(file.parent for file in path.glob("*/config.json")) or [path]
+        for directory in inside:
+            RunDirectory(directory).check_holds_run()
+            found.setdefault(directory.resolve(), directory)
+    return list(found.values())
+
+
+def groups_of(paths: Sequence[Path]) -> list[Group]:
+    """Return run directories in groups of runs that differ in their seed alone, in the order in which they come.
+
+    Raises:
+        UserError: If a directory holds no run or a damaged one, or the runs are of several environments.
+    """
+    groups: dict[str, Group] = {}
+    for path in run_directories(paths):
+        config, title, method = _settings(path)
+        compared = {name: value for name, value in flat(config).items() if name not in UNCOMPARED}
+        key = json.dumps(compared, sort_keys=True)
+        groups.setdefault(key, Group(title, method, [])).paths.append(path)
+    titles = sorted({group.title for group in groups.values()})
+    if len(titles) > 1:
+        raise UserError(f"one figure shows runs of one environment, these are of {', '.join(titles)}")
+    return list(groups.values())
+
+
+def _settings(path: Path) -> tuple[dict[str, Any], str, str]:
+    """Return a run's settings, what its tasks are, and its method's name; whose class nobody need give."""
+    directory = RunDirectory(path)
+    name = directory.method_name()
+    if name is None or ":" not in name:
+        title = directory.config().title  # which says what is damaged
+    else:
+        title = ""
+    config = json.loads(directory.config_file.read_text())["config"]
+    return config, title or str(config.get("env", config.get("data"))), str(name or config["method"]["name"])
+
+
+def labels_of(groups: Sequence[Group]) -> list[str]:
+    """Return a name for each group: of its method where that tells them apart, else of its folder."""
+    for names in ([g.method for g in groups], [g.name for g in groups], [str(g.paths[0]) for g in groups]):
+        if len(set(names)) == len(names):
+            break
+    return [f"{n} ({len(g.paths)} seeds)" if len(g.paths) > 1 else n for n, g in zip(names, groups, strict=True)]
+
+
+def read_progress(path: Path) -> dict[str, NDArray[np.float64]]:
+    """Read a run's `progress.csv`, column by column; values that are missing are NaN.
+
+    Raises:
+        UserError: If there is none or it is damaged.
+    """
+    file = path / "progress.csv"
+    if not file.exists():
+        raise UserError(f"{str(path)!r} holds no progress.csv")
+    rows = [row for row in read_rows(file) if "time/iterations" in row]
+    if not rows:
+        raise UserError(f"{str(file)!r} is empty or damaged")
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: np.array([row.get(name, np.nan) for row in rows], dtype=np.float64) for name in names}
+
+
+def read_curve(path: Path) -> AdaptationCurve | None:
+    """Read the adaptation curve of a run's last evaluation, if it has been evaluated."""
+    file = path / "curve.json"
+    if not file.exists():
+        return None
+    try:
+        found = json.loads(file.read_text())
+        per_task, measure = np.array(found["per_task"], dtype=np.float64), found.get("measure", "return")
+        return AdaptationCurve(found["env"], per_task, int(found["env_steps"]), unit=found["unit"], measure=measure)
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{str(file)!r} is damaged ({error})") from error

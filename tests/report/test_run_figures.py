@@ -1,0 +1,117 @@
+"""Figures of runs: which become one curve, what the curve is, and that nothing is cut off or looks alike."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from scipy import stats
+
+from metarl import UserError
+from metarl.cli.main import main
+from metarl.report.plot import looks
+from metarl.report.run_figures import Look, aligned, plot_runs, smoothed
+from metarl.report.run_groups import groups_of, labels_of, read_curve, read_progress
+from metarl.report.statistics import over_seeds
+
+SMALL = "--tasks 2 --episodes 2 --horizon 6 --eval-tasks 3 --eval-episodes 2 --iterations 3 --eval-every 2 --no-film"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two seeds of MAML in one folder, and a run of another method beside it."""
+    home = tmp_path_factory.mktemp("runs")
+    for method, seed in (("maml", 0), ("maml", 1), ("reptile", 0)):
+        where = str(home / method / f"seed-{seed}")
+        arguments = ["--method", method, "--seed", str(seed), "--log-dir", where]
+        assert main(["train", "point-navigation", *SMALL.split(), *arguments]) == 0
+    return home
+
+
+def test_runs_that_differ_in_their_seed_are_one_group(folder):
+    seeds = [folder / "maml" / f"seed-{seed}" for seed in range(2)]
+    for paths in ([folder / "maml", folder / "reptile"], [*seeds, folder / "reptile" / "seed-0", seeds[0]]):
+        groups = groups_of(paths)
+        assert [group.paths for group in groups] == [seeds, [folder / "reptile" / "seed-0"]]
+        assert labels_of(groups) == ["maml (2 seeds)", "reptile"]
+
+
+def test_the_curves_are_the_runs_means(folder):
+    figure = plot_runs([folder / "maml"], Look(x=("iterations",), aggregate="mean"))
+    learning, adaptation = figure.axes
+    seeds = sorted((folder / "maml").iterdir())
+    mean = np.mean([read_progress(seed)["meta/return_step1"] for seed in seeds], axis=0)
+    assert np.allclose(learning.lines[0].get_ydata(), mean)
+    assert np.array_equal(learning.lines[0].get_xdata(), [1, 2, 3])
+    held_out = np.mean([read_curve(seed).mean for seed in seeds], axis=0)
+    assert np.allclose(adaptation.lines[0].get_ydata(), held_out)
+    assert learning.collections and adaptation.collections  # the bands
+
+
+def test_the_mean_over_seeds_and_its_band():
+    values = np.random.default_rng(0).normal(size=(8, 3))
+    centre, low, high = over_seeds(values)
+    assert np.allclose(centre, [stats.trim_mean(column, 0.25) for column in values.T])
+    assert np.all(low < centre) and np.all(centre < high)
+    assert np.allclose(over_seeds(values, "mean")[0], values.mean(0))
+
+
+def test_smoothing_is_a_mean_of_what_came_before():
+    values = np.array([1.0, 3.0, np.nan, 5.0, 7.0])
+    assert np.allclose(smoothed(values, 2), [1, 2, 3, 5, 6])
+    assert np.array_equal(smoothed(values, 1), values, equal_nan=True)
+
+
+def test_curves_of_other_lengths_are_drawn_as_far_as_all_go():
+    xs, ys = [np.array([0.0, 10.0]), np.array([0.0, 4.0, 8.0])], [np.array([0.0, 1.0]), np.array([0.0, 2.0, 4.0])]
+    grid, values = aligned(xs, ys)
+    assert grid[0] == 0 and grid[-1] == 8
+    assert np.allclose(values[:, -1], [0.8, 4])
+    with pytest.raises(UserError, match="no part of the x-axis in common"):
+        aligned([np.array([0.0, 1.0]), np.array([2.0, 3.0])], [np.zeros(2), np.zeros(2)])
+
+
+def test_no_two_curves_look_alike():
+    assert len(set(looks(32))) == 32
+    with pytest.raises(UserError, match="at most 32"):
+        looks(33)
+
+
+@pytest.mark.parametrize("look", [Look(), Look(style="paper"), Look(size=(6, 3)), Look(size=(3.25, 6), style="paper")])
+def test_nothing_is_cut_off_and_no_labels_overlap(folder, look):
+    figure = plot_runs([folder / "maml", folder / "reptile"], look)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    box, whole = figure.get_tightbbox(renderer), figure.bbox_inches
+    assert box.x0 >= whole.x0 and box.y0 >= whole.y0 and box.x1 <= whole.x1 and box.y1 <= whole.y1
+    for axis in figure.axes:
+        assert axis.get_xlabel()
+        shown = [label.get_window_extent(renderer) for label in axis.get_xticklabels()]
+        shown = [box for box in shown if axis.bbox.x0 - 1 <= (box.x0 + box.x1) / 2 <= axis.bbox.x1 + 1]
+        assert all(left.x1 < right.x0 for left, right in zip(shown, shown[1:], strict=False))
+
+
+def test_paper_is_vector_with_fonts_of_its_own(folder):
+    assert main(["plot", str(folder / "maml"), "--style", "paper", "--x", "iterations", "--labels", "MAML"]) == 0
+    with open("runs.pdf", "rb") as file:
+        pdf = file.read()
+    assert pdf.startswith(b"%PDF") and b"/Subtype /Image" not in pdf and b"/Type0" in pdf.replace(b" ", b"")
+
+
+def test_bad_input_is_one_line(folder, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(folder / "maml" / "seed-0", other)
+    record = json.loads((other / "config.json").read_text())
+    record["config"]["env"] = "metarl/Bandit-v0"
+    (other / "config.json").write_text(json.dumps(record))
+    for arguments, message in [
+        ([str(folder / "maml"), "--labels", "a", "b"], "1 curves, 2 labels"),
+        ([str(folder / "maml"), "--smooth", "0"], "smooth must be at least 1"),
+        ([str(folder / "maml"), "--size", "0", "3"], "size must be"),
+        ([str(folder / "maml"), str(other)], "these are of metarl/Bandit-v0, metarl/PointNavigation-v0"),
+        ([str(folder)], "holds no run"),
+    ]:
+        assert main(["plot", *arguments]) == 2
+        said = capsys.readouterr().err
+        assert message in said and said.count("\n") == 1
