@@ -4,8 +4,8 @@ With inputs x and memory h, and for each gate its rows of the weights:
 
     r = σ(Wx + b + Uh + c),  z likewise,  n = tanh(Wx + b + r (Uh + c)),  h' = (1 - z) n + z h
 
-These are the equations and the order of gates (r, z, n) of `torch.gru`. The derivative of that adds up the weights' gradients step by
-step and over all tasks; here one product a task does it for all steps at once.
+These are the equations and the order of gates (r, z, n) of `torch.gru`. The derivative of that adds up the weights'
+gradients step by step and over all tasks; here one product a task does it for all steps at once.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _Unrolled(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *outputs: Tensor) -> Any:
+    def backward(ctx: Any, *outputs: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         inputs, states, gates, recalled, weight = ctx.saved_tensors
         (grad,) = outputs
         tasks, length, rows, size = grad.shape

@@ -80,7 +80,7 @@ class BatchLoss:
                 return torch.stack(kls).mean(0)
 
     def fisher_product(self, at: Tensor, vector: Tensor, stride: int) -> Tensor:
-        """Return J'FJ times a vector, `[K, P]`: F the Fisher matrix on the query states, J through adaptation from `at`.
+        """Return J'FJ times a vector, `[K, P]`: F the Fisher matrix on the query states, J through adaptation.
 
         At the params that played the data the KL's gradient with respect to the adapted policies' outputs is zero, so
         this is the KL's exact Hessian (with stride 1; else that of every stride-th sample).
