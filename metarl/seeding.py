@@ -12,6 +12,9 @@ TRAINING, HELD_OUT, SHUFFLE, TEST = 0, 1, 2, 3
 """What training plays, what its own evaluations do (which choose the best policy), how epochs are shuffled, and what
 everybody else judges by: with the same seed they differ."""
 
+RANDOM_NUMBERS = 2
+"""Raised whenever the same seed comes to draw other numbers; a run that is resumed is compared by it."""
+
 TaskRngs = Callable[[int], Iterator[np.random.Generator]]
 """From the phase to a generator for each task in turn, good until the next one is asked for."""
 

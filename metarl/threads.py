@@ -7,11 +7,22 @@ fast as a long one on an idle machine. And torch runs on one thread while episod
 """
 
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext
 
 if "OMP_WAIT_POLICY" not in os.environ:  # read once, when torch loads OpenMP
     os.environ["OMP_WAIT_POLICY"] = "passive"
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # some 10 microseconds
+
+
+def _alone() -> None:
+    """Keep torch from waiting for the threads of OpenMP that a fork leaves behind."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_alone)
 
 
 class one_thread(AbstractContextManager[None]):

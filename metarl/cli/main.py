@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
+import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 
 import metarl
-from metarl.errors import UserError, did_you_mean
+from metarl.errors import NotFinite, UserError, did_you_mean
 
 COMMANDS = {
     "train": ("metarl.cli.train", "meta-train a policy or a network"),
@@ -61,20 +66,55 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args[0] not in COMMANDS:
             raise UserError(f"unknown command {args[0]!r}{did_you_mean(args[0], COMMANDS)}; 'metarl --help' lists all")
         return getattr(import_module(COMMANDS[args[0]][0]), args[0])(args[1:])
-    except (UserError, FloatingPointError) as error:
-        print(f"metarl: {error}", file=sys.stderr)
+    except (UserError, NotFinite) as error:
+        _say(f"{' '.join(str(error).splitlines())}")
         return 2
     except KeyboardInterrupt:
-        print("metarl: stopped at once; what was saved stays", file=sys.stderr)
+        _say("stopped at once; what was saved stays")
         return 130
+    except OSError as error:
+        if not _of_printing(error):
+            raise
+        _output_fails()
+        _say(f"cannot write to standard output: {error.strerror}")
+        return 2
     except Exception as error:
         status = getattr(error, "exit_status", None)  # Interrupted, whose module would load all of torch
         if status is None:
             raise
-        print(f"metarl: stopped by {error}; saved{', --resume goes on' * (args[0] == 'train')}", file=sys.stderr)
+        _say(f"stopped by {error}; saved{', --resume goes on' * (args[0] == 'train')}")
         return int(status)
+
+
+def _say(text: str) -> None:
+    """Tell the user, if there still is a terminal."""
+    with suppress(OSError):
+        print(f"metarl: {text}", file=sys.stderr)
+
+
+def _of_printing(error: OSError) -> bool:
+    """Return whether an error came up where this command line prints."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).parent.name in ("cli", "rich") and error.filename is None
+
+
+def _output_fails() -> bool:
+    """Return whether standard output cannot be written; then what is left to write is dropped."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def run() -> None:
     """Entry point of the `metarl` command."""
-    sys.exit(main())
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that does not know γ or ²
+    status = main()
+    if _output_fails():
+        _say("cannot write to standard output")
+        status = status or 2
+    sys.exit(status)

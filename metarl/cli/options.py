@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import os
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -163,7 +166,7 @@ def parse(kind: type[Any], args: list[str], prog: str, default: Any = tyro.MISSI
     said = io.StringIO()
     extra = {} if default is tyro.MISSING else {"default": default}
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(said), _some_columns():
             parsed, unknown = tyro.cli(flat, args=args, prog=prog, return_unknown_args=True, **extra)  # type: ignore
     except SystemExit as stop:
         if not stop.code:
@@ -179,3 +182,21 @@ def parse(kind: type[Any], args: list[str], prog: str, default: Any = tyro.MISSI
         known = [f"--{name.replace('_', '-')}" for name in option_names(default if extra else kind)]
         raise UserError(f"unknown option {flag!r}{did_you_mean(flag.split('=')[0], known)}; '{prog} --help' lists all")
     return parsed
+
+
+@contextlib.contextmanager
+def _some_columns() -> Iterator[None]:
+    """Have help laid out for a terminal of some width: in a single column tyro would never be done."""
+    before = os.environ.get("COLUMNS")
+    if shutil.get_terminal_size().columns < LEAST_COLUMNS:
+        os.environ["COLUMNS"] = str(LEAST_COLUMNS)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("COLUMNS", None)
+        else:
+            os.environ["COLUMNS"] = before
+
+
+LEAST_COLUMNS = 40

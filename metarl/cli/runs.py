@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -11,10 +15,11 @@ from rich.console import Console
 from metarl.cli.options import Analyse, Eval, Export, Plot, Video, parse
 from metarl.cli.tables import analysis_table, show_curve
 from metarl.errors import UserError
-from metarl.experiment.checkpoint import write_json
+from metarl.experiment.checkpoint import write_atomically, write_json
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.film import film_adaptation, log_film, write_film
 from metarl.experiment.names import import_module
+from metarl.experiment.own_files import check_output
 from metarl.experiment.tensorboard import log_figure
 from metarl.models.load import adaptation_curve, load
 from metarl.models.rl import Model
@@ -29,8 +34,7 @@ from metarl.report.sines import plot_sines
 def eval(args: list[str]) -> int:
     """Draw the adaptation curve of a run."""
     command: Eval = parse(Eval, args, "metarl eval")
-    if command.json is not None and not command.json.parent.is_dir():
-        raise UserError(f"cannot write {command.json}: {command.json.parent} is no directory")
+    command = replace(command, json=_output(command.json), figure=_output(command.figure))
     model = load(command.run, best=command.checkpoint == "best", modules=_imported(command.imports))
     try:
         if command.figure is not None:
@@ -58,23 +62,47 @@ def plot(args: list[str]) -> int:
     if not command.runs:
         raise UserError("plot needs a run directory or several")
     look = Look(command.x, command.smooth, command.aggregate, command.labels, command.size, command.style)
-    _save(plot_runs(command.runs, look), command.out or Path("runs.pdf" if command.style == "paper" else "runs.png"))
+    usual = ".pdf" if command.style == "paper" else ".png"
+    out = command.out or Path(f"runs{usual}")
+    out = _output(out if out.suffix else out.with_suffix(usual))
+    _save(plot_runs(command.runs, look), out)
     return 0
+
+
+def _output(out: Path | None) -> Any:
+    """Return where to write, wherever an environment goes; refuse where nothing can be written before all the work.
+
+    Raises:
+        UserError: If there is no such folder, it is a folder itself, or it would replace a run's own file.
+    """
+    if out is None:
+        return None
+    out = out.absolute()
+    if not out.parent.is_dir():
+        raise UserError(f"cannot write {str(out)!r}: {str(out.parent)!r} is no folder")
+    if out.is_dir():
+        raise UserError(f"cannot write {str(out)!r}: it is a folder")
+    check_output(out)
+    return out
 
 
 def _save(figure: Figure, out: Path) -> None:
     """Write a figure in the format that the file's ending says."""
+    drawn = io.BytesIO()
     try:
         with matplotlib.rc_context({"pdf.fonttype": 42, "ps.fonttype": 42}):  # TrueType, which journals ask for
-            figure.savefig(out, dpi=300 if figure.get_figwidth() < 5 else 150)
-    except (OSError, ValueError) as error:
+            dpi = 300 if figure.get_figwidth() < 5 else 150
+            figure.savefig(drawn, dpi=dpi, format=out.suffix.removeprefix(".") or "png")
+    except ValueError as error:
         raise UserError(f"cannot write {str(out)!r}: {error}") from error
+    write_atomically(out, drawn.getvalue())
     print(f"wrote {out}")
 
 
 def video(args: list[str]) -> int:
     """Film a task before and after adaptation."""
     command: Video = parse(Video, args, "metarl video")
+    out = _output(command.out or (command.run / "adaptation.gif" if command.run.is_dir() else Path("adaptation.gif")))
     model = load(command.run, modules=_imported(command.imports))
     if isinstance(model, FewShot):
         raise UserError(f"nothing to film: {command.run} is a run on {model.config.data}")
@@ -82,10 +110,9 @@ def video(args: list[str]) -> int:
         frames, fps = film_adaptation(model.trainer, command.task or None, command.steps, command.seed)
     finally:
         model.close()
-    out = command.out or (command.run / "adaptation.gif" if command.run.is_dir() else Path("adaptation.gif"))
     write_film(frames, fps, out)
     print(f"wrote {out}")
-    if command.run.is_dir():
+    if command.run.is_dir() and os.access(command.run, os.W_OK):
         log_film(frames, fps, command.run, model.trainer.progress.env_steps)
         print(f"and into TensorBoard: tensorboard --logdir {command.run} (Images, adaptation/film)")
     return 0
@@ -99,6 +126,7 @@ def export(args: list[str]) -> int:
         raise UserError(f"unknown format {kind!r}; export writes sb3, given as --to sb3 FILE")
     if not command.task and command.steps != 0:
         raise UserError("export adapts to a task: give --task T, or --steps 0 for the policy before adaptation")
+    out = _output(out if out.suffix else out.with_suffix(".zip"))
     model = load(command.run, modules=_imported(command.imports))
     if isinstance(model, FewShot):
         raise UserError(f"PPO takes policies only; {command.run} is of {model.config.title}")
@@ -113,6 +141,12 @@ def export(args: list[str]) -> int:
 def analyse(args: list[str]) -> int:
     """Show what adaptation changes, layer by layer."""
     command: Analyse = parse(Analyse, args, "metarl analyse")
+    is_run = command.run.is_dir()
+    out = command.out or (command.run / "analysis.png" if is_run else Path("analysis.png"))
+    out = _output(out if out.suffix else out.with_suffix(".png"))
+    if out.suffix == ".json":
+        raise UserError(f"{str(out)!r} is where the numbers go; give a picture's name, .png say")
+    _output(out.with_suffix(".json"))
     paths = [command.run]
     if command.along:
         directory = RunDirectory(command.run)
@@ -130,11 +164,9 @@ def analyse(args: list[str]) -> int:
             model.close()
     Console(highlight=False).print(analysis_table(found[-1]))
     figure = draw_analysis(found)
-    is_run = command.run.is_dir()
-    out = command.out or (command.run / "analysis.png" if is_run else Path("analysis.png"))
     _save(figure, out)
     write_json(out.with_suffix(".json"), [analysis.as_dict() for analysis in found])
-    if is_run:
+    if is_run and os.access(command.run, os.W_OK):
         log_figure(figure, command.run, "analysis/layers", steps)
     return 0
 

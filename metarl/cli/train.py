@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,8 @@ from metarl.experiment.build import Parts, typed_parts
 from metarl.experiment.callbacks import as_callback
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.directory import RunDirectory
-from metarl.experiment.names import find, import_module
+from metarl.experiment.names import find, import_module, name_of
+from metarl.experiment.own_files import new_folder
 from metarl.experiment.presets import PRESETS, find_preset
 from metarl.experiment.run import resume
 from metarl.experiment.run import train as run_training
@@ -49,11 +49,12 @@ def train(args: list[str]) -> int:
     if command.resume and command.log_dir is None:
         raise UserError("--resume needs --log-dir, the run directory to go on with")
     method = type(command.config.method)
-    if command.resume and command.log_dir is not None:  # options not given are the run's
+    if command.resume and command.log_dir is not None and not RunDirectory(command.log_dir).empty:
         old = RunDirectory(command.log_dir).config(_typed_method(command.log_dir, chosen, modules))
         if _source(old) != _source(command.config):
             raise UserError(f"{command.log_dir} holds a run of {_source(old)}, not of {_source(command.config)}")
-        command = parse_train(name, _left(rest), Train(_with(old, chosen), command.log_dir))
+        old = dataclasses.replace(old, workers="local")  # no file says where to connect to
+        command = parse_train(name, _left(rest), Train(_with(old, chosen), command.log_dir))  # what is not given is its
         method = type(old.method)
     if chosen["--method"] in METHODS:
         check_method(chosen["--method"], command.config.method)
@@ -63,13 +64,13 @@ def train(args: list[str]) -> int:
 
 def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: type[Method]) -> int:
     title = name.rpartition("/")[2].rpartition(":")[2]
-    log_dir = command.log_dir or Path("runs") / title / time.strftime("%Y%m%d-%H%M%S")
-    console = Console(highlight=False, soft_wrap=True)
-    directory = RunDirectory(log_dir)
-    if directory.holds_run and not command.resume:
-        raise UserError(f"{log_dir} already holds a run; go on with it by --resume or choose another --log-dir")
+    console = Console(highlight=False, soft_wrap=True, markup=False)
+    if command.log_dir is not None and not command.resume:
+        RunDirectory(command.log_dir).check_free()
     trainer = Trainer(command.config, parts)
     try:
+        log_dir = command.log_dir or new_folder(Path("runs") / title)
+        directory = RunDirectory(log_dir)
         if command.resume:
             for note in resume(trainer, directory, method):
                 console.print(f"metarl: {note}")
@@ -139,9 +140,15 @@ def _own_method(name: str, config: Config | FewShotConfig) -> Method:
 def _typed_method(log_dir: Path, chosen: Mapping[str, str | None], modules: set[str]) -> Any:
     """Return the class of a run's own method, if the user typed its name or its module."""
     name = RunDirectory(log_dir).method_name()
-    if name is None or ":" not in name or name.partition(":")[0] not in modules:
+    if name is None or ":" not in name:
         return None
-    return find(name)
+    typed = chosen["--method"]
+    if typed is not None and ":" in typed:  # an object, of a class of yet another module
+        given = find(typed)
+        kind = given if isinstance(given, type) else type(given)
+        if name_of(kind) == name:
+            return given
+    return find(name) if name.partition(":")[0] in modules else None
 
 
 def _left(args: list[str]) -> list[str]:

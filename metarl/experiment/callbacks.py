@@ -9,7 +9,6 @@ from typing import Any
 
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
-from metarl.experiment import checkpoint
 from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.signals import Interrupted, signals
@@ -106,7 +105,7 @@ class KeepBest(Callback):
         if score > progress.best_return:
             progress.best_return = score
             if self.directory is not None:
-                checkpoint.save(self.trainer.snapshot(), self.directory.best)
+                self.directory.save_best(self.trainer.snapshot())
 
 
 class SaveCheckpoints(Callback):

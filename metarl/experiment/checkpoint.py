@@ -42,16 +42,22 @@ class Checkpoint:
     """Iteration, environment steps and best return so far."""
     outer: dict[str, Tensor] = field(default_factory=dict)
     """What the outer update remembers: Adam's moments, say."""
+    run: str | None = None
+    """Which run it is of; None for a file of its own."""
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
     """Write a checkpoint: to a temporary file beside it, to the disk, then into place."""
+    write_atomically(path, encode(checkpoint))
+
+
+def encode(checkpoint: Checkpoint) -> bytes:
+    """Return the file that `save` writes."""
     body = {"format": FORMAT, "order": list(checkpoint.params), "config": checkpoint.config, "state": checkpoint.state}
-    text = json.dumps(body, sort_keys=True)
+    text = json.dumps(body | ({} if checkpoint.run is None else {"run": checkpoint.run}), sort_keys=True)
     everything = checkpoint.params | {OUTER + name: value for name, value in checkpoint.outer.items()}
     tensors = {name: value.contiguous() for name, value in everything.items()}
-    metadata = {"metarl": text, "sha256": _digest(tensors, text)}
-    write_atomically(path, safetensors.torch.save(tensors, metadata))
+    return safetensors.torch.save(tensors, {"metarl": text, "sha256": _digest(tensors, text)})
 
 
 def load(path: Path) -> Checkpoint:
@@ -63,25 +69,76 @@ def load(path: Path) -> Checkpoint:
     """
     if not path.exists():
         raise UserError(f"checkpoint {str(path)!r} does not exist")
+    if not path.is_file():  # a pipe would make us wait
+        raise UserError(f"checkpoint {str(path)!r} is not a regular file")
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        return decode(path.read_bytes(), f"checkpoint {str(path)!r}")
+    except OSError as error:
+        raise UserError(f"checkpoint {str(path)!r} cannot be read: {error.strerror}") from error
+
+
+def decode(data: bytes, what: str) -> Checkpoint:
+    """Return the checkpoint that `encode` wrote.
+
+    Args:
+        data: The file.
+        what: How errors call it.
+
+    Raises:
+        DamagedCheckpoint: If the file is truncated, altered or not a checkpoint.
+        UserError: If a newer version wrote it.
+    """
+    try:
+        tensors = safetensors.torch.load(data)
+        metadata = _header(data)["__metadata__"]
         body = json.loads(metadata["metarl"])
         if body["format"] > FORMAT:
-            number = body["format"]
-            raise UserError(
-                f"checkpoint {str(path)!r} has format {number}; this version of metarl reads up to {FORMAT}"
-            )
+            raise UserError(f"{what} has format {body['format']}; this version of metarl reads up to {FORMAT}")
         if metadata["sha256"] != _digest(tensors, metadata["metarl"]):
-            raise DamagedCheckpoint(f"checkpoint {str(path)!r} is damaged (its checksum does not match)")
+            raise DamagedCheckpoint(f"{what} is damaged (its checksum does not match)")
         outer = {name.removeprefix(OUTER): value for name, value in tensors.items() if name.startswith(OUTER)}
         params = {name: tensors[name] for name in body["order"]}
-        return Checkpoint(params, dict(body["config"]), dict(body["state"]), outer)
+        return Checkpoint(params, dict(body["config"]), dict(body["state"]), outer, body.get("run"))
     except UserError:
         raise
-    except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError, RecursionError) as error:
-        raise DamagedCheckpoint(f"checkpoint {str(path)!r} is damaged or not a checkpoint ({error})") from error
+    except NOT_OURS as error:
+        raise DamagedCheckpoint(f"{what} is damaged or not a checkpoint ({first_line(error)})") from error
+
+
+def run_of(path: Path) -> str | None:
+    """Return which run a checkpoint is of, from its first bytes; None if it does not say, or is none."""
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            return json.loads(json.loads(file.read(min(length, LONGEST_HEADER)))["__metadata__"]["metarl"]).get("run")
+    except (OSError, *NOT_OURS):
+        return None
+
+
+LONGEST_HEADER = 10**8
+"""Bytes; safetensors' own limit."""
+
+NOT_OURS = (
+    safetensors.SafetensorError,
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    RecursionError,
+    OverflowError,
+    MemoryError,
+)
+"""What reading a file may raise that is not one of ours."""
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """Return what a safetensors file says of itself."""
+    return json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+
+
+def first_line(error: Exception) -> str:
+    """Return an error in one line."""
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def write_atomically(path: Path, data: bytes) -> None:

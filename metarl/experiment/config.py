@@ -21,6 +21,10 @@ DATA = ("sinusoid", "glyphs", "omniglot", "folder")
 """Supervised tasks there are."""
 
 
+LARGEST_SEED = 2**63 - 1
+"""What torch's generators take."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings(ABC):
     """What every run depends on."""
@@ -69,6 +73,8 @@ class Settings(ABC):
         check_counts(**{name: (getattr(self, name), 1) for name in (*counts, "checkpoint_every", "keep_checkpoints")})
         if self.eval_steps < 0 or self.seed < 0:
             raise UserError(f"eval_steps and seed must be 0 or more, got {self.eval_steps} and {self.seed}")
+        if self.seed > LARGEST_SEED:
+            raise UserError(f"seed must be at most 2^63 - 1 = {LARGEST_SEED}, got {self.seed}")
         check_positive(later_lr=self.later_lr, worker_timeout=self.worker_timeout)
         check_workers(self.workers, self.tasks, self.device)
         self.method.check(self)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
 
 from stable_baselines3.common.logger import KVWriter
 
+from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
-from metarl.experiment import checkpoint
 from metarl.experiment.callbacks import Callback
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.outputs import TENSORBOARD_ONLY, make_logger
@@ -52,11 +52,16 @@ class Log(Callback):
         record("eval/adaptation_curve", curve_figure(curve), TENSORBOARD_ONLY)
         for name, values in histograms(trainer.params, curve.change).items():
             record(name, values, TENSORBOARD_ONLY)
-        whole = {"iteration": trainer.progress.iteration, **curve.as_dict()}
-        checkpoint.write_json(self.directory.curve_file, whole)
+        self.directory.write_curve({"iteration": trainer.progress.iteration, **curve.as_dict()})
 
     def on_iteration(self, trainer: Trainer, metrics: dict[str, float]) -> None:
-        """Log the metrics, and write where it is time to."""
+        """Log the metrics, and write where it is time to.
+
+        Raises:
+            UserError: If the directory has been moved or removed.
+        """
+        if self.directory is not None:
+            self.directory.check_in_place()
         for name, value in metrics.items():
             self.logger.record(name, value)
         if trainer.workers.dropped:
@@ -67,19 +72,26 @@ class Log(Callback):
             self.written = False
 
     def _dump(self) -> None:
-        with full_disk(self.what):
-            self.logger.dump(self.trainer.progress.env_steps)
+        try:
+            with full_disk(self.what):
+                self.logger.dump(self.trainer.progress.env_steps)
+        except UserError:
+            if self.directory is not None:
+                self.directory.check_in_place()
+            raise
         self.pending, self.written = False, True
 
     def on_end(self, trainer: Trainer) -> None:
         """Write what is left, and close the logs."""
-        try:
-            if not getattr(self, "written", True):
-                self._dump()
-        finally:
-            self.stack.close()
-            with full_disk(self.what):
-                self.logger.close()
+        lost = self.directory is not None and self.directory.lost
+        with suppress(UserError) if lost else nullcontext():  # TensorBoard's file is not where it was; that was told
+            try:
+                if not getattr(self, "written", True):
+                    self._dump()
+            finally:
+                self.stack.close()
+                with full_disk(self.what):
+                    self.logger.close()
 
 
 def _dropped(trainer: Trainer) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from stable_baselines3.common.logger import KVWriter
@@ -62,8 +63,12 @@ def train(
     trainer.check()
     log = Log(directory, outputs)
     ours = [log, Film(log), KeepBest(directory), SaveCheckpoints(directory), StopOnSignal()]
-    with Callbacks([*callbacks, *ours]).around(trainer) as every:
-        return loop(trainer, iterations, budget, every)
+    with nullcontext() if directory is None else directory.held():
+        with Callbacks([*callbacks, *ours]).around(trainer) as every:
+            curve = loop(trainer, iterations, budget, every)
+        if directory is not None:
+            directory.check_whole()
+    return curve
 
 
 def resume(trainer: Trainer, directory: RunDirectory, method: Any = None) -> list[str]:
@@ -75,16 +80,23 @@ def resume(trainer: Trainer, directory: RunDirectory, method: Any = None) -> lis
         method: The method's class, where it is not one of ours.
 
     Returns:
-        What the user should know: checkpoints that were damaged and passed over.
+        What the user should know: checkpoints that were damaged and passed over, versions that differ.
 
     Raises:
         UserError: If there is nothing to resume or its configuration differs; names the differences.
     """
+    if directory.empty or (directory.holds_run and not directory.begun):  # stopped before its first checkpoint
+        trainer.check()
+        directory.create(trainer.config)
+        return [f"nothing was saved in {directory.path} yet; the run begins now"]
     changed = differences(directory.config(method), trainer.config)
     if changed:
         raise UserError(f"cannot resume {directory.path}: its settings differ: {', '.join(changed)}")
-    directory.sweep()
-    saved, problems = directory.newest()
-    trainer.restore(saved)
-    directory.update(trainer.config)
-    return [f"{problem}; going on from iteration {trainer.progress.iteration}" for problem in problems]
+    with directory.held():
+        directory.refuse_strangers()
+        directory.sweep()
+        saved, problems = directory.newest()
+        trainer.restore(saved)
+        notes = directory.changes()
+        directory.update(trainer.config)
+    return [*(f"{problem}; going on from iteration {trainer.progress.iteration}" for problem in problems), *notes]

@@ -19,9 +19,16 @@ class Interrupted(Exception):
         self.exit_status = 128 + number
 
 
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Signals that ask a run to end; SIGHUP comes when its terminal is closed."""
+
+
 @contextmanager
 def signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying of them; a second SIGINT is a KeyboardInterrupt."""
+    """Collect SIGINT, SIGTERM and SIGHUP instead of dying of them; a second SIGINT is a KeyboardInterrupt.
+
+    What is ignored stays ignored, as SIGHUP under `nohup`.
+    """
     caught: list[int] = []
 
     def handle(number: int, frame: Any) -> None:
@@ -32,7 +39,8 @@ def signals() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
         yield caught
         return
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    wanted = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in wanted}
     try:
         yield caught
     finally:

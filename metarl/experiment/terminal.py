@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+from contextlib import suppress
 from html import escape
-from typing import Any
+from typing import IO, Any, cast
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,8 +16,48 @@ from rich.table import Column
 from rich.text import Text
 from stable_baselines3.common.logger import KVWriter
 
+from metarl.errors import UserError
+
 DIGITS = {"return": 1, "loss": 3, "accuracy": 3}
 """Decimals that people look at."""
+
+
+class _StandardOutput:
+    """Standard output. A terminal that has been closed takes no more, which is no error: SIGHUP tells of it."""
+
+    def write(self, text: str) -> int:
+        """Write a text.
+
+        Raises:
+            UserError: If it cannot be written.
+        """
+        return self._call("write", text) or len(text)
+
+    def flush(self) -> None:
+        """Write what is left; errors as `write`."""
+        self._call("flush")
+
+    def _call(self, name: str, *args: str) -> Any:
+        try:
+            return getattr(sys.stdout, name)(*args)
+        except BrokenPipeError:
+            raise  # which the console knows
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise UserError(f"cannot write to standard output: {error.strerror}") from error
+            return None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stdout, name)
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Say so; rich ends the process without a word."""
+        self.quiet = True
+        with suppress(OSError, ValueError):  # the interpreter writes what is left when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise UserError("nobody reads standard output any more; the run stopped and is saved, --resume goes on")
 
 
 class Terminal(KVWriter):
@@ -27,7 +70,7 @@ class Terminal(KVWriter):
     """
 
     def __init__(self, total: int, name: str, console: Console | None = None) -> None:
-        self.console = console or Console(file=sys.stdout)
+        self.console = console or _Console(file=cast(IO[str], _StandardOutput()))
         self.total, self.evaluated = total, ""
         name = name.rpartition("/")[2]
         self.bar: Bar | Page | None = None
@@ -53,7 +96,8 @@ class Terminal(KVWriter):
             return
         numbers = f"{measure} {_arrows(values, measure)}"
         line = f"iteration {iteration}/{self.total}  steps {step:,}  {numbers}  {key_values['time/fps']:,.0f} steps/s"
-        self.console.print(line + (f"  {self.evaluated}" if evaluation else ""), soft_wrap=True, highlight=False)
+        line += f"  {self.evaluated}" if evaluation else ""
+        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def close(self) -> None:
         """Leave the bar as it stands."""

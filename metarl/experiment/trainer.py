@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from metarl.core import params as P
 from metarl.core.params import Params
@@ -16,6 +18,7 @@ from metarl.experiment.build import InnerLoopMaker, Parts
 from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.config_file import as_dict
+from metarl.methods import method_name
 from metarl.methods.protocols import InnerLoop
 from metarl.outer import State
 from metarl.rl.environments import registration
@@ -55,11 +58,14 @@ class Progress:
             UserError: If they do not say where the run stood.
         """
         try:
-            best = state["best_return"]
-            counts = {f.name: type(f.default)(state[f.name]) for f in fields(Progress)[:-1] if f.name in state}
-        except (KeyError, TypeError, ValueError) as error:
+            best = float("-inf") if state["best_return"] is None else state["best_return"]
+            known: dict[str, Any] = state | {"best_return": best}
+            counts: dict[str, Any] = {
+                f.name: type(f.default)(known[f.name]) for f in fields(Progress) if f.name in known
+            }
+            return Progress(**counts)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"the checkpoint does not say where the run stood ({error!r})") from error
-        return Progress(**{**counts, "best_return": float("-inf") if best is None else best})
 
 
 NO_PARTS = Parts()
@@ -170,12 +176,16 @@ class Trainer:
         """Put the training where a checkpoint stands.
 
         Raises:
-            UserError: If the network has other shapes, or the checkpoint does not say where the run stood.
+            UserError: If the network has other shapes or kinds of numbers, or the checkpoint does not say where the
+                run stood.
         """
-        shapes = {name: tuple(value.shape) for name, value in self.params.items()}
-        found = {name: tuple(value.shape) for name, value in saved.params.items()}
+        shapes, found = _shapes(self.params), _shapes(saved.params)
         if list(shapes.items()) != list(found.items()):  # flat vectors depend on the order too
-            raise UserError(f"the checkpoint's network {found} is not this run's {shapes}")
+            raise UserError(f"the checkpoint's network {_unlike(found, shapes)} is not this run's")
+        if ":" not in method_name(self.config.method):  # one of the user's may remember what it likes
+            shapes, found = _shapes(self.outer_state), _shapes(saved.outer)
+            if saved.outer and shapes != found:
+                raise UserError(f"the checkpoint's outer update {_unlike(found, shapes)} is not this run's")
         self.progress = Progress.from_state(saved.state)
         self.params, self.outer_state = saved.params, saved.outer
 
@@ -210,3 +220,16 @@ class Trainer:
         for inner_loop in (self.inner_loop, self._eval_loop):
             if inner_loop is not None:
                 inner_loop.close()
+
+
+Shape = tuple[tuple[int, ...], str]
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, Shape]:
+    return {name: (tuple(value.shape), str(value.dtype).removeprefix("torch.")) for name, value in tensors.items()}
+
+
+def _unlike(found: dict[str, Shape], wanted: dict[str, Shape]) -> str:
+    """Return what is found that is not wanted, in words: all of it, where only the order differs."""
+    other = {name: value for name, value in found.items() if wanted.get(name) != value} or found
+    return ", ".join(f"{name} {list(shape)} of {kind}" for name, (shape, kind) in list(other.items())[:3])

@@ -49,9 +49,15 @@ def read_folder(folder: str, held_out: bool) -> Pictures:
 
 
 def _read(file: Path) -> np.ndarray:
+    """Read a picture, which is a PNG whatever else Pillow could open, some of it by starting other programs."""
+    if not file.is_file():  # a pipe would make us wait
+        raise UserError(f"picture {str(file)!r} is not a regular file")
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=("PNG",)) as image:
             small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what pillow raises
-        raise UserError(f"picture {str(file)!r} is damaged ({error})") from error
+    except RAISED_BY_PILLOW as error:
+        raise UserError(f"picture {str(file)!r} is damaged or no PNG ({error})") from error
     return 255 - np.asarray(small)
+
+
+RAISED_BY_PILLOW = (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning)

@@ -7,7 +7,7 @@ from typing import Any
 
 from metarl.core.gradient_step import gradient_step
 from metarl.core.params import Params
-from metarl.errors import UserError, check_counts, check_positive
+from metarl.errors import UserError, check_counts, check_fields, check_positive
 from metarl.methods.protocols import Loss, Method
 from metarl.outer import PPO, TRPO, Adam
 
@@ -29,7 +29,8 @@ class MAML(Method):
     """How the meta-params move."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check kinds and ranges."""
+        check_fields(self, "outer")
         check_positive(inner_lr=self.inner_lr)
         check_counts(inner_steps=(self.inner_steps, 1))
         if not isinstance(self.outer, TRPO | PPO | Adam):

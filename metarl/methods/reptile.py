@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metarl.core.gradient_step import gradient_step
 from metarl.core.params import Params, grad
-from metarl.errors import UserError, check_counts, check_positive
+from metarl.errors import NotFinite, UserError, check_counts, check_fields, check_positive
 from metarl.methods.protocols import Loss, Method
 from metarl.outer import Adam, Interpolation, MetaObjective, State, Updated
 from metarl.outer.adam import adam
@@ -41,7 +41,8 @@ class Reptile(Method):
     plays_query: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check kinds and ranges."""
+        check_fields(self, "outer", "inner_optimizer")
         check_positive(inner_lr=self.inner_lr)
         check_counts(inner_steps=(self.inner_steps, 1))
         if self.inner_optimizer not in ("sgd", "adam"):
@@ -70,7 +71,7 @@ class Reptile(Method):
         towards = (objective.adapted() - params).to(params.dtype)
         metrics = {"displacement": float(towards.norm())}
         if not math.isfinite(metrics["displacement"]):
-            raise FloatingPointError("the adapted params are not finite")
+            raise NotFinite("the adapted params are not finite")
         if isinstance(self.outer, Adam):
             moved, state = adam(params, -towards / self.inner_lr, state, self.outer.outer_lr)
             return moved, state, metrics

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from metarl.core.params import Params
-from metarl.errors import UserError
+from metarl.errors import UserError, check_fields
 from metarl.methods.protocols import Loss, Method
 from metarl.outer import PPO, Adam
 
@@ -28,7 +28,8 @@ class RL2(Method):
     remembers: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check kinds and ranges."""
+        check_fields(self, "outer")
         if self.lifetime < 2:
             raise UserError(
                 f"lifetime must be at least 2 episodes, so that there is something to learn from; got {self.lifetime}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -12,7 +13,9 @@ from metarl.errors import UserError
 from metarl.experiment import checkpoint
 from metarl.experiment.build import Parts
 from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config_file import from_dict
 from metarl.experiment.directory import RunDirectory
+from metarl.experiment.own_files import check_output
 from metarl.experiment.run import resume, train
 from metarl.experiment.terminal import Terminal
 from metarl.experiment.trainer import Trainer
@@ -35,6 +38,7 @@ class MetaLearner:
         self.trainer, self.verbose = Trainer(config, parts), verbose
         self.directory = None if log_dir is None else RunDirectory(log_dir)
         self.notes: list[str] = []
+        self._process = os.getpid()
         self._behind = False
         if self.directory is None:
             if going_on:
@@ -78,16 +82,41 @@ class MetaLearner:
         if self._behind and self.directory is not None:  # loaded from the best checkpoint, say
             resume(self.trainer, self.directory, type(self.trainer.config.method))
             self._behind = False
+        if os.getpid() != self._process:  # threads of torch and of the physics stay behind in a fork
+            raise UserError("this model was made in another process; pickle it, or save and load it, to train it here")
         total = self.trainer.progress.iteration + iterations
         terminal = [Terminal(total, self.trainer.config.title)] if self.verbose else []
         train(self.trainer, total, self.directory, [*terminal, *outputs], callbacks=callbacks)
         return self
 
     def save(self, path: str | Path) -> None:
-        """Write the model to one file that `metarl.load` reads."""
+        """Write the model to one file that `metarl.load` reads.
+
+        Raises:
+            UserError: If the file cannot be written, or is one of a run's own.
+        """
         path = Path(path)
-        checkpoint.save(self.trainer.snapshot(), path if path.suffix else path.with_suffix(".safetensors"))
+        path = path if path.suffix else path.with_suffix(".safetensors")
+        check_output(path)
+        checkpoint.save(self.trainer.snapshot(), path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle, and copy, as the file that `save` writes and the objects that it was given.
+
+        The copy writes nowhere: it does not belong to the run directory.
+        """
+        saved = checkpoint.encode(self.trainer.snapshot())
+        return _rebuilt, (type(self), saved, self.trainer.parts, type(self.trainer.config.method), self.verbose)
 
     def close(self) -> None:
         """Close the environments."""
         self.trainer.close()
+
+
+def _rebuilt(kind: type[MetaLearner], data: bytes, parts: Parts, method: Any, verbose: bool) -> MetaLearner:
+    """Return the model that was pickled or copied."""
+    saved = checkpoint.decode(data, "the model")
+    model = kind.__new__(kind)
+    model._begin(from_dict(saved.config, method), parts, verbose=verbose)
+    model.trainer.restore(saved)
+    return model

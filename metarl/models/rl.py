@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack, cast
 
-from metarl.errors import UserError
+from metarl.errors import UserError, check_counts
 from metarl.experiment import checkpoint
 from metarl.experiment.adapted import policy_before, policy_for
 from metarl.experiment.build import Parts, named
 from metarl.experiment.config import Config
 from metarl.experiment.names import name_of
+from metarl.experiment.own_files import check_output
 from metarl.experiment.settings import with_method, with_settings
 from metarl.methods import Method
 from metarl.models.base import MetaLearner
@@ -25,6 +26,9 @@ from metarl.models.keywords import (
 from metarl.rl.adapted_policy import AdaptedPolicy
 from metarl.rl.environments import EnvSource, check_source, make_single
 from metarl.sb3.convert import as_ppo, ppo_bytes
+
+LARGEST_SEED = 2**32 - 1
+"""What stable-baselines3 takes."""
 
 
 class Model(MetaLearner):
@@ -127,6 +131,12 @@ class Model(MetaLearner):
         """
         if task is None and steps:
             raise UserError(f"steps={steps} need a task to adapt to")
+        path = Path(path)
+        path = path if path.suffix else path.with_suffix(".zip")
+        check_output(path)
+        check_counts(seed=(seed, 0))
+        if seed > LARGEST_SEED:
+            raise UserError(f"seed must be at most 2^32 - 1 = {LARGEST_SEED} for stable-baselines3, got {seed}")
         policy = self.policy if task is None else self.adapt(task, steps, seed=seed)
         env = make_single(self.trainer.parts.source(self.config), self.config.horizon, dict(self.config.env_options))
         try:
@@ -135,11 +145,7 @@ class Model(MetaLearner):
             model = as_ppo(policy.policy, policy.params, env, **batches, seed=seed)
         finally:
             env.close()
-        try:
-            path = Path(path)
-            checkpoint.write_atomically(path if path.suffix else path.with_suffix(".zip"), ppo_bytes(model))
-        except OSError as error:
-            raise UserError(f"cannot write {str(path)!r}: {error.strerror}") from error
+        checkpoint.write_atomically(path, ppo_bytes(model))
 
 
 class MAML(Model):

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from metarl.errors import check_positive
+from metarl.errors import check_fields, check_positive
 from metarl.outer.objective import MetaObjective, State, Updated
 
 
@@ -44,7 +44,8 @@ class Adam:
     clip: ClassVar[float | None] = None
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check kinds and ranges."""
+        check_fields(self)
         check_positive(outer_lr=self.outer_lr)
 
     def initial_state(self, params: Tensor) -> State:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metarl.errors import UserError, check_positive
+from metarl.errors import UserError, check_fields, check_positive
 from metarl.outer.objective import State
 
 
@@ -21,7 +21,8 @@ class Interpolation:
     """Meta-iterations after which ε has fallen to 0; 0 keeps it constant."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check kinds and ranges."""
+        check_fields(self)
         check_positive(step_size=self.step_size)
         if self.decay_iterations < 0:
             raise UserError(f"decay_iterations must be 0 or more, got {self.decay_iterations}")

@@ -8,7 +8,7 @@ from itertools import product
 
 from torch import Tensor
 
-from metarl.errors import check_counts, check_positive
+from metarl.errors import check_counts, check_fields, check_positive
 from metarl.outer.adam import adam, adam_state
 from metarl.outer.objective import MetaObjective, State, Updated
 
@@ -27,7 +27,8 @@ class PPO:
     """Steps a pass, each on some of every task's episodes; at most one for each episode of a task."""
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check kinds and ranges."""
+        check_fields(self)
         check_positive(outer_lr=self.outer_lr, clip=self.clip)
         check_counts(epochs=(self.epochs, 1), minibatches=(self.minibatches, 1))
 

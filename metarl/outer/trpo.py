@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from metarl.errors import UserError, check_positive
+from metarl.errors import UserError, check_fields, check_positive
 from metarl.outer.objective import MetaObjective, State, Updated
 from metarl.threads import one_thread
 
@@ -66,7 +66,8 @@ class TRPO:
     clip: ClassVar[float | None] = None
 
     def __post_init__(self) -> None:
-        """Check the ranges."""
+        """Check kinds and ranges."""
+        check_fields(self)
         names = ("max_kl", "cg_iterations", "fisher_stride", "line_search_steps")
         check_positive(**{name: getattr(self, name) for name in names})
         if not 0 <= self.cg_damping < float("inf"):

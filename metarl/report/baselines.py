@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
-import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,12 +16,13 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecMonitor
 
+from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
-from metarl.experiment.checkpoint import write_atomically
+from metarl.experiment import checkpoint
+from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.config import Config
 from metarl.experiment.config_file import as_dict
 from metarl.rl.environments import make_vec
-from metarl.sb3.convert import ppo_bytes
 from metarl.sb3.vec_env import SB3VecEnv, first_episodes
 from metarl.seeding import TEST, draw_tasks
 
@@ -48,21 +48,25 @@ def train_baseline(kind: Baseline, config: Config, budget: int) -> PPO:
 
 
 def cached_baseline(kind: Baseline, config: Config, budget: int, folder: Path) -> tuple[PPO, float]:
-    """Train a baseline, or load it if the folder holds it already; returns it and the seconds it took."""
-    file, note = folder / "ppo.zip", folder / "ppo.json"
+    """Train a baseline, or load it if the folder holds it already; returns it and the seconds it took.
+
+    It is kept as numbers and JSON (`ppo.safetensors`): stable-baselines3's own files are pickles, which run what is
+    in them.
+    """
+    file = folder / "ppo.safetensors"
     made_with = json.loads(json.dumps({"kind": kind, "config": as_dict(config), "budget": budget}))
-    try:
-        found = json.loads(note.read_text())
-        if found["made_with"] == made_with:
-            return PPO.load(io.BytesIO(file.read_bytes()), device="cpu"), float(found["seconds"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        pass  # not there, or cut off: train it
+    with suppress(UserError, RuntimeError, KeyError, TypeError, ValueError):  # not there, cut off, or of another kind
+        saved = checkpoint.load(file)
+        if saved.config == made_with:
+            model = _ppo(config, _environments(config, 1, observe_task=kind == "oracle"), 100, batches=10)
+            model.policy.load_state_dict(saved.params)
+            model.num_timesteps = int(saved.state["env_steps"])
+            return model, float(saved.state["seconds"])
     started = time.perf_counter()
     model = train_baseline(kind, config, budget)
     seconds = time.perf_counter() - started
-    note.unlink(missing_ok=True)
-    write_atomically(file, ppo_bytes(model))
-    write_atomically(note, json.dumps({"made_with": made_with, "seconds": seconds}).encode())
+    state = {"env_steps": model.num_timesteps, "seconds": seconds}
+    checkpoint.save(Checkpoint(dict(model.policy.state_dict()), made_with, state), file)
     return model, seconds
 
 

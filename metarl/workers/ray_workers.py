@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from metarl.errors import OnNan, UserError
+from metarl.errors import NotFinite, OnNan, UserError
 from metarl.evaluation import AdaptationCurve
 from metarl.workers.local import Workers
 from metarl.workers.ray_actor import Actor, Job, shares, tensors
@@ -151,7 +151,7 @@ class RayWorkers(Workers):
                     except errors.RayActorError as error:
                         dead[index] = error
         except errors.RayTaskError as error:
-            if isinstance(error.cause, UserError | FloatingPointError):
+            if isinstance(error.cause, UserError | NotFinite):
                 raise error.cause from None
             raise  # the message holds the traceback of the user's own code
         for index, answer in answers_of.items():

@@ -5,10 +5,12 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from processes import SMALL
 
 import metarl
@@ -237,3 +239,32 @@ def test_unfinished_files_are_swept_away(run):
         (run / name).write_bytes(b"half")
     assert main([*TRAIN, "--log-dir", str(run), "--resume", "--iterations", "3"]) == 0
     assert not list(run.rglob(".*"))
+
+
+@pytest.mark.parametrize("kind", ["PostScript", "pipe"])
+def test_a_picture_is_a_png_and_a_file(kind, tmp_path, capsys, monkeypatch, observe):
+    for name in "abcdefghij":
+        for number in range(30):
+            (tmp_path / "pictures" / name).mkdir(parents=True, exist_ok=True)
+            Image.new("L", (8, 8), number).save(tmp_path / "pictures" / name / f"{number}.png")
+    odd = tmp_path / "pictures" / "a" / "0.png"
+    odd.unlink()
+    if kind == "pipe":
+        os.mkfifo(odd)
+    else:
+        odd.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
+    monkeypatch.setattr(subprocess, "Popen", lambda *args, **kw: pytest.fail("a program was started"))
+    said = said_by(["train", "omniglot-5way-1shot", "--folder", str(tmp_path / "pictures")], "", capsys)
+    assert str(odd) in said and ("no PNG" in said or "not a regular file" in said)
+    observe(f"a {kind} named x.png in a folder of pictures", f"status 2, `{said}`")
+
+
+def test_a_prepared_baseline_of_a_benchmark_is_not_run(tmp_path):
+    folder = tmp_path / "bench" / "oracle-seed0"
+    folder.mkdir(parents=True)
+    for name in ("ppo.zip", "ppo.safetensors"):
+        (folder / name).write_bytes(pickle.dumps(Evil()))
+    options = ["--methods", "oracle", "--seeds", "1", "--budget", "100", "--out", str(tmp_path / "bench")]
+    assert main(["benchmark", "point-navigation", *options]) == 0
+    assert not os.path.exists("it-was-run")
+    assert checkpoint.load(folder / "ppo.safetensors").state["env_steps"] >= 100

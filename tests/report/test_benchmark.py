@@ -130,7 +130,7 @@ def test_ppo_models_are_trained_once(tmp_path, monkeypatch):
         patched.setattr(baselines, "train_baseline", None)
         assert benchmark(SMALL, methods, 1, TINY, tmp_path, list)["methods"] == first["methods"]
     (tmp_path / "oracle-seed0" / "result.json").unlink()
-    file = tmp_path / "oracle-seed0" / "ppo.zip"
+    file = tmp_path / "oracle-seed0" / "ppo.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     again = benchmark(SMALL, methods, 1, TINY, tmp_path, list)["methods"]["oracle"]
     assert again["iqm"] == first["methods"]["oracle"]["iqm"]
