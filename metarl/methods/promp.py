@@ -72,4 +72,4 @@ class ProMP(MAML):
     def check(self, settings: Any) -> None:
         """Refuse the inner loss whose second derivative loses most."""
         if getattr(settings, "inner_loss", None) == "log-likelihood":
-            raise UserError("ProMP needs an inner loss whose second derivative tells what the inner step earns: likelihood-ratio or dice")
+            raise UserError("ProMP needs an inner loss whose second derivative counts: likelihood-ratio or dice")
