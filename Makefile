@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: install train test test-slow lint docs dist bench faults clean
+.PHONY: install train test test-slow lint docs dist bench ledger faults clean
 
 install: .venv/installed
 
@@ -40,6 +40,9 @@ bench: install
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/sampling.py --envs all --seconds 0.7 --json benchmarks/results/sampling.json
 	$(BIN)/python benchmarks/meta_update.py --presets point-navigation,half-cheetah-vel --methods all --repeats 2 --json benchmarks/results/meta_update.json
+
+ledger: install
+	$(BIN)/python benchmarks/ledger.py reproduce --family $(FAMILY)
 
 faults: install
 	METARL_FAULTS=benchmarks/results/faults.md $(BIN)/pytest -m "slow or not slow" tests/faults

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -105,10 +105,14 @@ class MujocoFamily(Family):
         return []
 
 
-def load_model(xml: str | Path) -> mujoco.MjModel:
+def load_model(xml: str | Path, *edits: Callable[[Any], None]) -> mujoco.MjModel:
     """Compile a model from Gymnasium's assets (by file name) or from a path, without a word to the user.
 
     `settotalmass`, which MuJoCo 4 deprecates with a warning at every load, is applied after compiling.
+
+    Args:
+        xml: File name or path.
+        *edits: Functions that change the model's `MjSpec` before it is compiled.
 
     Raises:
         ValueError: If the file does not exist or does not compile.
@@ -120,6 +124,8 @@ def load_model(xml: str | Path) -> mujoco.MjModel:
         try:
             spec = mujoco.MjSpec.from_file(str(path))
             total_mass, spec.compiler.settotalmass = spec.compiler.settotalmass, -1
+            for edit in edits:
+                edit(spec)
             model = spec.compile()
         except ValueError as error:
             raise ValueError(f"model file {str(path)!r} does not compile: {error}") from error
@@ -127,6 +133,16 @@ def load_model(xml: str | Path) -> mujoco.MjModel:
         mujoco.mj_setTotalmass(model, total_mass)
         mujoco.mj_setConst(model, mujoco.MjData(model))
     return model
+
+
+def check_body(body: str, name: str) -> None:
+    """Refuse a body that a family with two does not have.
+
+    Raises:
+        ValueError: If it is neither "gymnasium" nor "paper".
+    """
+    if body not in ("gymnasium", "paper"):
+        raise ValueError(f"{name}: body={body!r}; expected 'gymnasium' or 'paper'")
 
 
 def write_fields(model: mujoco.MjModel, fields: dict[str, Array]) -> None:

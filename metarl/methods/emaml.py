@@ -22,6 +22,11 @@ class EMAML(MAML):
     Its gradient is that of the log-likelihood of the support actions, times the return after
     adaptation (Stadie et al. 2018, equation 4), which is normalised over the tasks of the
     meta-iteration. A trust region bounds the adapted policies alone.
+
+    The paper's estimator sums the log-likelihood over all support episodes. Ours is its mean over the steps, as in
+    jonasrothfuss/ProMP, beside a surrogate that is a mean over the query steps too. So relative to that surrogate it
+    is 1/E of the sum for E support episodes of one length: `exploration=E` has the paper's proportion. Where
+    lengths differ, a task with long episodes weighs less than in the sum.
     """
 
     exploration: float = 1.0

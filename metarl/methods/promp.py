@@ -19,8 +19,9 @@ from metarl.outer import PPO, MetaObjective, State, Updated
 class ProMP(MAML):
     """MAML with several clipped outer steps and a penalty on how far the policies before adaptation move.
 
-    Source: Rothfuss et al. 2019, algorithm 1 and equation 13. It needs an inner loss whose second
-    derivatives are right: likelihood-ratio or DiCE.
+    Source: Rothfuss et al. 2019, algorithm 1 and equation 13. Its inner loss is the paper's likelihood ratio,
+    whose second derivative neglects one of three terms but has little variance, or DiCE's, which has all of them.
+    Log-likelihood, which loses two, is refused.
     """
 
     outer: PPO = field(default_factory=PPO)
@@ -69,6 +70,6 @@ class ProMP(MAML):
         return params, state | {"inner_kl": coefficient}, metrics
 
     def check(self, settings: Any) -> None:
-        """Refuse an inner loss whose second derivatives are wrong."""
+        """Refuse the inner loss whose second derivative loses most."""
         if getattr(settings, "inner_loss", None) == "log-likelihood":
-            raise UserError("ProMP needs an inner loss with the right second derivative: likelihood-ratio or dice")
+            raise UserError("ProMP needs an inner loss whose second derivative counts: likelihood-ratio or dice")

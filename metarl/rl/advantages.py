@@ -15,33 +15,88 @@ from metarl.rl.episodes import Episodes
 from metarl.threads import threads_for
 
 Baseline = Callable[[Episodes, Tensor], Tensor]
-"""From episodes and their discounted returns `[K, E, T]` to the values fitted to them, `[K, E, T]`."""
+"""From episodes and their discounted returns `[K, E, T]` to the values fitted to them, `[K, E, T]`.
+
+It is fitted where the mask is 1. Values elsewhere are asked for where an episode truncated itself (`value_beyond`).
+"""
 
 
 def with_advantages(
-    episodes: Episodes, discount: float, gae_lambda: float, baseline: Baseline | None = None
+    episodes: Episodes,
+    discount: float,
+    gae_lambda: float,
+    baseline: Baseline | None = None,
+    beyond: Tensor | None = None,
 ) -> Episodes:
     """Return the episodes with each task's normalised advantages, from a baseline fitted to that task alone.
 
-    The baseline is linear in features of state and time where none is given.
+    Args:
+        episodes: The episodes, `[K, E, T]`.
+        discount: Discount factor γ.
+        gae_lambda: Decay λ.
+        baseline: What fits values to returns; by default linear in features of state and time.
+        beyond: What each step's state after it is still worth, discounted, `[K, E, T]`; by default `value_beyond`.
 
-    Tasks whose advantages are not finite (returns that overflow, say) are among the episodes' `faults`.
+    Returns:
+        The episodes. Tasks whose advantages are not finite (returns that overflow, say) are among their `faults`.
     """
+    if beyond is None and episodes.cut:
+        beyond = value_beyond(episodes, discount, baseline)
+    credited = episodes if beyond is None else replace(episodes, rew=episodes.rew + beyond)
     adv = torch.zeros_like(episodes.rew)
-    for rows, part in episodes.by_length():
+    for rows, part in credited.by_length():
         with threads_for(len(rows)):
-            found = _advantages(part, discount, gae_lambda, baseline or BASELINES["linear"])
+            found = _advantages(part, discount, gae_lambda, baseline)
         length = min(found.shape[-1], adv.shape[-1])
         adv[rows, :, :length] = found[..., :length]
     overflown = (~torch.isfinite(adv).flatten(1).all(1)).nonzero().flatten().tolist()
-    return replace(episodes, adv=adv).blank({task: Fault("advantage") for task in overflown})
+    return replace(episodes, adv=adv, cut={}).blank({task: Fault("advantage") for task in overflown})
 
 
-def _advantages(episodes: Episodes, discount: float, gae_lambda: float, baseline: Baseline) -> Tensor:
-    returns = discounted_sum(episodes.rew * episodes.mask, discount)
-    values = baseline(episodes, returns)
+def value_beyond(episodes: Episodes, discount: float, baseline: Baseline | None = None) -> Tensor:
+    """Return what episodes that truncated themselves before the horizon would still have earned, `[K, E, T]`.
+
+    Else a diverged simulation would pay where rewards are negative. It stands at the last step of each such episode,
+    discounted by one step, and is 0 elsewhere. The value of the last observation comes from the baseline, fitted to
+    the task's other episodes, and lies between the lowest and the highest of the returns that it is fitted to. Where
+    no other episode is left to fit to, it is 0: the ends count as ends.
+    """
+    beyond = torch.zeros_like(episodes.rew)
+    for k in sorted({task for task, _ in episodes.cut}):
+        lasts = {episode: last for (task, episode), last in episodes.cut.items() if task == k}
+        if len(lasts) == episodes.mask.shape[1]:
+            continue
+        # one more step, to hold the last observations; no step of an episode to be valued is fitted to
+        alone, names = episodes.select_tasks([k]), ("obs", "act", "rew", "mask", "logp", "adv")
+        task = replace(alone, **{name: _one_step_longer(getattr(alone, name)) for name in names})
+        at = {episode: int(task.lengths[0, episode]) for episode in lasts}
+        for episode, last in lasts.items():
+            task.mask[0, episode] = 0
+            task.obs[0, episode, at[episode]] = last
+        returns = discounted_sum(task.rew * task.mask, discount)
+        seen = returns[task.mask > 0]
+        values = _fitted(task, returns, baseline).clamp(seen.min(), seen.max())
+        for episode, length in at.items():
+            beyond[k, episode, length - 1] = discount * values[0, episode, length]
+    return beyond
+
+
+def _one_step_longer(x: Tensor) -> Tensor:
+    """Return `[K, E, T, ...]` with a step of zeros after the last."""
+    return torch.cat([x, torch.zeros_like(x[:, :, :1])], dim=2)
+
+
+def _fitted(episodes: Episodes, returns: Tensor, baseline: Baseline | None) -> Tensor:
+    """Return the values that the baseline fits to the returns, `[K, E, T]`."""
+    values = (baseline or BASELINES["linear"])(episodes, returns)
     if values.shape != returns.shape:
         raise UserError(f"a baseline returns values of shape {list(returns.shape)}, got {list(values.shape)}")
+    return values
+
+
+def _advantages(episodes: Episodes, discount: float, gae_lambda: float, baseline: Baseline | None) -> Tensor:
+    returns = discounted_sum(episodes.rew * episodes.mask, discount)
+    values = _fitted(episodes, returns, baseline)
     return normalise(gae(episodes.rew, values, episodes.mask, discount, gae_lambda), episodes.mask)
 
 
@@ -64,7 +119,8 @@ def gae(rew: Tensor, values: Tensor, mask: Tensor, discount: float, gae_lambda: 
         gae_lambda: Decay λ; 1 gives discounted return minus value.
     """
     values = values * mask
-    # finite horizon: no bootstrap at the end (the task ends there), and values are 0 after it
+    # finite horizon: no bootstrap at the end (the task ends there), and values are 0 after it; what an episode that
+    # truncated itself would still have earned is in its last reward
     following = torch.nn.functional.pad(values[..., 1:], (0, 1))
     delta = (rew * mask + discount * following) - values
     return discounted_sum(delta, discount * gae_lambda) * mask
@@ -91,9 +147,10 @@ def linear_baseline(obs: Tensor, mask: Tensor, returns: Tensor, ridge: float = 1
         ridge: Smallest ridge.
 
     Returns:
-        Fitted values, `[K, E, T]`, in the dtype of `returns`.
+        Fitted values, `[K, E, T]`, in the dtype of `returns`, also of steps that are masked.
     """
-    x = baseline_features(obs) * mask.flatten(1)[..., None]  # [K, N, F], masked rows are zero
+    features = baseline_features(obs)
+    x = features * mask.flatten(1)[..., None]  # [K, N, F], masked rows are zero
     y = (returns * mask).flatten(1)[..., None].double()
     gram, moment = x.mT @ x, x.mT @ y
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype)
@@ -102,7 +159,7 @@ def linear_baseline(obs: Tensor, mask: Tensor, returns: Tensor, ridge: float = 1
         ridge *= 10
         factor, failed = torch.linalg.cholesky_ex(gram + ridge * eye)
     weights = torch.cholesky_solve(moment, factor)
-    return (x @ weights).view_as(returns).to(returns.dtype)
+    return (features @ weights).view_as(returns).to(returns.dtype)
 
 
 def network_baseline(

@@ -36,6 +36,11 @@ class Episodes:
     """Simulations that diverged."""
     faults: Mapping[int, Fault] = field(default_factory=dict)
     """What was not finite, by task; these tasks hold one step of zeros an episode and should be left out."""
+    cut: Mapping[tuple[int, int], Tensor] = field(default_factory=dict)
+    """Last observation `[o]` of each episode that truncated itself before the horizon, by task and episode.
+
+    It is for the advantages, which come right after the episodes; a selection of tasks or episodes loses it.
+    """
 
     @cached_property
     def returns(self) -> Tensor:
@@ -101,12 +106,12 @@ class Episodes:
 
     def select_tasks(self, tasks: Sequence[int]) -> Episodes:
         """Return the episodes of some tasks."""
-        return replace(self, **{name: getattr(self, name)[list(tasks)] for name in _STEPPED}, faults={})
+        return replace(self, **{name: getattr(self, name)[list(tasks)] for name in _STEPPED}, faults={}, cut={})
 
     def select_episodes(self, chosen: Tensor) -> Episodes:
         """Return the episodes of each task at its indices `[K, E']`."""
         rows = torch.arange(len(self))[:, None]
-        return replace(self, **{name: getattr(self, name)[rows, chosen] for name in _STEPPED})
+        return replace(self, **{name: getattr(self, name)[rows, chosen] for name in _STEPPED}, cut={})
 
     def blank(self, faults: Mapping[int, Fault]) -> Episodes:
         """Return the episodes with one step of zeros in tasks in which something is not finite.
@@ -121,7 +126,8 @@ class Episodes:
         for value in values.values():
             value[blank] = 0
         values["mask"][blank, :, 0] = 1
-        return replace(self, **values, faults={**faults, **self.faults})
+        cut = {at: last for at, last in self.cut.items() if at[0] not in faults}
+        return replace(self, **values, faults={**faults, **self.faults}, cut=cut)
 
     def to(self, device: torch.device | str) -> Episodes:
         """Return the episodes on a device."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import ClassVar
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from metarl.core.params import Params
 from metarl.errors import stop_at
-from metarl.rl.advantages import with_advantages
+from metarl.rl.advantages import value_beyond, with_advantages
 from metarl.rl.episodes import Episodes
 from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.recurrent import Memory, join
@@ -56,8 +56,13 @@ class MemoryInnerLoop(PolicyInnerLoop):
 
     def arrange(self, data: list[Episodes]) -> tuple[list[Episodes], Episodes]:
         """Return no support data, and as query data the lifetimes with their advantages."""
-        lifetimes = join(self.sampler.policy, data, len(data) * self.sampler.horizon)
-        return [], with_advantages(lifetimes, self.discount, self.gae_lambda, self.baseline).to(self.device)
+        longest = len(data) * self.sampler.horizon
+        lifetimes, beyond = join(self.sampler.policy, data, longest), None
+        if any(episodes.cut for episodes in data):  # joined as the advantages, which nobody has computed yet
+            worth = [replace(e, adv=value_beyond(e, self.discount, self.baseline)) for e in data]
+            beyond = join(self.sampler.policy, worth, longest).adv
+        lifetimes = with_advantages(lifetimes, self.discount, self.gae_lambda, self.baseline, beyond)
+        return [], lifetimes.to(self.device)
 
     def _play(
         self,

@@ -90,7 +90,7 @@ class Sampler:
         faults = _Faults(tasks, alive)
         if memory is None:
             faults.find("adapted param", ~_finite_params(params).repeat(e))
-        unstable = 0
+        unstable, cut = 0, {}
         t = 0
         while t < t_max and (alive.any() or not t):  # one step at least, even where every task's params are bad
             obs[t].view(k * e, -1).copy_(torch.from_numpy(np.asarray(observation).reshape(k * e, -1)))
@@ -112,8 +112,10 @@ class Sampler:
                 unstable += int((infos["unstable"] & alive).sum())
             if memory is not None:
                 memory.see(action, torch.from_numpy(rew[t]).float(), torch.from_numpy(mask[t]))
-            alive &= ~(terminated | truncated)
             t += 1
+            if t < t_max and truncated.any():
+                cut |= _last_observations(observation, alive & truncated & ~terminated, e)
+            alive &= ~(terminated | truncated)
         taken = torch.from_numpy(mask[:t]).view(t, k, e)
         # steps not taken are zero whatever stands there: not multiplied, for that leaves NaN
         played = Episodes(
@@ -124,6 +126,7 @@ class Sampler:
             logp=_by_task(torch.stack(logp).masked_fill(~taken, 0)),
             adv=torch.zeros(k, e, t),
             unstable=unstable,
+            cut=cut,
         )
         played = played.blank(faults.found)
         return played.at_length(min(span_of(t), t_max))
@@ -162,6 +165,13 @@ class _Faults:
         for k in np.flatnonzero((bad.reshape(self.alive.shape) & self.alive).any(1)).tolist():
             self.found[k] = Fault(what, f" ({self.tasks[k].tolist()}){at}")
             self.alive[k] = False
+
+
+def _last_observations(observation: Any, ended: NDArray[np.bool_], e: int) -> dict[tuple[int, int], torch.Tensor]:
+    """Return the observations `[o]` of rows `[K E]` that end here, by task and episode, where they are finite."""
+    rows = np.asarray(observation).reshape(len(ended), -1)
+    found = {divmod(row, e): torch.from_numpy(rows[row].copy()).float() for row in np.flatnonzero(ended).tolist()}
+    return {at: last for at, last in found.items() if torch.isfinite(last).all()}
 
 
 def _finite_params(params: Params) -> NDArray[np.bool_]:

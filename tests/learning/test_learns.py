@@ -42,10 +42,10 @@ def test_point_navigation_reaches_its_figures_within_60_iterations():
 
 
 @pytest.mark.slow
-def test_half_cheetah_direction_adapts_after_8_million_steps():
+def test_half_cheetah_direction_adapts_after_4_million_steps():
     trainer = Trainer(PRESETS["half-cheetah-dir"])
     for _ in range(100):
         trainer.iterate()
     curve = trainer.evaluate()
     assert abs(curve.mean[0]) < 40
-    assert curve.mean[1] > 150
+    assert curve.mean[1] > 220

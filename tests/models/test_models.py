@@ -123,7 +123,7 @@ def test_bad_settings_are_refused(settings, message):
 
 
 def test_settings_that_a_method_cannot_have():
-    with pytest.raises(UserError, match="ProMP needs an inner loss with the right second derivative"):
+    with pytest.raises(UserError, match="ProMP needs an inner loss whose second derivative"):
         metarl.ProMP(ENV, inner_loss="log-likelihood")
     with pytest.raises(UserError, match="rl2 adapts its memory and has no inner loss, got dice"):
         metarl.RL2(ENV, inner_loss="dice")

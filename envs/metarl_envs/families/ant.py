@@ -13,20 +13,22 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from metarl_envs.contact_forces import FORCES, limited, sense_forces
 from metarl_envs.families.crippled import actuators_without, check_drawn, geoms_moved_by
 from metarl_envs.family import Array
 from metarl_envs.markers import arrow, ball
 from metarl_envs.mujoco_envs import make_envs
-from metarl_envs.mujoco_family import MujocoFamily, load_model
+from metarl_envs.mujoco_family import MujocoFamily, check_body, load_model
 from metarl_envs.task_spaces import Circle, Index, Signs, interval
 
 
 class Ant(MujocoFamily):
-    """Gymnasium's Ant-v5 body and start noise, without contact forces.
+    """Gymnasium's Ant-v5 body and start noise; by default contact forces are in neither reward nor observation.
 
-    The sources also charge for contact forces (`cfrc_ext`) and observe them. MuJoCo computes those only
-    on request, which the batched simulation does not make, so they are in neither reward nor observation.
-    Velocities are those of the root over the step.
+    The sources charge for contact forces (`cfrc_ext`, each number within ±1) and observe them: MAML's settings are
+    `contact_cost_weight=5e-4, include_contact_forces=True, include_position=True, body="paper"`, less the torso's
+    rotation matrix and centre of mass, which its observation also holds. Velocities are those of the root over the
+    step.
 
     Args:
         ctrl_cost_weight: Weight of the squared norm of the action, clipped to the action space.
@@ -34,6 +36,10 @@ class Ant(MujocoFamily):
         terminate_when_unhealthy: Whether an episode ends when the torso is lower than 0.2 m or higher than 1 m.
         include_position: Whether the observation holds the x and y position, which makes it 29-d instead of 27-d.
         reset_noise_scale: Range of the uniform noise on `qpos` and scale of the Gaussian noise on `qvel`.
+        contact_cost_weight: Weight of the squared norm of the contact forces, each number clipped to ±1.
+        include_contact_forces: Whether the observation ends with these forces, 78 more numbers.
+        body: "gymnasium", with a control step of 0.05 s, or "paper", with rllab's, which the MAML paper used: one
+            physics step of 0.02 s a control step, and harder contacts.
     """
 
     def __init__(
@@ -43,16 +49,33 @@ class Ant(MujocoFamily):
         terminate_when_unhealthy: bool = True,
         include_position: bool = False,
         reset_noise_scale: float = 0.1,
+        contact_cost_weight: float = 0.0,
+        include_contact_forces: bool = False,
+        body: Literal["gymnasium", "paper"] = "gymnasium",
     ) -> None:
+        check_body(body, "Ant")
         self.include_position = include_position
-        super().__init__(load_model("ant.xml"), frame_skip=5, reset_noise_scale=reset_noise_scale)
+        self.include_contact_forces = include_contact_forces
+        self.contact_cost_weight = contact_cost_weight
+        forces = bool(contact_cost_weight or include_contact_forces)
+        edits = [sense_forces] * forces + [_rllab] * (body == "paper")
+        super().__init__(
+            load_model("ant.xml", *edits),
+            frame_skip=5 if body == "gymnasium" else 1,
+            reset_noise_scale=reset_noise_scale,
+            derived=[FORCES] * forces,
+        )
         self.ctrl_cost_weight = ctrl_cost_weight
         self.alive_bonus = alive_bonus
         self.terminate_when_unhealthy = terminate_when_unhealthy
 
     def observe(self, state: Array) -> Array:
-        """Return all of the state, by default but the x and y position, `[N, 27]`."""
-        return state.copy() if self.include_position else state[:, 2:].copy()
+        """Return positions, by default but x and y, velocities and the contact forces asked for, `[N, 27]` or more."""
+        moving = self.model.nq + self.model.nv
+        kinematics = state[:, 0 if self.include_position else 2 : moving]
+        if not self.include_contact_forces:
+            return kinematics.copy()
+        return np.concatenate([kinematics, limited(state[:, moving:])], axis=1)
 
     def terminated(self, next_state: Array, task: Array) -> NDArray[np.bool_]:
         """Return where the torso's height lies outside [0.2, 1]."""
@@ -60,11 +83,22 @@ class Ant(MujocoFamily):
             return np.zeros(len(next_state), np.bool_)
         return (next_state[:, 2] < 0.2) | (next_state[:, 2] > 1.0)
 
-    def _costs(self, action: Array) -> dict[str, Array]:
-        return {
+    def _costs(self, action: Array, next_state: Array) -> dict[str, Array]:
+        costs = {
             "reward_ctrl": -self.control_cost(action, self.ctrl_cost_weight),
             "reward_alive": np.full(len(action), self.alive_bonus),
         }
+        if self.contact_cost_weight:
+            forces = limited(next_state[:, self.model.nq + self.model.nv :])
+            costs["reward_contact"] = -self.contact_cost_weight * np.square(forces).sum(axis=-1)
+        return costs
+
+
+def _rllab(spec: Any) -> None:
+    """Give the ant the time step and the contacts of rllab's `ant.xml`, the rest of which is Gymnasium's."""
+    spec.option.timestep = 0.02
+    for geom in spec.geoms:
+        geom.solimp[:3] = 0.8, 0.8, 0.01
 
 
 class AntVel(Ant):
@@ -74,8 +108,8 @@ class AntVel(Ant):
 
     Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `ant_env_rand.py`.
 
-    Differs: no contact forces in reward and observation; Gymnasium's body has a control step of 0.05 s (the source
-    0.02 s).
+    Differs: by default no contact forces in reward and observation (`contact_cost_weight`, `include_contact_forces`),
+    and Gymnasium's body with a control step of 0.05 s (the source 0.02 s, `body="paper"`).
 
     Args:
         low: Lowest goal velocity, m/s.
@@ -96,7 +130,7 @@ class AntVel(Ant):
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the closeness to the goal velocity, the control cost and the alive bonus."""
         velocity = self.velocity(state, next_state)
-        return {"reward_velocity": self.goal_bonus - np.abs(velocity - task[:, 0]), **self._costs(action)}
+        return {"reward_velocity": self.goal_bonus - np.abs(velocity - task[:, 0]), **self._costs(action, next_state)}
 
     def markers(self, state: Array, task: Array) -> list[dict[str, Any]]:
         """Show an arrow as long as the way of one second at the goal velocity."""
@@ -112,8 +146,8 @@ class AntDir(Ant):
     Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `ant_env_rand_direc.py`; Rakelly et al. 2019 (PEARL),
     katerakelly/oyster `ant_dir.py`.
 
-    Differs: no contact forces in reward and observation; Gymnasium's body has a control step of 0.05 s (the source
-    0.02 s).
+    Differs: by default no contact forces in reward and observation (`contact_cost_weight`, `include_contact_forces`),
+    and Gymnasium's body with a control step of 0.05 s (the source 0.02 s, `body="paper"`).
 
     Args:
         directions: "forward-backward", a task being -1 or +1, or "any", a task being a unit vector whose
@@ -137,7 +171,7 @@ class AntDir(Ant):
         along = task[:, 0] * self.velocity(state, next_state)
         if self.circle:
             along = along + task[:, 1] * self.velocity(state, next_state, axis=1)
-        return {"reward_velocity": along, **self._costs(action)}
+        return {"reward_velocity": along, **self._costs(action, next_state)}
 
     def markers(self, state: Array, task: Array) -> list[dict[str, Any]]:
         """Show an arrow in the direction."""
@@ -154,8 +188,8 @@ class AntGoal(Ant):
     Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `ant_env_rand_goal.py`; Rakelly et al. 2019 (PEARL),
     katerakelly/oyster `ant_goal.py`.
 
-    Differs: no contact forces in reward and observation; Gymnasium's body has a control step of 0.05 s (the source
-    0.02 s).
+    Differs: by default no contact forces in reward and observation (`contact_cost_weight`, `include_contact_forces`),
+    and Gymnasium's body with a control step of 0.05 s (the source 0.02 s, `body="paper"`).
 
     Args:
         goals: "square" or "disk".
@@ -193,7 +227,7 @@ class AntGoal(Ant):
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the closeness to the goal, the control cost and the alive bonus."""
         distance = np.abs(next_state[:, 0] - task[:, 0]) + np.abs(next_state[:, 1] - task[:, 1])
-        return {"reward_goal": self.goal_bonus - distance, **self._costs(action)}
+        return {"reward_goal": self.goal_bonus - distance, **self._costs(action, next_state)}
 
     def markers(self, state: Array, task: Array) -> list[dict[str, Any]]:
         """Show a ball at the goal."""
@@ -212,7 +246,7 @@ class AntCrippled(Ant):
     Source: Nagabandi et al. 2019 (GrBAL), iclavera/learning_to_adapt `ant_env.py`.
 
     Differs: the source trains on legs 0 to 2 and tests on 3 (`drawn`). Gymnasium's body has a control step of 0.05 s
-    (the source 0.02 s).
+    (the source 0.02 s, `body="paper"`).
 
     Args:
         drawn: Legs among which `sample_tasks` draws.
@@ -263,7 +297,10 @@ class AntCrippled(Ant):
 
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the forward velocity, the control cost and the alive bonus."""
-        return {"reward_velocity": self.velocity(state, next_state), **self._costs(self.control(action, task))}
+        return {
+            "reward_velocity": self.velocity(state, next_state),
+            **self._costs(self.control(action, task), next_state),
+        }
 
     def painted(self, task: Array) -> list[int]:
         """Paint the dead leg."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from gymnasium import spaces
@@ -12,7 +12,7 @@ from metarl_envs.families.crippled import actuators_without, check_drawn, geoms_
 from metarl_envs.family import Array
 from metarl_envs.markers import arrow
 from metarl_envs.mujoco_envs import make_envs
-from metarl_envs.mujoco_family import Derived, MujocoFamily, load_model
+from metarl_envs.mujoco_family import Derived, MujocoFamily, check_body, load_model
 from metarl_envs.task_spaces import Index, Signs, interval
 
 
@@ -24,16 +24,24 @@ class HalfCheetah(MujocoFamily):
         torso_position: Whether the observation also holds the centre of mass, as in MAML and PEARL, which makes it
             20-d.
         reset_noise_scale: Range of the uniform noise on `qpos` and scale of the Gaussian noise on `qvel`.
+        body: "gymnasium", with 5 physics steps of 0.01 s a control step, or "paper", with one, as in rllab, which the
+            MAML paper used.
     """
 
     camera = {"distance": 3.0, "elevation": -25.0}  # noqa: RUF012
 
     def __init__(
-        self, ctrl_cost_weight: float = 0.05, torso_position: bool = False, reset_noise_scale: float = 0.1
+        self,
+        ctrl_cost_weight: float = 0.05,
+        torso_position: bool = False,
+        reset_noise_scale: float = 0.1,
+        body: Literal["gymnasium", "paper"] = "gymnasium",
     ) -> None:
+        check_body(body, "HalfCheetah")
         # the sources' torso position is the centre of mass of the torso and all that hangs on it
         derived: list[Derived] = [("subtree_com", slice(1, 2))] if torso_position else []
-        super().__init__(load_model("half_cheetah.xml"), 5, reset_noise_scale, derived=derived)
+        frame_skip = 5 if body == "gymnasium" else 1
+        super().__init__(load_model("half_cheetah.xml"), frame_skip, reset_noise_scale, derived=derived)
         self.ctrl_cost_weight = ctrl_cost_weight
 
     def observe(self, state: Array) -> Array:
@@ -48,7 +56,7 @@ class HalfCheetahVel(HalfCheetah):
 
     Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `half_cheetah_env_rand.py`.
 
-    Differs: Gymnasium's body has a control step of 0.05 s (the source 0.01 s) and by default a 17-d
+    Differs: by default Gymnasium's body with a control step of 0.05 s (the source 0.01 s, `body="paper"`) and a 17-d
     observation without the torso's position (the source 20-d, `torso_position=True`).
 
     Args:
@@ -83,7 +91,7 @@ class HalfCheetahDir(HalfCheetah):
 
     Source: Finn et al. 2017 (MAML), cbfinn/maml_rl `half_cheetah_env_rand_direc.py`.
 
-    Differs: Gymnasium's body has a control step of 0.05 s (the source 0.01 s) and by default a 17-d
+    Differs: by default Gymnasium's body with a control step of 0.05 s (the source 0.01 s, `body="paper"`) and a 17-d
     observation without the torso's position (the source 20-d, `torso_position=True`).
 
     Args:
@@ -115,7 +123,7 @@ class HalfCheetahCrippled(HalfCheetah):
     Source: Nagabandi et al. 2019 (GrBAL), iclavera/learning_to_adapt `half_cheetah_env.py`.
 
     Differs: the source trains on actuators 1 to 5 and tests on 0 (`drawn`); Gymnasium's body has a control step of
-    0.05 s (the source 0.01 s).
+    0.05 s (the source 0.01 s, `body="paper"`).
 
     Args:
         drawn: Actuators among which `sample_tasks` draws.

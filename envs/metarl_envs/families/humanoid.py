@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from metarl_envs.contact_forces import FORCES, sense_forces
 from metarl_envs.family import Array
 from metarl_envs.markers import arrow
 from metarl_envs.mujoco_envs import make_envs
@@ -23,6 +24,9 @@ OBSERVED: tuple[Derived, ...] = (
 MASS_CENTRE: Derived = ("subtree_com", slice(0, 1))
 """Centre of mass of all bodies."""
 
+MAX_CONTACT_COST = 10.0
+"""Largest cost of contact forces a step, as in Gymnasium and the source."""
+
 
 class HumanoidDir(MujocoFamily):
     """Run in a direction; reward weight dir·v - control cost + alive bonus, v that of the centre of mass.
@@ -33,8 +37,8 @@ class HumanoidDir(MujocoFamily):
 
     Source: Rakelly et al. 2019 (PEARL), katerakelly/oyster `humanoid_dir.py`.
 
-    Differs: no contact forces (`cfrc_ext`) in reward and observation, because the batched simulation does not
-    compute them.
+    Differs: by default no contact forces (`cfrc_ext`) in reward and observation (the source has them,
+    `contact_cost_weight=5e-7, include_contact_forces=True`).
 
     Args:
         velocity_weight: Weight of the velocity along the direction.
@@ -44,6 +48,8 @@ class HumanoidDir(MujocoFamily):
             the x and y position (45-d).
         terminate_when_unhealthy: Whether an episode ends when the torso is not between 1 m and 2 m high.
         reset_noise_scale: Range of the uniform noise on `qpos` and `qvel`.
+        contact_cost_weight: Weight of the squared norm of the contact forces; the cost is at most 10.
+        include_contact_forces: Whether the observation ends with the forces, 78 more numbers.
     """
 
     camera = {"distance": 4.0, "elevation": -35.0, "azimuth": 120.0}  # noqa: RUF012
@@ -56,11 +62,18 @@ class HumanoidDir(MujocoFamily):
         observation: Literal["full", "state"] = "full",
         terminate_when_unhealthy: bool = True,
         reset_noise_scale: float = 0.01,
+        contact_cost_weight: float = 0.0,
+        include_contact_forces: bool = False,
     ) -> None:
         if observation not in ("full", "state"):
             raise ValueError(f"HumanoidDir: observation={observation!r}; expected 'full' or 'state'")
-        derived = (*(OBSERVED if observation == "full" else ()), MASS_CENTRE)
-        super().__init__(load_model("humanoid.xml"), 5, reset_noise_scale, gaussian_velocity=False, derived=derived)
+        forces = bool(contact_cost_weight or include_contact_forces)
+        derived = (*(OBSERVED if observation == "full" else ()), *[FORCES] * forces, MASS_CENTRE)
+        model = load_model("humanoid.xml", *[sense_forces] * forces)
+        self.contact_cost_weight = contact_cost_weight
+        self._forces = slice(-3 - 6 * (model.nbody - 1), -3)
+        self._observed = slice(2, -3 if include_contact_forces or not forces else self._forces.start)
+        super().__init__(model, 5, reset_noise_scale, gaussian_velocity=False, derived=derived)
         self.velocity_weight = velocity_weight
         self.ctrl_cost_weight = ctrl_cost_weight
         self.alive_bonus = alive_bonus
@@ -72,17 +85,21 @@ class HumanoidDir(MujocoFamily):
         return self.circle.points(n, rng)
 
     def observe(self, state: Array) -> Array:
-        """Return all of the state but the x and y position and the centre of mass, `[N, 270]` or `[N, 45]`."""
-        return state[:, 2:-3].copy()
+        """Return all of the state but the x and y position and the centre of mass, `[N, 270]` or `[N, 45]` or more."""
+        return state[:, self._observed].copy()
 
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
-        """Return the velocity along the direction, the control cost and the alive bonus."""
+        """Return the velocity along the direction, the control cost, the alive bonus and the cost of contacts."""
         along = task[:, 0] * self.velocity(state, next_state, -3) + task[:, 1] * self.velocity(state, next_state, -2)
-        return {
+        terms = {
             "reward_velocity": self.velocity_weight * along,
             "reward_ctrl": -self.control_cost(action, self.ctrl_cost_weight),
             "reward_alive": np.full(len(action), self.alive_bonus),
         }
+        if self.contact_cost_weight:
+            cost = self.contact_cost_weight * np.square(next_state[:, self._forces]).sum(axis=-1)
+            terms["reward_contact"] = -np.minimum(cost, MAX_CONTACT_COST)
+        return terms
 
     def terminated(self, next_state: Array, task: Array) -> NDArray[np.bool_]:
         """Return where the torso's height lies outside [1, 2]."""

@@ -1,0 +1,186 @@
+"""The ledger of results: what was trained, how, and what it reaches on test tasks.
+
+    python benchmarks/ledger.py add RUN_DIR... --family half-cheetah-dir    takes finished runs into the ledger
+    python benchmarks/ledger.py page                                         writes ledger/ledger.md from its files
+    python benchmarks/ledger.py reproduce --family half-cheetah-dir          trains and evaluates a family's rows again
+
+`ledger/FAMILY/METHOD/seed-N/` holds of one run: `run.json` (command, commit, configuration, versions, machine, how it
+was evaluated), `progress.csv` as the run wrote it and `curve.json`, the adaptation curve of its best policy on test
+tasks, by which no run chose anything. `ledger/published.json` holds figures of others with their sources.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from common import machine
+from scipy import stats
+
+import metarl
+from metarl.methods import method_name
+
+LEDGER = Path(__file__).parent / "ledger"
+
+PREFACE = """# Ledger of results
+
+Made from the files beside it by `python benchmarks/ledger.py page`; a test checks that it says what they say.
+`make ledger FAMILY=half-cheetah-dir` trains a family's rows again.
+
+Mean undiscounted returns after 0 to 3 inner steps over test tasks and seeds, ± half of the 95 % interval over the tasks
+(of each task's mean over the seeds); the mean of each seed after one step stands at the end. Minutes are those of one
+thread, on a machine that others used too: an upper bound. Each run's policy is the best by held-out tasks of its own,
+not by these. A row with one seed says little about another seed, and a short run shows that a preset learns, not how
+far.
+
+"""
+
+
+def add(
+    runs: tyro.conf.Positional[list[Path]],
+    *,
+    family: str,
+    tasks: int = 40,
+    episodes: int = 20,
+    seed: int = 1,
+    curve: Path | None = None,
+) -> None:
+    """Take finished runs into the ledger.
+
+    Args:
+        runs: Run directories.
+        family: Name of the family, a preset's where there is one.
+        tasks: Test tasks of the curve.
+        episodes: Episodes a task and step.
+        seed: Chooses the tasks and their episodes.
+        curve: A curve of the (single) run that `metarl eval --json` wrote with these; by default it is drawn now.
+    """
+    for run in runs:
+        record = json.loads((run / "config.json").read_text())
+        model = metarl.load(run)
+        drawn = json.loads(curve.read_text()) if curve else None
+        drawn = drawn or metarl.adaptation_curve(model, 3, tasks, episodes, seed).as_dict()
+        if len(drawn["per_task"]) != tasks:
+            raise SystemExit(f"{curve} is of {len(drawn['per_task'])} tasks, not {tasks}")
+        rows = progress(run / "progress.csv")
+        about = {
+            "command": " ".join(without_paths(record["command"])),
+            "git_commit": record["git_commit"],
+            "versions": record["versions"],
+            "machine": machine(),
+            "env_steps": int(float(rows[-1]["time/total_timesteps"])),
+            "seconds": round(float(rows[-1]["time/total_seconds"]), 1),
+            "evaluation": {"tasks": tasks, "episodes": episodes, "seed": seed},
+            "config": record["config"],
+        }
+        folder = LEDGER / family / method_name(model.config.method) / f"seed-{record['seed']}"
+        folder.mkdir(parents=True, exist_ok=True)
+        write(folder / "run.json", about)
+        write(folder / "curve.json", drawn)
+        shutil.copyfile(run / "progress.csv", folder / "progress.csv")
+    page()
+
+
+def page() -> None:
+    """Write ledger.md from the ledger's files."""
+    (LEDGER / "ledger.md").write_text(text())
+
+
+def reproduce(*, family: str, method: str | None = None, out: Path = Path("runs/ledger")) -> None:
+    """Train a family's rows again, and take them into the ledger in place of what is there.
+
+    Args:
+        family: Name of the family.
+        method: Its method; by default all that have a row.
+        out: Where the runs go; what is there is gone on with.
+    """
+    found = sorted((LEDGER / family).glob(f"{method or '*'}/seed-*/run.json"))
+    if not found:
+        raise SystemExit(f"the ledger has no row of {family} {method or ''}; it has {', '.join(families())}")
+    for file in found:
+        about, run = json.loads(file.read_text()), out / file.parent.relative_to(LEDGER)
+        words = [str(Path(sys.executable).parent / "metarl"), *about["command"].split()[1:], "--log-dir", str(run)]
+        subprocess.run([*words, *["--resume"] * (run / "config.json").exists()], check=True)
+        if json.loads((run / "config.json").read_text())["config"] != about["config"]:
+            raise SystemExit(f"{run} has other settings than {file}: a preset or a default has changed since")
+        add([run], family=family, **about["evaluation"])
+
+
+def families() -> list[str]:
+    """Return the families that have a row."""
+    return sorted({file.parts[-4] for file in LEDGER.glob("*/*/seed-*/run.json")})
+
+
+def text() -> str:
+    """Return the page."""
+    lines = PREFACE.splitlines()
+    header = ["family", "method", "seeds", "steps a seed", "minutes", "before", "1 step", "2", "3", "1 step, by seed"]
+    rows = [row(folder) for family in families() for folder in sorted((LEDGER / family).iterdir()) if folder.is_dir()]
+    lines += table(header, rows)
+    lines += ["", "## Published", "", "Other bodies, time steps and horizons than ours, where the source says so.", ""]
+    names, published = (
+        ("family", "method", "steps", "returns", "source"),
+        json.loads((LEDGER / "published.json").read_text()),
+    )
+    lines += table(
+        ["family", "method", "steps", "before, 1 step, 3 steps", "source"],
+        [[entry[name] for name in names] for entry in published],
+    )
+    lines += ["", "## Commands", ""]
+    for file in sorted(LEDGER.glob("*/*/seed-*/run.json")):
+        about = json.loads(file.read_text())
+        where = file.parent.relative_to(LEDGER)
+        lines.append(f"* `{where}`: `{about['command']}`, commit {about['git_commit'][:9]}, {about['machine']['cpu']}")
+    return "\n".join(lines) + "\n"
+
+
+def row(folder: Path) -> list[str]:
+    """Return a method's row of the page."""
+    seeds = sorted(folder.glob("seed-*"))
+    runs = [json.loads((seed / "run.json").read_text()) for seed in seeds]
+    curves = np.array([json.loads((seed / "curve.json").read_text())["per_task"] for seed in seeds])  # [S, K, steps]
+    per_task = curves.mean(0)
+    half = stats.t.ppf(0.975, len(per_task) - 1) * stats.sem(per_task, axis=0)
+    digits = 2 if np.abs(per_task.mean(0)).max() < 10 else 1
+    cells = [f"{mean:.{digits}f} ± {width:.{digits}f}" for mean, width in zip(per_task.mean(0), half, strict=True)]
+    cells[1] = f"**{cells[1]}**"
+    steps = sorted({run["env_steps"] for run in runs})
+    minutes = np.mean([run["seconds"] for run in runs]) / 60
+    shown = " to ".join(f"{n / 1e6:.2f}M" for n in dict.fromkeys((steps[0], steps[-1])))
+    each = ", ".join(f"{value:.{digits}f}" for value in curves[:, :, 1].mean(1))
+    return [folder.parent.name, folder.name, str(len(seeds)), shown, f"{minutes:.0f}", *cells, each]
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+    return ["| " + " | ".join(line) + " |" for line in (header, ["---"] * len(header), *rows)]
+
+
+def progress(file: Path) -> list[dict[str, str]]:
+    """Return the rows of a run's CSV."""
+    with file.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def without_paths(command: Sequence[str]) -> list[str]:
+    """Return a command without the path of the program, the run's directory and `--resume`."""
+    words = [Path(command[0]).name, *command[1:]]
+    at = words.index("--log-dir") if "--log-dir" in words else len(words)
+    return [word for i, word in enumerate(words) if i not in (at, at + 1) and word != "--resume"]
+
+
+def write(file: Path, value: dict[str, Any]) -> None:
+    """Write JSON that a person can read."""
+    file.write_text(json.dumps(value, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    tyro.extras.subcommand_cli_from_dict({"add": add, "page": page, "reproduce": reproduce})

@@ -1,0 +1,41 @@
+"""Every preset of an environment trains; what they promise about methods holds."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from metarl.experiment.config import Config
+from metarl.experiment.presets import PRESETS
+from metarl.experiment.settings import with_method
+from metarl.experiment.trainer import Trainer
+from metarl.methods import method_name
+from metarl.outer import TRPO
+
+POLICIES = {name: config for name, config in PRESETS.items() if isinstance(config, Config)}
+SMALL = {"tasks": 2, "episodes": 2, "hidden": (8,), "eval_tasks": 2, "eval_episodes": 2}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_a_preset_trains(name):
+    config = POLICIES[name]
+    trainer = Trainer(replace(config, **SMALL, horizon=min(config.horizon or 100, 8)))
+    metrics = trainer.iterate()
+    trainer.close()
+    assert np.isfinite(metrics["meta/return_step1"])
+
+
+def test_the_reproduction_of_the_paper_stays_with_its_method():
+    assert method_name(POLICIES["point-navigation"].method) == "maml"
+
+
+@pytest.mark.parametrize("name", ["half-cheetah-dir", "half-cheetah-vel", "ant-dir", "ant-vel"])
+def test_locomotion_has_promp_and_maml_with_trpo_is_one_flag_away(name):
+    assert method_name(POLICIES[name].method) == "promp"
+    maml = with_method(POLICIES[name], "maml")
+    assert isinstance(maml.method.outer, TRPO)  # type: ignore[attr-defined]
+    assert maml.method.inner_lr == POLICIES[name].method.inner_lr  # type: ignore[attr-defined]
+
+
+def test_no_environment_has_two_presets():
+    assert len({config.env for config in POLICIES.values()}) == len(POLICIES)
