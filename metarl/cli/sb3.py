@@ -17,8 +17,9 @@ from metarl.experiment.callbacks import Callback, StopOnSignal
 from metarl.experiment.checkpoint import write_json
 from metarl.experiment.config import FewShotConfig
 from metarl.experiment.names import find, import_module
-from metarl.experiment.outputs import Terminal, make_logger
+from metarl.experiment.outputs import make_logger
 from metarl.experiment.presets import PRESETS
+from metarl.experiment.terminal import Terminal
 from metarl.rl.environments import registered
 from metarl.sb3.reptile import Reptile
 
