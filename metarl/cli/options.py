@@ -151,6 +151,45 @@ class Analyse:
     """Modules of yours that hold what the run was made with."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Sb3:
+    """Meta-train an algorithm of stable-baselines3 by Reptile; writes a model that its own `load` reads."""
+
+    env: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")]
+    """An id from 'metarl envs', module:Id-v0 of your own, module:Class, or a preset, whose environment, horizon and
+    discount are taken."""
+    algorithm: str = "ppo"
+    """ppo, a2c, sac, td3, ddpg, dqn, or module:Class such as sb3_contrib:TQC."""
+    settings: tuple[str, ...] = ()
+    """Keyword arguments of the algorithm, as NAME=VALUE learning_rate=1e-3 gamma=0.97 ..."""
+    k: int = 2048
+    """Environment steps of learning a meta-iteration."""
+    iterations: int = 50
+    """Meta-iterations."""
+    epsilon: float = 0.25
+    """How far the params move towards the outcome, in (0, 1]."""
+    decay: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Let epsilon fall linearly to 0."""
+    num_envs: int | None = None
+    """Environments side by side; by default 8, or 1 with a replay buffer."""
+    horizon: int | None = None
+    """Longest episode, in steps; by default the environment's own."""
+    seed: int = 0
+    """Seed of everything random."""
+    steps: int = 3
+    """Points of the adaptation curve after the first, k environment steps apart."""
+    tasks: int = 10
+    """Held-out tasks of the adaptation curve; 0 draws none."""
+    episodes: int = 10
+    """Episodes a point of it in each task."""
+    out: Path = Path("model.zip")
+    """Where to write the model; it is written after each meta-iteration."""
+    json: Path | None = None
+    """Where to write the adaptation curve as JSON."""
+    log_dir: Path | None = None
+    """Where to write TensorBoard and CSV; by default nowhere."""
+
+
 def option_names(value: Any) -> list[str]:
     """Return the names of all options, those of groups too."""
     names: list[str] = []

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import stable_baselines3
-import tyro
 from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from metarl.cli.options import parse
+from metarl.cli.options import Sb3, parse
 from metarl.cli.tables import curve_table
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.callbacks import Callback, StopOnSignal
@@ -29,50 +27,11 @@ ALGORITHMS = {name.lower(): getattr(stable_baselines3, name) for name in ("PPO",
 """Every algorithm that the package itself has for any task; others go by module:Class."""
 
 
-@dataclasses.dataclass(frozen=True)
-class SB3:
-    """Meta-train an algorithm of stable-baselines3 by Reptile; writes a model that its own `load` reads."""
-
-    env: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")]
-    """An id from 'metarl envs', module:Id-v0 of your own, module:Class, or a preset, whose environment, horizon and
-    discount are taken."""
-    algorithm: str = "ppo"
-    """ppo, a2c, sac, td3, ddpg, dqn, or module:Class such as sb3_contrib:TQC."""
-    settings: tuple[str, ...] = ()
-    """Keyword arguments of the algorithm, as NAME=VALUE learning_rate=1e-3 gamma=0.97 ..."""
-    k: int = 2048
-    """Environment steps of learning a meta-iteration."""
-    iterations: int = 50
-    """Meta-iterations."""
-    epsilon: float = 0.25
-    """How far the params move towards the outcome, in (0, 1]."""
-    decay: bool = False
-    """Let epsilon fall linearly to 0."""
-    num_envs: int | None = None
-    """Environments side by side; by default 8, or 1 with a replay buffer."""
-    horizon: int | None = None
-    """Longest episode, in steps; by default the environment's own."""
-    seed: int = 0
-    """Seed of everything random."""
-    steps: int = 3
-    """Points of the adaptation curve after the first, k environment steps apart."""
-    tasks: int = 10
-    """Held-out tasks of the adaptation curve; 0 draws none."""
-    episodes: int = 10
-    """Episodes a point of it in each task."""
-    out: Path = Path("model.zip")
-    """Where to write the model; it is written after each meta-iteration."""
-    json: Path | None = None
-    """Where to write the adaptation curve as JSON."""
-    log_dir: Path | None = None
-    """Where to write TensorBoard and CSV; by default nowhere."""
-
-
 def sb3(args: list[str]) -> int:
     """Meta-train by Reptile over an algorithm of stable-baselines3, and show the adaptation curve."""
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
         raise UserError("sb3 needs an environment or a preset first; 'metarl envs' and 'metarl presets' list them")
-    command: SB3 = parse(SB3, args, "metarl sb3")
+    command: Sb3 = parse(Sb3, args, "metarl sb3")
     for path in (command.out, command.json):
         if path is not None and not path.parent.is_dir():
             raise UserError(f"cannot write {path}: {path.parent} is no directory")
@@ -115,7 +74,7 @@ class _Save(Callback):
             raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
 
 
-def _reptile(command: SB3) -> Reptile:
+def _reptile(command: Sb3) -> Reptile:
     settings = _settings(command.settings)
     given: dict[str, Any] = {"horizon": command.horizon}
     source: Any = command.env

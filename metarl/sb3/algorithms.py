@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.on_policy_algorithm import OnPolicyAlgorithm
@@ -15,7 +17,7 @@ from stable_baselines3.common.save_util import recursive_getattr
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 
-from metarl.errors import UserError, did_you_mean
+from metarl.errors import NotFinite, UserError, did_you_mean
 
 Learnt = dict[str, dict[str, Tensor]]
 """Everything that learning changes and a saved model keeps, other than optimisers."""
@@ -139,6 +141,24 @@ def distance(start: Learnt, outcome: Learnt) -> float:
     return float(torch.stack(squares).sum().sqrt()) if squares else 0.0
 
 
-def is_finite(model: BaseAlgorithm) -> bool:
-    """Return whether everything that a model has learnt is finite."""
+@contextmanager
+def learning_stays_finite(model: BaseAlgorithm, task: Any) -> Iterator[None]:
+    """Stop where learning makes a param that is not finite; torch's distributions refuse some of them earlier.
+
+    Raises:
+        NotFinite: If it does; names the task.
+    """
+    name, shown = type(model).__name__, np.asarray(task).tolist()
+    diverged = f"{name} learned a param that is not finite in task {shown}; a smaller learning_rate may help"
+    try:
+        yield
+    except ValueError as error:
+        if _is_finite(model):
+            raise
+        raise NotFinite(diverged) from error
+    if not _is_finite(model):
+        raise NotFinite(diverged)
+
+
+def _is_finite(model: BaseAlgorithm) -> bool:
     return all(bool(torch.isfinite(value).all()) for values in learnt(model).values() for value in values.values())

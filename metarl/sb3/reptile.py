@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
-from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecMonitor
 
-from metarl.errors import NotFinite, UserError, check_counts
+from metarl.errors import UserError, check_counts
 from metarl.evaluation import AdaptationCurve
 from metarl.outer import Interpolation
 from metarl.rl.environments import EnvSource, Vectorization, check_source, make_vec
@@ -24,15 +22,16 @@ from metarl.sb3.algorithms import (
     check_algorithm,
     check_settings,
     distance,
-    is_finite,
     is_on_policy,
+    learning_stays_finite,
     learnt,
     make_algorithm,
     moved,
     set_learnt,
     with_steps,
 )
-from metarl.sb3.vec_env import SB3VecEnv, first_episodes
+from metarl.sb3.episodes import Returns, first_episodes
+from metarl.sb3.vec_env import SB3VecEnv, set_one_task
 from metarl.seeding import TEST, TRAINING, draw_tasks, stream_rng
 
 
@@ -145,10 +144,10 @@ class Reptile:
         """Do one meta-iteration; returns what to log."""
         started, key = time.perf_counter(), (TRAINING, self.iteration)
         task = draw_tasks(self._vec.venv.vector, 1, self.seed, *key)[0]  # type: ignore[attr-defined]
-        self._set_task(self._vec, task)
+        set_one_task(self._vec, task)
         model = self._start(self._vec, _draw_seed(self.seed, *key))
-        returns = _Returns()
-        with self._finite(model, task):
+        returns = Returns()
+        with learning_stays_finite(model, task):
             model.learn(self.k, returns)
         start, outcome = learnt(self.model), learnt(model)
         epsilon = self.outer.at(self.iteration)
@@ -184,9 +183,9 @@ class Reptile:
         _check_counts(steps=(steps, 0), seed=(seed, 0))
         vec = self._make_vec(self._vec.num_envs)
         try:
-            self._set_task(vec, task)
+            set_one_task(vec, task)
             model = self._start(vec, seed)
-            with self._finite(model, task):
+            with learning_stays_finite(model, task):
                 return model.learn(steps) if steps else model
         except BaseException:
             vec.close()
@@ -218,13 +217,13 @@ class Reptile:
         try:
             drawn = draw_tasks(vec.venv.vector, tasks, seed, TEST)  # type: ignore[attr-defined]
             for i, task in enumerate(drawn):
-                self._set_task(vec, task)
-                self._set_task(shown, task)
+                set_one_task(vec, task)
+                set_one_task(shown, task)
                 model = self._start(vec, _draw_seed(seed, TEST, i))
                 shown.seed(_draw_seed(seed, TEST, i, 0))
                 for step in range(steps + 1):
                     if step:
-                        with self._finite(model, task):
+                        with learning_stays_finite(model, task):
                             model.learn(self.k, reset_num_timesteps=False)
                     returns, played = first_episodes(model, shown, deterministic)
                     per_task[i, step] = returns.mean()
@@ -255,53 +254,6 @@ class Reptile:
         model = self._make_algorithm(vec, seed)
         set_learnt(model, learnt(self.model))
         return model
-
-    @contextmanager
-    def _finite(self, model: BaseAlgorithm, task: Any) -> Iterator[None]:
-        """Stop where learning makes a param that is not finite; torch's distributions refuse some of them earlier."""
-        try:
-            yield
-        except ValueError as error:
-            if is_finite(model):
-                raise
-            raise self._diverged(task) from error
-        if not is_finite(model):
-            raise self._diverged(task)
-
-    def _diverged(self, task: Any) -> NotFinite:
-        name, shown = self.algorithm.__name__, np.asarray(task).tolist()
-        return NotFinite(f"{name} learned a param that is not finite in task {shown}; a smaller learning_rate may help")
-
-    def _set_task(self, vec: VecMonitor, task: Any) -> None:
-        """Give all rows a task.
-
-        Raises:
-            UserError: If it is none of the environment's.
-        """
-        row: NDArray[np.float64] = np.asarray(task, dtype=np.float64).reshape(-1)
-        try:
-            vec.venv.vector.set_tasks(np.tile(row, (vec.num_envs, 1)))  # type: ignore[attr-defined]
-        except ValueError as error:
-            raise UserError(str(error)) from error
-
-
-class _Returns(BaseCallback):
-    """Notes the returns of all episodes that end, in order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.returns: list[float] = []
-
-    def _on_step(self) -> bool:
-        self.returns += [float(info["episode"]["r"]) for info in self.locals["infos"] if "episode" in info]
-        return True
-
-    def first_and_last(self, number: int) -> dict[str, float]:
-        """Return the means of so many first and last ones; nothing if none ended."""
-        if not self.returns:
-            return {}
-        first, last = self.returns[:number], self.returns[-number:]
-        return {"meta/return_step0": float(np.mean(first)), "meta/return_step1": float(np.mean(last))}
 
 
 def _check_counts(**counts: tuple[int, int]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import Wrapper, spaces
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.vec_env import VecMonitor
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
 from metarl.errors import UserError
@@ -142,26 +142,17 @@ class SB3VecEnv(VecEnv):
         return np.concatenate([observation, tasks], axis=-1, dtype=self.observation_space.dtype)
 
 
-def first_episodes(model: BaseAlgorithm, vec: VecEnv, deterministic: bool = False) -> tuple[NDArray[Any], int]:
-    """Play one episode in every row.
+def set_one_task(vec: VecMonitor, task: Any) -> None:
+    """Give all rows of a monitored `SB3VecEnv` one task, `[d]`.
 
-    Args:
-        model: What acts.
-        vec: The environments.
-        deterministic: Whether actions are the policy's most likely, not drawn.
-
-    Returns:
-        The undiscounted returns `[rows]`, and the environment steps taken.
+    Raises:
+        UserError: If it is none of the environment's.
     """
-    obs, state, starts = vec.reset(), None, np.ones(vec.num_envs, np.bool_)
-    total, alive, env_steps = np.zeros(vec.num_envs), np.ones(vec.num_envs, np.bool_), 0
-    while alive.any():
-        action, state = model.predict(obs, state, starts, deterministic)  # type: ignore[arg-type]
-        obs, reward, starts, _ = vec.step(action)
-        total += reward * alive
-        env_steps += int(alive.sum())
-        alive &= ~starts
-    return total, env_steps
+    row = np.asarray(task, dtype=np.float64).reshape(-1)
+    try:
+        vec.env_method("set_tasks", np.tile(row, (vec.num_envs, 1)))
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _with_set_tasks(env: VectorEnv) -> VectorEnv:

@@ -15,6 +15,7 @@ SAID = {
     "own_environment": "heating at 20 degrees",
     "own_method": "ClippedMAML: return",
     "fine_tune_sb3": "after PPO:",
+    "sb3_reptile": "PPO after Reptile: return",
     "sweep_optuna": "best: {'inner_lr'",
     "ray_workers": "workers 2:",
 }
