@@ -55,6 +55,24 @@ ANT = Config(
 )
 """With larger actions, or with γ = 0.99 and λ = 1, the gradients of two batches of one task hardly agree."""
 
+ML1 = Config(
+    env="metarl/MetaWorldML1-v0",
+    env_options={"task": "reach"},
+    method=MAML(inner_lr=0.1, outer=TRPO(max_kl=0.01)),
+    tasks=10,
+    episodes=10,
+    discount=0.99,
+    gae_lambda=1.0,
+    hidden=(512, 512),
+    iterations=20,
+    eval_every=5,
+    eval_tasks=20,
+    eval_episodes=5,
+    eval_steps=1,
+    checkpoint_every=5,
+)
+"""The settings of metaworld-algorithms for MAML with TRPO: 2 million environment steps, 500 a rollout."""
+
 PRESETS: dict[str, Config | FewShotConfig] = {
     "point-navigation": Config(
         env="metarl/PointNavigation-v0",
@@ -90,6 +108,8 @@ PRESETS: dict[str, Config | FewShotConfig] = {
     ),
     "ant-dir": ANT,
     "ant-vel": replace(ANT, env="metarl/AntVel-v0"),
+    **{f"ml1-{task}": replace(ML1, env_options={"task": task}) for task in ("reach", "push", "pick-place")},
+    "ml10": replace(ML1, env="metarl/MetaWorldML10-v0", env_options={}, tasks=20, iterations=100, eval_every=10),
     "sinusoid": SINUSOID,
     "sinusoid-pretrained": replace(SINUSOID, method=PRETRAINED),
     "sinusoid-oracle": replace(SINUSOID, method=PRETRAINED, oracle=True),

@@ -13,7 +13,7 @@ from rich.table import Column
 from rich.text import Text
 from stable_baselines3.common.logger import KVWriter
 
-DIGITS = {"return": 1, "loss": 3, "accuracy": 3}
+DIGITS = {"return": 1, "loss": 3, "accuracy": 3, "success": 3}
 """Decimals that people look at."""
 
 
@@ -112,8 +112,8 @@ class Page:
 
 
 def _measured(key_values: dict[str, Any], group: str) -> tuple[str, list[float]]:
-    """Return what was measured after each number of steps, and the values."""
-    found = [key for key in key_values if key.startswith(f"{group}/") and "_step" in key]
+    """Return what was measured after each number of steps, and the values; success stands beside it elsewhere."""
+    found = [key for key in key_values if key.startswith(f"{group}/") and "_step" in key and "success" not in key]
     names = [key.removeprefix(f"{group}/").rpartition("_step")[0] for key in found]
     return (names[0] if names else "return"), [key_values[key] for key in found]
 
