@@ -14,7 +14,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-from metarl_envs import HORIZONS
+from metarl_envs import HORIZONS, WITH_PACKAGE
 from metarl_envs.catalogue import catalogue, details, table
 from PIL import Image
 
@@ -49,13 +49,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tables", action="store_true", help="leave the pictures as they are")
     only_tables = parser.parse_args().tables
-    entries = catalogue(HORIZONS)
+    entries = catalogue(HORIZONS | WITH_PACKAGE)
     readme = FOLDER / "README.md"
     text = fill(readme.read_text(), "table", table(entries))
     readme.write_text(fill(text, "details", details(entries, "pictures")))
     if not only_tables:
         (FOLDER / "pictures").mkdir(exist_ok=True)
-        for key in HORIZONS:
+        for key in HORIZONS | WITH_PACKAGE:
             name = key.split(":")[1]
             picture(name).save(FOLDER / "pictures" / f"{name}.png", optimize=True)
 

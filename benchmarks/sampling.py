@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import mujoco
 import numpy as np
 import tyro
 from common import report
@@ -117,6 +118,8 @@ def physics(env_id: str, args: Args, horizon: int) -> System:
     """Nothing but `Batch.step`, or the bare step of a NumPy family, with actions drawn beforehand."""
     n = args.tasks * args.episodes
     env = make(env_id, n, horizon)
+    if "MetaWorld" in env_id:
+        return metaworld_physics(env, n, env_id, args)
     batch = getattr(env.unwrapped, "batch", None)
     if batch is None:
         env = gymnasium.make_vec(env_id, n, autoreset_mode="SameStep")
@@ -135,6 +138,20 @@ def physics(env_id: str, args: Args, horizon: int) -> System:
     return System(run, n, env_id, env.close)
 
 
+def metaworld_physics(env: Any, n: int, plays: str, args: Args) -> System:
+    """`Batch.step` of every scene, with the forward pass after it that the package makes too."""
+    env.set_tasks(env.sample_tasks(n, np.random.default_rng(0)))
+    env.reset()
+    batches = [group.batch for group in env.unwrapped._groups.values()]
+
+    def play() -> int:
+        for batch in batches:
+            batch.step(nstep=5, stage=mujoco.mjtStage.mjSTAGE_ACC.value)  # pyright: ignore[reportAttributeAccessIssue]
+        return n
+
+    return System(repeated(play, args.seconds), n, plays, env.close)
+
+
 def stepped(env: Any, actions: np.ndarray, plays: str, seconds: float) -> System:
     """Any other vector environment; actions `[steps, n, ...]` are used again and again."""
     env.reset()
@@ -151,6 +168,8 @@ def other(system: str, env_id: str, args: Args) -> System | None:
     """Somebody else's vector environment of the plain body, or of our single environment; None if there is none."""
     body = next((name for name in BASES if f"/{name}" in env_id), None)
     plays = env_id if body is None else f"{body}-v5"
+    if env_id == "metarl/MetaWorldML1-v0":
+        plays = "metarl/MetaWorld-v0"  # the package's own environment
     options = {"terminate_when_unhealthy": False} if body in FALLING else {}
     if system == "envpool" and body is None:
         return None

@@ -34,6 +34,8 @@ class AdaptationCurve:
     """What was measured: the return, the loss or the accuracy."""
     dropped: int = 0
     """Tasks left out because something in them was not finite."""
+    success: NDArray[np.float64] | None = None
+    """Each task's share of episodes that solved it, `[tasks, steps + 1]`; None where the environment does not say."""
 
     @property
     def steps(self) -> list[int]:
@@ -55,7 +57,15 @@ class AdaptationCurve:
 
         with np.errstate(all="ignore"):  # more steps than were trained may diverge
             half = stdtrit(n - 1, 0.975) * self.per_task.std(0, ddof=1) / n**0.5
-            return self.mean - half, self.mean + half
+        low, high = self.mean - half, self.mean + half
+        return (np.maximum(low, 0.0), np.minimum(high, 1.0)) if self.measure == "success" else (low, high)
+
+    @property
+    def of_success(self) -> AdaptationCurve | None:
+        """The curve of the success instead of the return, if there is one."""
+        if self.success is None:
+            return None
+        return replace(self, per_task=self.success, measure="success", success=None, change={})
 
     def score(self, steps: int) -> float:
         """Return the mean after this many steps, or the most there are; the larger the better."""
@@ -81,22 +91,29 @@ class AdaptationCurve:
         change = {name: np.concatenate([part.change[name] for part in parts]) for name in parts[0].change}
         per_task = np.concatenate([part.per_task for part in parts])
         env_steps, dropped = sum(part.env_steps for part in parts), sum(part.dropped for part in parts)
-        return replace(parts[0], per_task=per_task, env_steps=env_steps, change=change, dropped=dropped)
+        success = [part.success for part in parts if part.success is not None]
+        joined = replace(parts[0], per_task=per_task, env_steps=env_steps, change=change, dropped=dropped)
+        return replace(joined, success=np.concatenate(success) if success else None)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the curve as JSON takes it."""
         low, high = self.interval
-        return {
-            "env": self.env,
-            "steps": self.steps,
-            "unit": self.unit,
-            "measure": self.measure,
-            "mean": self.mean.tolist(),
-            "ci_low": low.tolist(),
-            "ci_high": high.tolist(),
-            "per_task": self.per_task.tolist(),
-            "env_steps": self.env_steps,
-        } | ({"dropped": self.dropped} if self.dropped else {})
+        own = {} if self.of_success is None else {"success": self.of_success.as_dict()}
+        return (
+            {
+                "env": self.env,
+                "steps": self.steps,
+                "unit": self.unit,
+                "measure": self.measure,
+                "mean": self.mean.tolist(),
+                "ci_low": low.tolist(),
+                "ci_high": high.tolist(),
+                "per_task": self.per_task.tolist(),
+                "env_steps": self.env_steps,
+            }
+            | ({"dropped": self.dropped} if self.dropped else {})
+            | own
+        )
 
 
 def evaluate(
@@ -133,10 +150,12 @@ def evaluate(
     share = range(inner_loop.tasks) if share is None else share
     drawn = draw_tasks(inner_loop, tasks or inner_loop.tasks, seed, stream)[list(share)]
     played = inner_loop.play(params, drawn, task_rngs(seed, stream, 0, share), drop=True)
-    per_step, env_steps, change = [], 0, {}
+    per_step, success, env_steps, change = [], [], 0, {}
     faults: dict[int, Fault] = {}
     for step, (adapted, episodes) in enumerate(islice(played, steps + 1)):
         per_step.append(episodes.returns.double().mean(1).cpu().numpy())
+        if getattr(episodes, "success", None) is not None:
+            success.append(episodes.success.double().mean(1).numpy())
         env_steps += episodes.steps
         faults = {**episodes.faults, **faults}
         if step == 1 and adapted is not params:  # a recurrent policy adapts without
@@ -146,4 +165,5 @@ def evaluate(
     kept = [k for k in range(len(share)) if k not in faults]
     change = {name: value[kept] for name, value in change.items()} if faults else change
     per_task, unit = np.stack(per_step, axis=1)[kept], inner_loop.adapts_by
-    return AdaptationCurve(env, per_task, env_steps, change, unit, inner_loop.measure, len(faults))
+    solved = np.stack(success, axis=1)[kept] if success else None
+    return AdaptationCurve(env, per_task, env_steps, change, unit, inner_loop.measure, len(faults), solved)

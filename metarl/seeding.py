@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, cast
 
@@ -33,8 +34,21 @@ def stream_rng(seed: int, stream: int, *key: int) -> np.random.Generator:
 
 
 def draw_tasks(tasks: TaskDistribution, n: int, seed: int, stream: int, *iteration: int) -> NDArray[Any]:
-    """Return n tasks `[n, d]`, chosen by a seed in one of the streams (and in a meta-iteration)."""
-    return tasks.sample_tasks(n, stream_rng(seed, stream, *iteration))
+    """Return n tasks `[n, d]`, chosen by a seed in one of the streams (and in a meta-iteration).
+
+    Where there are fixed sets of tasks, training draws from one and everything else from the other.
+    """
+    return sample_split(tasks.sample_tasks, n, stream_rng(seed, stream, *iteration), split_of(stream))
+
+
+def split_of(stream: int) -> str:
+    """Return the set of tasks that a stream draws from, where there are two."""
+    return "train" if stream == TRAINING else "test"
+
+
+def sample_split(sample: Callable[..., Any], n: int, rng: np.random.Generator, split: str) -> Any:
+    """Call a `sample_tasks`; one that takes no `split` has no sets."""
+    return sample(n, rng, split=split) if "split" in inspect.signature(sample).parameters else sample(n, rng)
 
 
 def task_rngs(seed: int, stream: int, iteration: int, tasks: Sequence[int]) -> TaskRngs:

@@ -15,6 +15,7 @@ from metarl_envs.vector import TaskVectorEnv
 
 __all__ = [
     "HORIZONS",
+    "WITH_PACKAGE",
     "AttributeTasks",
     "Family",
     "FieldRange",

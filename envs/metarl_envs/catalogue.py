@@ -9,6 +9,7 @@ from typing import Any
 
 import gymnasium
 from gymnasium import spaces
+from gymnasium.envs.registration import load_env_creator
 
 from metarl_envs.family import Family
 from metarl_envs.physics import RandomPhysics
@@ -49,8 +50,9 @@ def catalogue(horizons: dict[str, int]) -> list[Entry]:
 
 def entry(name: str, horizon: int) -> Entry:
     """Return the entry of one family."""
-    env: Any = gymnasium.make_vec(f"metarl/{name}-v0", num_envs=1)
-    family: Family = env.family
+    # the family alone: its environment may need models that are not installed
+    env_type: Any = load_env_creator(str(gymnasium.spec(f"metarl/{name}-v0").vector_entry_point))
+    family: Family = env_type.family_type()
     paragraphs = [" ".join(part.split()) for part in (inspect.getdoc(type(family)) or "").split("\n\n")]
     task, reward = paragraphs[0].removesuffix(".").split("; reward ")
     found = {

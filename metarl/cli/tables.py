@@ -13,12 +13,15 @@ from metarl.report.analysis import Analysis, frozen_name
 
 def curve_table(curve: AdaptationCurve) -> Table:
     """Return an adaptation curve, a row for each number of steps."""
-    digits = DIGITS[curve.measure]
-    low, high = curve.interval
-    title = f"{curve.env}\n{len(curve.per_task)} held-out tasks"
-    table = Table(curve.unit, curve.measure, "95 % interval", title=title)
-    for step, mean, a, b in zip(curve.steps, curve.mean, low, high, strict=True):
-        table.add_row(str(step), f"{mean:.{digits}f}", f"{a:.{digits}f} to {b:.{digits}f}")
+    shown = [curve] if curve.of_success is None else [curve, curve.of_success]
+    headings = [heading for part in shown for heading in (part.measure, "95 % interval")]
+    table = Table(curve.unit, *headings, title=f"{curve.env}\n{len(curve.per_task)} held-out tasks")
+    for step in curve.steps:
+        cells = []
+        for part in shown:
+            digits, (low, high) = DIGITS[part.measure], part.interval
+            cells += [f"{part.mean[step]:.{digits}f}", f"{low[step]:.{digits}f} to {high[step]:.{digits}f}"]
+        table.add_row(str(step), *cells)
     return table
 
 

@@ -45,6 +45,9 @@ class Log(Callback):
         self.pending, record, trainer = True, self.logger.record, self.trainer
         for step, value in zip(curve.steps, curve.mean, strict=True):
             record(f"eval/{curve.measure}_step{step}", float(value))
+        if curve.success is not None:
+            for step, value in zip(curve.steps, curve.success.mean(0), strict=True):
+                record(f"eval/success_step{step}", float(value))
         if trainer.config.on_nan == "drop":
             record("eval/dropped_tasks", curve.dropped)
         if self.directory is None:

@@ -76,6 +76,24 @@ def locomotion(family: str, iterations: int, **changes: Any) -> Config:
     return replace(LOCOMOTION, env=f"metarl/{family}-v0", iterations=iterations, **changes)
 
 
+ML1 = Config(
+    env="metarl/MetaWorldML1-v0",
+    env_options={"task": "reach"},
+    method=MAML(inner_lr=0.1, outer=TRPO(max_kl=0.01)),
+    tasks=10,
+    episodes=10,
+    discount=0.99,
+    gae_lambda=1.0,
+    hidden=(512, 512),
+    iterations=20,
+    eval_every=5,
+    eval_tasks=20,
+    eval_episodes=5,
+    eval_steps=1,
+    checkpoint_every=5,
+)
+"""The settings of metaworld-algorithms for MAML with TRPO: 2 million environment steps, 500 a rollout."""
+
 PRESETS: dict[str, Config | FewShotConfig] = {
     "point-navigation": replace(NAVIGATION, film=True),
     "sparse-navigation": replace(
@@ -96,6 +114,8 @@ PRESETS: dict[str, Config | FewShotConfig] = {
     "ant-vel": locomotion("AntVel", 150),
     "walker-dir": locomotion("Walker2dDir", 30),
     "hopper-rand-params": locomotion("HopperRandParams", 30),
+    **{f"ml1-{task}": replace(ML1, env_options={"task": task}) for task in ("reach", "push", "pick-place")},
+    "ml10": replace(ML1, env="metarl/MetaWorldML10-v0", env_options={}, tasks=20, iterations=100, eval_every=10),
     "sinusoid": SINUSOID,
     "sinusoid-pretrained": replace(SINUSOID, method=PRETRAINED),
     "sinusoid-oracle": replace(SINUSOID, method=PRETRAINED, oracle=True),

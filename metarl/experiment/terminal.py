@@ -18,7 +18,7 @@ from stable_baselines3.common.logger import KVWriter
 
 from metarl.errors import UserError
 
-DIGITS = {"return": 1, "loss": 3, "accuracy": 3}
+DIGITS = {"return": 1, "loss": 3, "accuracy": 3, "success": 3}
 """Decimals that people look at."""
 
 
@@ -156,8 +156,8 @@ class Page:
 
 
 def _measured(key_values: dict[str, Any], group: str) -> tuple[str, list[float]]:
-    """Return what was measured after each number of steps, and the values."""
-    found = [key for key in key_values if key.startswith(f"{group}/") and "_step" in key]
+    """Return what was measured after each number of steps, and the values; success stands beside it elsewhere."""
+    found = [key for key in key_values if key.startswith(f"{group}/") and "_step" in key and "success" not in key]
     names = [key.removeprefix(f"{group}/").rpartition("_step")[0] for key in found]
     return (names[0] if names else "return"), [key_values[key] for key in found]
 

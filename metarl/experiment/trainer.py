@@ -146,6 +146,7 @@ class Trainer:
         measure = self.inner_loop.measure
         metrics = {
             **{f"meta/{measure}_step{k}": value for k, value in enumerate(returns)},
+            **{f"meta/success_step{k}": float(phase.mean()) for k, phase in enumerate(data["success"])},
             "meta/adaptation_gain": returns[-1] - returns[0],
             **{f"train/{name}": value for name, value in outer.items()},
             "time/fps": data["steps"] / (sampling + update),

@@ -23,13 +23,8 @@ from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.config import Config
 from metarl.experiment.config_file import as_dict
 from metarl.rl.environments import make_vec
-<<<<<<< HEAD
-from metarl.sb3.vec_env import SB3VecEnv, first_episodes
-=======
-from metarl.sb3.convert import ppo_bytes
 from metarl.sb3.episodes import first_episodes
 from metarl.sb3.vec_env import SB3VecEnv
->>>>>>> sb3
 from metarl.seeding import TEST, draw_tasks
 
 Baseline = Literal["pretrained", "oracle"]

@@ -17,6 +17,7 @@ from gymnasium.vector.async_vector_env import AsyncState
 from numpy.typing import NDArray
 
 from metarl.errors import UserError, did_you_mean
+from metarl.seeding import sample_split
 
 EnvSource = str | Callable[[], gymnasium.Env]
 """A Gymnasium id, or a function that returns one environment with the task methods."""
@@ -128,10 +129,10 @@ def registered() -> dict[str, EnvSpec]:
 
 def catalogue() -> list[Any]:
     """Return what there is to say of each of our families, as in envs/README.md (`metarl_envs.catalogue.Entry`)."""
-    from metarl_envs import HORIZONS
+    from metarl_envs import HORIZONS, WITH_PACKAGE
     from metarl_envs.catalogue import catalogue
 
-    return catalogue(HORIZONS)
+    return catalogue(HORIZONS | WITH_PACKAGE)
 
 
 def _call(name: str, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -249,9 +250,10 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
         self.task_space = prototype.get_wrapper_attr("task_space")
         self.tasks: NDArray[np.float64] | None = None
 
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Draw n tasks, `[n, d]`."""
-        tasks = np.asarray(self.prototype.get_wrapper_attr("sample_tasks")(n, rng), dtype=np.float64)
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> NDArray[np.float64]:
+        """Draw n tasks, `[n, d]`, of one of the environment's two sets if it has such."""
+        sample = self.prototype.get_wrapper_attr("sample_tasks")
+        tasks = np.asarray(sample_split(sample, n, rng, split), dtype=np.float64)
         if tasks.ndim != 2 or len(tasks) != n:
             raise UserError(f"sample_tasks({n}, rng) must return an array [{n}, d], got shape {tasks.shape}")
         return tasks

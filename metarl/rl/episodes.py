@@ -32,6 +32,8 @@ class Episodes:
     """Log-probabilities of the actions under the policy that played them, `[K, E, T]`."""
     adv: Tensor
     """Advantages, `[K, E, T]`."""
+    success: Tensor | None = None
+    """1 where the task was solved in any step of an episode, `[K, E]`; None where the environment does not say."""
     unstable: int = 0
     """Simulations that diverged."""
     faults: Mapping[int, Fault] = field(default_factory=dict)
@@ -106,12 +108,16 @@ class Episodes:
 
     def select_tasks(self, tasks: Sequence[int]) -> Episodes:
         """Return the episodes of some tasks."""
-        return replace(self, **{name: getattr(self, name)[list(tasks)] for name in _STEPPED}, faults={}, cut={})
+        success = None if self.success is None else self.success[list(tasks)]
+        chosen = {name: getattr(self, name)[list(tasks)] for name in _STEPPED}
+        return replace(self, **chosen, success=success, faults={}, cut={})
 
     def select_episodes(self, chosen: Tensor) -> Episodes:
         """Return the episodes of each task at its indices `[K, E']`."""
         rows = torch.arange(len(self))[:, None]
-        return replace(self, **{name: getattr(self, name)[rows, chosen] for name in _STEPPED}, cut={})
+        success = None if self.success is None else self.success[rows, chosen]
+        stepped = {name: getattr(self, name)[rows, chosen] for name in _STEPPED}
+        return replace(self, **stepped, success=success, cut={})
 
     def blank(self, faults: Mapping[int, Fault]) -> Episodes:
         """Return the episodes with one step of zeros in tasks in which something is not finite.

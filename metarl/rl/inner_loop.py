@@ -20,7 +20,7 @@ from metarl.rl.episodes import Episodes
 from metarl.rl.losses import PolicyGradient
 from metarl.rl.recurrent import Memory
 from metarl.rl.sampler import Sampler
-from metarl.seeding import TaskRngs
+from metarl.seeding import TaskRngs, sample_split
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class PolicyInnerLoop:
         """The policy."""
         return self.sampler.policy
 
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Return n tasks, `[n, d]`."""
-        return self.sampler.env.sample_tasks(n, rng)
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> NDArray[np.float64]:
+        """Return n tasks, `[n, d]`, of one of the environment's two sets if it has such."""
+        return sample_split(self.sampler.env.sample_tasks, n, rng, split)
 
     def close(self) -> None:
         """Close the environments."""

@@ -91,6 +91,7 @@ class Sampler:
         if memory is None:
             faults.find("adapted param", ~_finite_params(params).repeat(e))
         unstable, cut = 0, {}
+        solved: NDArray[np.bool_] | None = None
         t = 0
         while t < t_max and (alive.any() or not t):  # one step at least, even where every task's params are bad
             obs[t].view(k * e, -1).copy_(torch.from_numpy(np.asarray(observation).reshape(k * e, -1)))
@@ -110,6 +111,9 @@ class Sampler:
             mask[t] = alive
             if "unstable" in infos:
                 unstable += int((infos["unstable"] & alive).sum())
+            if "success" in infos:
+                now = np.asarray(infos["success"], dtype=np.bool_) & alive
+                solved = now if solved is None else solved | now
             if memory is not None:
                 memory.see(action, torch.from_numpy(rew[t]).float(), torch.from_numpy(mask[t]))
             t += 1
@@ -125,6 +129,7 @@ class Sampler:
             mask=_by_task(taken.float()),
             logp=_by_task(torch.stack(logp).masked_fill(~taken, 0)),
             adv=torch.zeros(k, e, t),
+            success=None if solved is None else torch.from_numpy(solved).view(k, e).float(),
             unstable=unstable,
             cut=cut,
         )

@@ -87,6 +87,8 @@ class SB3VecEnv(VecEnv):
             tasks = self._tasks()
             tasks[done] = self._task("sample_tasks")(int(done.sum()), self.resample)
             self._task("set_tasks")(tasks)
+            if getattr(self.vector, "tasks_start_at_reset", False):  # else the new tasks would wait for the next end
+                observations, _ = self.env.reset(options={"reset_mask": done})
         return self._with_task(observations), rewards.astype(np.float32), done, infos
 
     def close(self) -> None:

@@ -49,6 +49,7 @@ class Workers:
             self.drop(faults)
         return {
             "returns": [np.concatenate(phase) for phase in zip(*(part["returns"] for part in parts), strict=True)],
+            "success": [np.concatenate(phase) for phase in zip(*(part["success"] for part in parts), strict=True)],
             "lengths": np.concatenate([part["lengths"] for part in parts]),
             "steps": sum(part["steps"] for part in parts),
             "unstable": sum(part["unstable"] for part in parts),

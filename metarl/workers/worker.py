@@ -43,9 +43,10 @@ class Worker:
         """Sample this iteration's tasks, play support and query episodes, and keep them.
 
         Returns:
-            `returns`, a list with an array `[tasks, episodes]` for each number of inner steps, and
-            `lengths`, `steps`, `unstable` simulations, and the `faults` of tasks in which something was not
-            finite; the others are of the rest. Those tasks are to be left out by `drop`.
+            `returns`, a list with an array `[tasks, episodes]` for each number of inner steps, `success`
+            alike (empty where the environment does not tell), and `lengths`, `steps`, `unstable`
+            simulations, and the `faults` of tasks in which something was not finite; the others are of the
+            rest. Those tasks are to be left out by `drop`.
         """
         loop, method = self.inner_loop, self.inner_loop.method
         tasks = draw_tasks(loop, self.tasks, self.seed, TRAINING, iteration)[self.share]
@@ -66,6 +67,7 @@ class Worker:
             data = [phase.select_tasks([k for k in range(len(self.share)) if k not in faults]) for phase in data]
         return {
             "returns": [phase.returns.cpu().numpy() for phase in data],
+            "success": [phase.success.numpy() for phase in data if getattr(phase, "success", None) is not None],
             "lengths": data[0].lengths.cpu().numpy(),
             "steps": sum(phase.steps for phase in data),
             "unstable": sum(phase.unstable for phase in data),

@@ -4,20 +4,21 @@ import re
 from pathlib import Path
 
 import pytest
-from metarl_envs import HORIZONS
+from metarl_envs import HORIZONS, WITH_PACKAGE
 from metarl_envs.catalogue import catalogue, details, table
 
+ALL = HORIZONS | WITH_PACKAGE
 FOLDER = Path(__file__).parents[2] / "envs"
 README = (FOLDER / "README.md").read_text()
 
 
 def test_tables_are_up_to_date():
-    entries = catalogue(HORIZONS)
+    entries = catalogue(ALL)
     for content in (table(entries), details(entries, "pictures")):
         assert content in README, "run python benchmarks/env_catalogue.py"
 
 
-@pytest.mark.parametrize("key", HORIZONS)
+@pytest.mark.parametrize("key", ALL)
 def test_pictures(key):
     picture = FOLDER / "pictures" / f"{key.split(':')[1]}.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -25,7 +26,7 @@ def test_pictures(key):
 
 
 def test_every_family_says_all():
-    for entry in catalogue(HORIZONS):
+    for entry in catalogue(ALL):
         for field in ("task", "task_space", "reward", "observation", "action", "ends", "source"):
             assert getattr(entry, field), (entry.env_id, field)
             assert "\n" not in getattr(entry, field)

@@ -14,6 +14,8 @@ from metarl_envs.families.metaworld.scenes import SCENES, find_scene
 from numpy.testing import assert_allclose, assert_array_equal
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
+from metarl.sb3.vec_env import SB3VecEnv
+
 try:
     package.assets()
 except ValueError as missing:
@@ -122,6 +124,25 @@ def test_rows_equal_single_environments(env_id, split):
     for i in np.flatnonzero(some):
         singles[i].unwrapped.set_task(tasks[n + i])
     play(np.flatnonzero(some), env.reset(options={"reset_mask": some})[0])
+
+
+@pytest.mark.parametrize("env_id", [ML1, ML10])
+def test_new_tasks_in_stable_baselines(env_id):
+    """After an episode the next one already starts as its new task says."""
+    vector = gymnasium.make_vec(env_id, num_envs=4, max_episode_steps=3, autoreset_mode="SameStep")
+    env, seen = SB3VecEnv(vector, resample=np.random.default_rng(0)), []
+    env.reset()
+    for _ in range(7):
+        obs, _, done, _ = env.step(np.zeros((4, 4)))
+        if done.all():
+            family = vector.unwrapped.family
+            scenes = [family.scenes[i] for i in family.scene_of(vector.unwrapped.tasks)]
+            starts = [
+                scene.start(family.vector(task)) for scene, task in zip(scenes, vector.unwrapped.tasks, strict=True)
+            ]
+            assert_array_equal(obs[:, :18], [start.row[:18] for start in starts])
+            seen.append(vector.unwrapped.tasks)
+    assert not np.array_equal(*seen)
 
 
 def test_classes_spread_evenly():

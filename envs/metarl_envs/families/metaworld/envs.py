@@ -174,6 +174,7 @@ class MetaWorldTaskVectorEnv(TaskVectorEnv):
     """
 
     family: MetaWorld
+    tasks_start_at_reset = True
 
     def __init__(self, num_envs: int = 1, *args: Any, nthread: int | None = None, **options: Any) -> None:
         self._nthread = nthread or available_cpus()

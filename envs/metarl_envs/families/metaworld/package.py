@@ -41,13 +41,16 @@ def assets() -> Path:
 
 
 def load_scene(xml: str) -> mujoco.MjModel:
-    """Compile one of the package's models and set the welds that pull the hand to the mocap body.
+    """Compile one of the package's models, set the welds that pull the hand to the mocap body, and hide its goal.
 
     Raises:
         ValueError: As `assets`, or if the model does not compile.
     """
     model = load_model(assets() / xml)
     set_welds(model)
+    for i in range(model.nsite):
+        if model.site(i).name == "goal":  # pictures mark the goal where the task puts it
+            model.site_rgba[i, 3] = 0.0
     return model
 
 
