@@ -40,8 +40,11 @@ def policy_for(
     steps = config.method.inner_steps if steps is None else steps
     episodes = config.episodes if episodes is None else episodes
     check_counts(steps=(steps, 0), episodes=(episodes, 1), seed=(seed, 0))
+    try:
+        tasks = np.asarray(task, dtype=np.float64).reshape(1, -1)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"a task is numbers [d], got {task!r}") from error
     inner_loop = build_inner_loop(config, trainer.parts, 1, episodes)
-    tasks = np.asarray(task, dtype=np.float64).reshape(1, -1)
     try:
         inner_loop.sampler.env.set_tasks(np.repeat(tasks, episodes, axis=0))  # refuses what is no task
         adapted = inner_loop.adapted(trainer.params, tasks, task_rngs(seed, TEST, 1, [0]), steps)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from metarl.core.params import Params
 from metarl.rl.policies import distribution
@@ -33,7 +33,7 @@ class AdaptedPolicy:
 
     def predict(
         self,
-        observation: NDArray[Any],
+        observation: ArrayLike,
         state: Any = None,
         episode_start: Any = None,
         deterministic: bool = False,

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -89,7 +90,7 @@ def test_nothing_is_cut_off_and_no_labels_overlap(folder, look):
         assert axis.get_xlabel()
         shown = [label.get_window_extent(renderer) for label in axis.get_xticklabels()]
         shown = [box for box in shown if axis.bbox.x0 - 1 <= (box.x0 + box.x1) / 2 <= axis.bbox.x1 + 1]
-        assert all(left.x1 < right.x0 for left, right in zip(shown, shown[1:], strict=False))
+        assert all(left.x1 < right.x0 for left, right in pairwise(shown))
 
 
 def test_paper_is_vector_with_fonts_of_its_own(folder):
