@@ -67,7 +67,10 @@ def value_beyond(episodes: Episodes, discount: float, baseline: Baseline | None 
         if len(lasts) == episodes.mask.shape[1]:
             continue
         # one more step, to hold the last observations; no step of an episode to be valued is fitted to
-        alone, names = episodes.select_tasks([k]).at_length(episodes.spans[k]), ("obs", "act", "rew", "mask", "logp", "adv")
+        alone, names = (
+            episodes.select_tasks([k]).at_length(episodes.spans[k]),
+            ("obs", "act", "rew", "mask", "logp", "adv"),
+        )
         task = replace(alone, **{name: _one_step_longer(getattr(alone, name)) for name in names})
         at = {episode: int(task.lengths[0, episode]) for episode in lasts}
         for episode, last in lasts.items():
