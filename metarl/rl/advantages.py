@@ -67,7 +67,10 @@ def value_beyond(episodes: Episodes, discount: float, baseline: Baseline | None 
         if len(lasts) == episodes.mask.shape[1]:
             continue
         # one more step, to hold the last observations; no step of an episode to be valued is fitted to
-        alone, names = episodes.select_tasks([k]), ("obs", "act", "rew", "mask", "logp", "adv")
+        alone, names = (
+            episodes.select_tasks([k]).at_length(episodes.spans[k]),
+            ("obs", "act", "rew", "mask", "logp", "adv"),
+        )
         task = replace(alone, **{name: _one_step_longer(getattr(alone, name)) for name in names})
         at = {episode: int(task.lengths[0, episode]) for episode in lasts}
         for episode, last in lasts.items():
@@ -75,7 +78,9 @@ def value_beyond(episodes: Episodes, discount: float, baseline: Baseline | None 
             task.obs[0, episode, at[episode]] = last
         returns = discounted_sum(task.rew * task.mask, discount)
         seen = returns[task.mask > 0]
-        values = _fitted(task, returns, baseline).clamp(seen.min(), seen.max())
+        with threads_for(1):
+            values = _fitted(task, returns, baseline)
+        values = values.clamp(seen.min(), seen.max())
         for episode, length in at.items():
             beyond[k, episode, length - 1] = discount * values[0, episode, length]
     return beyond
@@ -151,15 +156,17 @@ def linear_baseline(obs: Tensor, mask: Tensor, returns: Tensor, ridge: float = 1
     """
     features = baseline_features(obs)
     x = features * mask.flatten(1)[..., None]  # [K, N, F], masked rows are zero
-    y = (returns * mask).flatten(1)[..., None].double()
+    # twice the same column: a product with one column is rounded differently in a lone task than among others
+    y = (returns * mask).flatten(1)[..., None].double().expand(-1, -1, 2)
     gram, moment = x.mT @ x, x.mT @ y
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype)
     factor, failed = torch.linalg.cholesky_ex(gram + ridge * eye)
     while failed.any() and ridge < 1e6:
         ridge *= 10
-        factor, failed = torch.linalg.cholesky_ex(gram + ridge * eye)
+        again = failed > 0  # not in the others: a task's values do not depend on those beside it
+        factor[again], failed[again] = torch.linalg.cholesky_ex(gram[again] + ridge * eye)
     weights = torch.cholesky_solve(moment, factor)
-    return (features @ weights).view_as(returns).to(returns.dtype)
+    return (features @ weights)[..., 0].reshape(returns.shape).to(returns.dtype)
 
 
 def network_baseline(
@@ -194,7 +201,7 @@ def network_baseline(
     def values(params: Tensor) -> Tensor:
         w1, b1, w2, b2 = params.split(sizes, dim=1)
         hidden = torch.tanh(torch.baddbmm(b1[:, None], x, w1.view(tasks, size, width)))
-        return torch.baddbmm(b2[:, None], hidden, w2[..., None])
+        return (hidden * w2[:, None]).sum(-1, keepdim=True) + b2[:, None]
 
     state = adam_state(params)
     for _ in range(steps):

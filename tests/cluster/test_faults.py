@@ -43,7 +43,7 @@ DAMPED = MAML(inner_lr=0.1, outer=TRPO(cg_damping=0.1))
 )
 def test_a_killed_worker_begins_again_and_the_run_is_the_same_to_the_bit(method, name, call, caplog):
     config = dataclasses.replace(TINY, method=method, workers=2)
-    whole = run(config)
+    whole = run(dataclasses.replace(config, workers="local"))
     with caplog.at_level(logging.WARNING, "metarl"):
         assert_same(whole, run(config, disturb=before(name, call, kill(1))))
     (said,) = caplog.messages

@@ -1,0 +1,100 @@
+"""The same meta-params, bit for bit, on any number of workers."""
+
+import dataclasses
+
+import pytest
+import torch
+from runs import TINY
+
+from metarl.core import params as P
+from metarl.experiment.trainer import Trainer
+from metarl.methods import METHODS, Reptile
+from metarl.outer import PPO, Adam
+from metarl.workers.local import Workers
+from metarl.workers.ray_actor import shares
+from metarl.workers.worker import Worker
+
+NAVIGATION = dataclasses.replace(TINY, tasks=5, episodes=8, horizon=25, hidden=(32, 32))
+CHEETAH = dataclasses.replace(NAVIGATION, env="metarl/HalfCheetahVel-v0")
+HOPPER = dataclasses.replace(NAVIGATION, env="metarl/HopperRandParams-v0", horizon=60)
+"""Episodes end early, so shares differ in the length of the longest."""
+
+
+def shared_among(config, workers):
+    """A trainer whose tasks are shared among several workers in this process."""
+    trainer = Trainer(config)
+    loops = [trainer.build_inner_loop(tasks=len(share)) for share in shares(config.tasks, workers)]
+    trainer.workers = Workers(
+        [
+            Worker(loop, trainer.params, config.seed, config.tasks, share)
+            for loop, share in zip(loops, shares(config.tasks, workers), strict=True)
+        ]
+    )
+    return trainer
+
+
+def trained(config, workers, iterations=3):
+    trainer = shared_among(config, workers)
+    for _ in range(iterations):
+        trainer.iterate()
+    vector = P.flatten(trainer.params.values())
+    trainer.close()
+    return vector
+
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("env", [NAVIGATION, slow(CHEETAH), slow(HOPPER)], ids=["navigation", "half-cheetah", "hopper"])
+@pytest.mark.parametrize("name", ["maml", "promp", "reptile", "rl2"])
+def test_params_are_the_same_bits_on_1_2_3_and_5_workers(env, name):
+    config = dataclasses.replace(env, method=METHODS[name])
+    whole = trained(config, 1)
+    assert not torch.equal(whole, trained(config, 1, iterations=2))
+    for workers in (2, 3, 5):
+        assert torch.equal(trained(config, workers), whole), workers
+
+
+def test_so_are_they_with_a_single_input():
+    """A product with a single row or column has a routine of its own in a lone task."""
+    config = dataclasses.replace(NAVIGATION, env="metarl/Bandit-v0", method=METHODS["maml"])
+    assert torch.equal(trained(config, 1, 2), trained(config, 5, 2))
+
+
+@pytest.mark.parametrize("name", ["fomaml", "anil", "meta-sgd", "e-maml", "ppo-maml"])
+def test_every_other_method_too(name):
+    config = dataclasses.replace(NAVIGATION, method=METHODS[name])
+    assert torch.equal(trained(config, 2, 3), trained(config, 5, 3))
+
+
+def test_so_are_they_on_more_threads():
+    """Torch's threads share out tasks, never the sums within one."""
+    config, before = dataclasses.replace(CHEETAH, episodes=20, horizon=50), torch.get_num_threads()
+    whole = trained(config, 1, 2)
+    try:
+        torch.set_num_threads(3)
+        assert all(torch.equal(trained(config, workers, 2), whole) for workers in (1, 5))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_minibatch_and_inner_adam_too():
+    for method in (dataclasses.replace(METHODS["ppo-maml"], outer=PPO(minibatches=3)),):
+        config = dataclasses.replace(NAVIGATION, method=method)
+        assert torch.equal(trained(config, 1, 2), trained(config, 3, 2))
+    config = dataclasses.replace(HOPPER, method=Reptile(inner_optimizer="adam", inner_lr=0.01, outer=Adam()))
+    assert torch.equal(trained(config, 1, 2), trained(config, 3, 2))
+
+
+def test_a_run_goes_on_with_another_number_of_workers():
+    config = dataclasses.replace(NAVIGATION, method=METHODS["maml"])
+    first, then = shared_among(config, 2), shared_among(config, 3)
+    for _ in range(2):
+        first.iterate()
+    then.restore(first.snapshot())
+    for _ in range(2):
+        then.iterate()
+    assert torch.equal(P.flatten(then.params.values()), trained(config, 1, 4))
+    first.close()
+    then.close()
