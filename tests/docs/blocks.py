@@ -5,7 +5,6 @@ from pathlib import Path
 
 from metarl.cli import options, train
 from metarl.cli.main import main
-from metarl.cli.sb3 import SB3
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -76,6 +75,6 @@ def check_commands(text: str, monkeypatch) -> int:
             except SystemExit as stop:  # --help
                 assert not stop.code, words
         else:
-            kind = SB3 if command == "sb3" else getattr(options, command.capitalize())
+            kind = getattr(options, command.capitalize())
             options.parse(kind, rest[command == "benchmark" :], f"metarl {command}")
     return len(shown)
