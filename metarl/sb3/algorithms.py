@@ -63,7 +63,10 @@ def with_steps(algorithm: type[BaseAlgorithm], settings: Mapping[str, Any], k: i
     """
     known = inspect.signature(algorithm).parameters
     settings = dict(settings)
-    if is_on_policy(algorithm) and "n_steps" in known and "n_steps" not in settings and k % num_envs == 0:
+    if k % num_envs:
+        nearest = max(round(k / num_envs), 1) * num_envs
+        raise UserError(f"k must be a multiple of num_envs = {num_envs}, got {k}, the nearest is {nearest}")
+    if is_on_policy(algorithm) and "n_steps" in known and "n_steps" not in settings:
         settings["n_steps"] = _divisor(k // num_envs, known["n_steps"].default)
     name = "n_steps" if is_on_policy(algorithm) else "train_freq"
     steps = settings.get(name, known[name].default if name in known else 1)

@@ -17,7 +17,7 @@ SMALLER = {
     r"\bepisodes=\d+": "episodes=2",
     r"\bhorizon=\d+": "horizon=5",
     r"\btotal_timesteps=[\d_]+": "total_timesteps=64",
-    r"\bk=\d+": "k=60",
+    r"\bk=\d+": "k=64",
     r"\bn_trials=\d+": "n_trials=2",
 }
 """What makes an example take a second: each setting, and what takes its place."""
