@@ -12,7 +12,7 @@ from rich.console import Console
 from metarl.cli.tables import show_curve
 from metarl.cli.train_options import Train, parse_train
 from metarl.errors import UserError, did_you_mean
-from metarl.experiment.build import Parts, typed_parts
+from metarl.experiment.build import Parts, own_modules, typed_parts
 from metarl.experiment.callbacks import as_callback
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.directory import RunDirectory
@@ -83,7 +83,8 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
         show_curve(console, curve or trainer.evaluate(), trainer.config)
     finally:
         trainer.close()
-    console.print(f"\nLook further:\n  tensorboard --logdir {log_dir}\n  metarl eval {log_dir}")
+    again = "".join(f" --import {module}" for module in own_modules(command.config))
+    console.print(f"\nLook further:\n  tensorboard --logdir {log_dir}\n  metarl eval {log_dir}{again}", markup=False)
     return 0
 
 

@@ -66,6 +66,12 @@ def recorded_names(config: Config | FewShotConfig) -> dict[str, str]:
     return {name: value for name, value in named.items() if ":" in value}
 
 
+def own_modules(config: Config | FewShotConfig) -> list[str]:
+    """Return the modules of the user's that hold what a configuration names, its method too."""
+    names = [*recorded_names(config).values(), method_name(config.method)]
+    return sorted({name.partition(":")[0] for name in names if ":" in name})
+
+
 def missing(setting: str, recorded: str) -> str:
     """Say that an object has to be given again, and how."""
     module = recorded.partition(":")[0]

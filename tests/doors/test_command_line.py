@@ -94,7 +94,7 @@ def metarl(folder: Path, *args: str) -> subprocess.CompletedProcess:
 def test_an_environment_from_the_current_folder(folder):
     done = metarl(folder, "train", "corridor:Corridor-v0", *SMALL, "--log-dir", "run")
     assert done.returncode == 0, done.stderr
-    assert "iteration 3/3" in done.stdout
+    assert "iteration 3/3" in done.stdout and "metarl eval run --import corridor\n" in done.stdout
     assert json.loads((folder / "run" / "config.json").read_text())["config"]["env"] == "corridor:Corridor-v0"
     refused = metarl(folder, "eval", "run", "--tasks", "2", "--episodes", "2")
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1
