@@ -10,7 +10,8 @@ from rich.table import Table
 from metarl.cli.options import Benchmark, parse
 from metarl.errors import UserError
 from metarl.experiment.config import FewShotConfig
-from metarl.experiment.presets import PRESETS, find_preset
+from metarl.experiment.preset_file import find_preset, is_preset_file
+from metarl.experiment.presets import PRESETS
 from metarl.report.benchmark import Protocol
 from metarl.report.benchmark import benchmark as compare
 
@@ -27,7 +28,7 @@ def benchmark(args: list[str]) -> int:
     if command.seeds < 1 or command.budget < 1:
         raise UserError(f"seeds and budget must be at least 1, got {command.seeds} and {command.budget}")
     console = Console(highlight=False, soft_wrap=True)
-    out = command.out or Path("runs") / f"benchmark-{name}"
+    out = command.out or Path("runs") / f"benchmark-{Path(name).stem if is_preset_file(name) else name}"
     protocol = Protocol(command.budget)
     summary = compare(config, command.methods.split(","), command.seeds, protocol, out, console.print)
     table = Table("method", *(f"{k} steps" for k in range(protocol.steps + 1)), "gain", "env steps", "minutes")

@@ -23,6 +23,7 @@ COMMANDS = {
     "analyse": ("metarl.cli.runs", "what adaptation changes, layer by layer"),
     "benchmark": ("metarl.cli.compare", "methods and baselines compared"),
     "sb3": ("metarl.cli.sb3", "Reptile over an algorithm of stable-baselines3"),
+    "tune": ("metarl.cli.tune", "settings searched for by Optuna"),
     "presets": ("metarl.cli.lists", "what can be trained"),
     "envs": ("metarl.cli.lists", "the task distributions"),
 }
@@ -31,14 +32,15 @@ COMMANDS = {
 USAGE = {
     "train": "train PRESET [--method NAME] [--log-dir DIR] [--resume] ...",
     "eval": "eval RUN [--steps 3] [--tasks 40] ...",
-    "plot": "plot RUN... [--out runs.png]",
+    "plot": "plot RUN... [--x steps] [--style paper] [--out runs.png]",
     "video": "video RUN [--task T ...] [--out film.gif]",
     "export": "export RUN --task T --to sb3 FILE",
     "analyse": "analyse RUN [--along] [--out FILE]",
     "benchmark": "benchmark PRESET [--methods M,M] [--seeds 3] ...",
     "sb3": "sb3 ENV [--algorithm sac] [--k 2048] [--out model.zip] ...",
-    "presets": "presets",
-    "envs": "envs",
+    "tune": "tune PRESET --trials N [--storage sqlite:///tune.db] ...",
+    "presets": "presets [--json]",
+    "envs": "envs [ID] [--json]",
 }
 
 HELP = "\n".join(
@@ -47,7 +49,8 @@ HELP = "\n".join(
         "",
         *(f"  metarl {USAGE[name]}\n      {about}" for name, (_, about) in COMMANDS.items()),
         "",
-        "PRESET is a name from 'metarl presets', an id from 'metarl envs', or module:Id-v0 of your own.",
+        "PRESET is a name from 'metarl presets', an id from 'metarl envs', module:Id-v0 of your own,",
+        "or a TOML or JSON file of settings.",
         "'metarl train PRESET --help' lists every setting, 'metarl COMMAND --help' every option.",
     ]
 )

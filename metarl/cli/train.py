@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from metarl.cli.seeds import train_seeds
 from metarl.cli.tables import show_curve
 from metarl.cli.train_options import Train, parse_train
 from metarl.errors import UserError, did_you_mean
@@ -18,7 +19,8 @@ from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.names import find, import_module, name_of
 from metarl.experiment.own_files import new_folder
-from metarl.experiment.presets import PRESETS, find_preset
+from metarl.experiment.preset_file import find_preset, is_preset_file
+from metarl.experiment.presets import PRESETS
 from metarl.experiment.run import resume
 from metarl.experiment.run import train as run_training
 from metarl.experiment.settings import check_method, with_method
@@ -46,6 +48,8 @@ def train(args: list[str]) -> int:
     config = _start(name)
     chosen = _chosen(rest)
     command = parse_train(name, _left(rest), Train(_with(config, chosen)))
+    if command.seeds is not None:
+        return _several(name, args[1:], command)
     if command.resume and command.log_dir is None:
         raise UserError("--resume needs --log-dir, the run directory to go on with")
     method = type(command.config.method)
@@ -62,8 +66,25 @@ def train(args: list[str]) -> int:
     return _run(name, command, parts, callbacks, method)
 
 
+def _several(name: str, args: list[str], command: Train) -> int:
+    """Train with several seeds, each in a process of its own."""
+    if command.resume and command.log_dir is None:
+        raise UserError("--resume needs --log-dir, the folder of the seeds to go on with")
+    assert command.seeds is not None
+    for option in ("--seeds", "--jobs", "--seed", "--log-dir"):
+        args = _without(args, option)
+    args = [arg for arg in args if arg != "--resume"]
+    log_dir = command.log_dir or new_folder(Path("runs") / _title(name))
+    return train_seeds(name, args, command.config.seed, command.seeds, command.jobs, log_dir, command.resume)
+
+
+def _title(name: str) -> str:
+    """Return what a run is called: the preset, the file's name or the environment's."""
+    return Path(name).stem if is_preset_file(name) else name.rpartition("/")[2].rpartition(":")[2]
+
+
 def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: type[Method]) -> int:
-    title = name.rpartition("/")[2].rpartition(":")[2]
+    title = _title(name)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     if command.log_dir is not None and not command.resume:
         RunDirectory(command.log_dir).check_free()
@@ -79,7 +100,13 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
             directory.create(command.config)
         total = trainer.config.iterations
         console.print(f"{title}: {trainer.config.title}, {total} meta-iterations, writing to {log_dir}")
-        curve = run_training(trainer, total, directory, [Terminal(total, title)], callbacks=callbacks)
+        curve = None
+        if trainer.progress.iteration >= total:
+            console.print(
+                f"nothing left to do: all {total} meta-iterations are done; --iterations N goes on to N of them"
+            )
+        else:
+            curve = run_training(trainer, total, directory, [Terminal(total, title)], callbacks=callbacks)
         show_curve(console, curve or trainer.evaluate(), trainer.config)
     finally:
         trainer.close()
@@ -90,6 +117,8 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
 
 def _start(name: str) -> Config | FewShotConfig:
     """Return a preset's configuration, or the defaults for an environment."""
+    if is_preset_file(name):
+        return find_preset(name)
     if "/" in name or ":" in name or name.rpartition("-v")[2].isdecimal():
         return next((c for c in PRESETS.values() if isinstance(c, Config) and c.env == name), Config(env=name))
     if name not in PRESETS:

@@ -70,7 +70,7 @@ def test_curves_of_other_lengths_are_drawn_as_far_as_all_go():
     assert grid[0] == 0 and grid[-1] == 8
     assert np.allclose(values[:, -1], [0.8, 4])
     with pytest.raises(UserError, match="no part of the x-axis in common"):
-        aligned([np.array([0.0, 1.0]), np.array([2.0, 3.0])], [np.zeros(2), np.zeros(2)])
+        aligned([np.array([0.0, 1.0]), np.array([2.0, 3.0, 4.0])], [np.zeros(2), np.zeros(3)])
 
 
 def test_no_two_curves_look_alike():

@@ -1,0 +1,70 @@
+"""metarl train --seeds: the same training with several seeds, each a process and a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rich.console import Console
+
+from metarl.errors import UserError
+
+COMMAND = [sys.executable, "-c", "import sys; from metarl.cli import main; sys.exit(main(sys.argv[1:]))"]
+"""How a process of ours is started, whatever the scripts on the path are called."""
+
+
+def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, log_dir: Path, resume: bool) -> int:
+    """Train with several seeds, `jobs` of them at a time; returns the worst exit status.
+
+    A signal of the terminal reaches all of the processes, each of which saves its run. What a seed prints goes to
+    `train.log` in its folder.
+
+    Args:
+        name: Preset, or what else is trained.
+        args: The other options as they were typed, without `--seeds`, `--jobs`, `--seed`, `--log-dir` and `--resume`.
+        first: The first seed.
+        seeds: Number of them.
+        jobs: How many to train at a time.
+        log_dir: Folder that holds a folder a seed.
+        resume: Whether to go on with those that have begun.
+    """
+    if seeds < 1 or jobs < 1:
+        raise UserError(f"seeds and jobs must be at least 1, got {seeds} and {jobs}")
+    folders = {seed: log_dir / f"seed-{seed}" for seed in range(first, first + seeds)}
+    begun = [folder for folder in folders.values() if (folder / "config.json").exists()]
+    if begun and not resume:
+        raise UserError(f"{begun[0]} already holds a run; go on with it by --resume or choose another --log-dir")
+    console, stop = Console(highlight=False, soft_wrap=True), threading.Event()
+    console.print(f"{name}: {seeds} seeds, {min(jobs, seeds)} at a time, writing to {log_dir}")
+    threads = str(max(1, len(os.sched_getaffinity(0)) // min(jobs, seeds)))
+    shared = {"OMP_NUM_THREADS": threads, "METARL_PHYSICS_THREADS": threads}
+
+    def work(seed: int) -> int:
+        if stop.is_set():
+            return 130
+        folder = folders[seed]
+        folder.mkdir(parents=True, exist_ok=True)
+        go_on = ["--resume"] if folder in begun else []
+        command = [*COMMAND, "train", name, *args, "--seed", str(seed), "--log-dir", str(folder), *go_on]
+        with open(folder / "train.log", "a") as log:
+            status = subprocess.run(command, stdout=log, stderr=log, env={**shared, **os.environ}).returncode
+        lines = (folder / "train.log").read_text().strip().splitlines()
+        done = next((line for line in reversed(lines) if line.startswith("iteration ")), "")
+        console.print(
+            f"seed {seed}: {done}" if status == 0 else f"seed {seed} failed: {lines[-1] if lines else status}"
+        )
+        return status
+
+    with ThreadPoolExecutor(jobs) as pool:
+        running = [pool.submit(work, seed) for seed in folders]
+        try:
+            statuses = [future.result() for future in running]
+        except KeyboardInterrupt:
+            stop.set()  # those that run got the signal too, and save; the others do not begin
+            raise
+    console.print(f"\nLook further:\n  metarl plot {log_dir}\n  tensorboard --logdir {log_dir}")
+    return max(statuses)

@@ -1,0 +1,90 @@
+"""Presets of one's own: a TOML or JSON file of settings, taken wherever the name of a preset is."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from metarl.errors import UserError, did_you_mean
+from metarl.experiment.config import DATA, Config, FewShotConfig
+from metarl.experiment.config_file import from_dict
+from metarl.experiment.presets import PRESETS
+from metarl.experiment.presets import find_preset as find_ours
+from metarl.experiment.settings import with_method, with_settings
+
+START = ("preset", "env", "data")
+"""What the settings of a file may change: a preset, or the defaults for an environment or for supervised data."""
+
+
+def is_preset_file(name: str) -> bool:
+    """Return whether a preset's name is that of a file."""
+    return name.endswith((".toml", ".json"))
+
+
+def find_preset(name: str) -> Config | FewShotConfig:
+    """Return the configuration of a preset: one of ours by its name, or that of a file.
+
+    Raises:
+        UserError: If there is none, or a setting of the file is unknown or out of range.
+    """
+    return read_preset(Path(name)) if is_preset_file(name) else find_ours(name)
+
+
+def read_preset(file: Path) -> Config | FewShotConfig:
+    """Read a file of settings, or a run's `config.json`.
+
+    A file names a `preset`, an `env` or `data` to begin with, may name a `method` and an `outer` update, and gives
+    settings of the run, the method and the update side by side; `env_options` is a table.
+
+    Raises:
+        UserError: If it cannot be read, or a setting is unknown or out of range.
+    """
+    try:
+        values = (tomllib.loads if file.suffix == ".toml" else json.loads)(file.read_text())
+    except OSError as error:
+        raise UserError(f"cannot read preset {str(file)!r}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"preset {str(file)!r} is no {file.suffix[1:].upper()}: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"preset {str(file)!r} holds no table of settings")
+    try:
+        return from_dict(values["config"]) if "config" in values else from_settings(values)
+    except UserError as error:
+        raise UserError(f"preset {str(file)!r}: {error}") from error
+
+
+def from_settings(values: dict[str, Any]) -> Config | FewShotConfig:
+    """Return the configuration of flat settings, which `preset`, `env` or `data` begin.
+
+    Raises:
+        UserError: If a setting is unknown or out of range, or they begin with none of the three or several.
+    """
+    begun = [name for name in START if name in values]
+    if len(begun) != 1:
+        raise UserError(f"settings begin with one of {', '.join(START)}, got {' and '.join(begun) or 'none of them'}")
+    config = _start(begun[0], values[begun[0]])
+    chosen = {name: values.get(name) for name in ("method", "outer")}
+    for name, value in chosen.items():
+        if value is not None and (not isinstance(value, str) or ":" in value):
+            raise UserError(
+                f"{name} must be the name of one of ours, got {value!r}; type --{name} module:Class for your own"
+            )
+    config = with_method(config, chosen["method"], chosen["outer"])
+    settings = {name: value for name, value in values.items() if name not in (*START, *chosen)}
+    return with_settings(config, {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()})
+
+
+def _start(kind: str, name: Any) -> Config | FewShotConfig:
+    if not isinstance(name, str):
+        raise UserError(f"{kind} must be a name, got {name!r}")
+    if kind == "preset":
+        return find_ours(name)
+    if kind == "env":
+        return next((c for c in PRESETS.values() if isinstance(c, Config) and c.env == name), Config(env=name))
+    if name not in DATA:
+        raise UserError(f"unknown data {name!r}{did_you_mean(name, DATA)}; there are {', '.join(DATA)}")
+    return next(
+        (c for c in PRESETS.values() if isinstance(c, FewShotConfig) and c.data == name), FewShotConfig(data=name)
+    )

@@ -1,0 +1,167 @@
+"""Files as presets, several seeds at once, and the search for settings."""
+
+import json
+import sys
+
+import pytest
+
+from metarl import UserError
+from metarl.cli.main import main
+from metarl.experiment.config import Config
+from metarl.experiment.preset_file import find_preset, from_settings
+from metarl.experiment.presets import PRESETS
+
+TOML = """
+preset = "point-navigation"
+method = "promp"
+tasks = 2
+episodes = 2
+horizon = 5
+eval_tasks = 2
+eval_episodes = 2
+iterations = 2
+eval_every = 1
+film = false
+hidden = [8, 8]
+inner_lr = 0.2
+clip = 0.25
+[env_options]
+goal_range = 0.3
+"""
+
+
+@pytest.fixture
+def preset(tmp_path):
+    (tmp_path / "mine.toml").write_text(TOML)
+    return "mine.toml"
+
+
+def recorded(directory):
+    with open(f"{directory}/config.json") as file:
+        return json.load(file)["config"]
+
+
+def test_a_file_is_taken_where_a_preset_is(preset, capsys):
+    config = find_preset(preset)
+    assert isinstance(config, Config) and config.hidden == (8, 8) and config.env_options == {"goal_range": 0.3}
+    assert config.action_scale == PRESETS["point-navigation"].action_scale
+    assert main(["train", preset, "--tasks", "3", "--log-dir", "run"]) == 0
+    found = recorded("run")
+    assert found["tasks"] == 3 and found["method"]["name"] == "promp"
+    assert found["method"]["inner_lr"] == 0.2 and found["method"]["outer"]["clip"] == 0.25
+    assert "mine: metarl/PointNavigation-v0" in capsys.readouterr().out
+
+
+def test_a_runs_own_settings_are_a_preset(preset):
+    assert main(["train", preset, "--log-dir", "run"]) == 0
+    assert find_preset("run/config.json") == find_preset(preset)
+
+
+def test_settings_begin_with_an_environment_or_data_too():
+    assert from_settings({"env": "metarl/AntVel-v0", "tasks": 5}).tasks == 5
+    assert from_settings({"data": "sinusoid", "method": "reptile", "inner_steps": 3}).method.inner_steps == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tasks": 3}, "settings begin with one of preset, env, data, got none"),
+        ({"preset": "point-navigation", "env": "metarl/AntVel-v0"}, "got preset and env"),
+        ({"preset": "point-nav"}, "did you mean 'point-navigation'"),
+        ({"preset": "point-navigation", "taskz": 3}, "unknown setting 'taskz'; did you mean 'tasks'?"),
+        ({"preset": "point-navigation", "tasks": 0}, "tasks must be at least 1"),
+        ({"preset": "point-navigation", "method": "os:system"}, "type --method module:Class"),
+        ({"data": "sinusoids"}, "did you mean 'sinusoid'"),
+    ],
+)
+def test_a_wrong_setting_of_a_file_is_named(settings, message, tmp_path, capsys):
+    with pytest.raises(UserError, match=message.split(";")[0].replace("?", r"\?")):
+        from_settings(settings)
+    (tmp_path / "wrong.json").write_text(json.dumps(settings))
+    assert main(["train", "wrong.json"]) == 2
+    said = capsys.readouterr().err
+    assert "preset 'wrong.json': " in said and message in said and said.count("\n") == 1
+
+
+def test_files_that_are_none(tmp_path, capsys):
+    (tmp_path / "broken.toml").write_text("tasks =")
+    for name, message in (("nowhere.toml", "No such file"), ("broken.toml", "is no TOML")):
+        assert main(["train", name]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_several_seeds_have_a_folder_each_which_plot_takes(preset, tmp_path, capsys):
+    arguments = ["train", preset, "--seeds", "2", "--jobs", "2", "--seed", "5", "--log-dir", "runs"]
+    assert main(arguments) == 0
+    assert [recorded(f"runs/seed-{seed}")["seed"] for seed in (5, 6)] == [5, 6]
+    assert "iteration 2/2" in capsys.readouterr().out
+    assert main(["plot", "runs"]) == 0 and (tmp_path / "runs.png").exists()
+    assert main(arguments) == 2
+    assert "seed-5 already holds a run" in capsys.readouterr().err
+    assert main([*arguments[:3], "3", *arguments[4:], "--resume"]) == 0  # one more; the others are done
+    assert recorded("runs/seed-7")["seed"] == 7
+    assert "nothing left to do" in (tmp_path / "runs" / "seed-5" / "train.log").read_text()
+    assert main([*arguments[:-1], "others", "--device", "cuda:77"]) == 2
+    assert "seed 5 failed: metarl: device 'cuda:77' cannot be used" in capsys.readouterr().out
+
+
+def test_a_finished_run_has_nothing_left_to_do(preset, capsys):
+    assert main(["train", preset, "--log-dir", "run"]) == 0
+    assert main(["train", preset, "--log-dir", "run", "--resume"]) == 0
+    assert "nothing left to do: all 2 meta-iterations are done" in capsys.readouterr().out
+
+
+def test_tune_writes_a_preset_that_train_takes(preset, tmp_path, capsys):
+    optuna = pytest.importorskip("optuna")
+    arguments = [
+        "tune",
+        preset,
+        "--storage",
+        "sqlite:///tune.db",
+        "--pruner",
+        "none",
+        "--search",
+        "inner_lr=0.1:0.5:log",
+    ]
+    assert main([*arguments, "--search", "hidden=1:2", "--trials", "1"]) == 2
+    assert main([*arguments, "--trials", "2"]) == 0
+    assert main([*arguments, "--trials", "3", "--out", "more.json"]) == 0  # goes on with the study
+    study = optuna.load_study(study_name="mine", storage="sqlite:///tune.db")
+    assert len(study.trials) == 3 and study.best_value == max(trial.value for trial in study.trials)
+    best = find_preset("more.json")
+    assert best.method.inner_lr == study.best_params["inner_lr"] and 0.1 <= best.method.inner_lr <= 0.5
+    assert best.env_options == {"goal_range": 0.3}
+    assert main(["train", "more.json", "--log-dir", "run"]) == 0
+    curve = json.loads((tmp_path / "run" / "curve.json").read_text())
+    assert curve["mean"][1] == pytest.approx(study.best_value)  # the trial is the run that the preset makes
+
+
+def test_tune_in_several_processes(preset):
+    optuna = pytest.importorskip("optuna")
+    arguments = ["--storage", "sqlite:///tune.db", "--jobs", "2", "--trials", "4", "--out=many.json"]
+    assert main(["tune", preset, *arguments]) == 0
+    trials = optuna.load_study(study_name="mine", storage="sqlite:///tune.db").trials
+    assert 4 <= len(trials) <= 5 and find_preset("many.json").tasks == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "tune needs a preset first"),
+        (["point-navigation", "--jobs", "2"], "give --storage"),
+        (["point-navigation", "--trials", "0"], "trials and jobs must be at least 1"),
+        (["point-navigation", "--search", "inner_lr"], "search takes NAME=LOW:HIGH"),
+        (["point-navigation", "--search", "inner_lr=2:1"], "search needs LOW < HIGH"),
+        (["point-navigation", "--search", "inner_lrr=0.1:1"], "did you mean 'inner_lr'?"),
+    ],
+)
+def test_bad_input_of_tune_is_one_line(arguments, message, capsys):
+    assert main(["tune", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+def test_tune_without_optuna_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert main(["tune", "point-navigation"]) == 2
+    assert "pip install 'metarl-toolkit[tune]'" in capsys.readouterr().err
