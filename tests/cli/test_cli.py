@@ -98,7 +98,7 @@ TRAIN = ["train", "point-navigation"]
         ([*TRAIN, "--device", "cuda:77"], "device 'cuda:77' cannot be used"),
         ([*TRAIN, "--log-dir", "/proc/nowhere"], "log directory '/proc/nowhere' cannot be written"),
         ([*TRAIN, "--resume"], "--resume needs --log-dir"),
-        ([*TRAIN, "--resume", "--log-dir", "nothing"], "'nothing' holds no run"),
+        ([*TRAIN, "--resume", "--log-dir", "nothing"], "nothing' holds no run"),
         (["eval", "nothing"], "'nothing.safetensors' does not exist"),
         (["eval"], "required"),
         (["presets", "all"], "presets takes no arguments"),

@@ -47,7 +47,7 @@ def test_plot_refuses_what_it_cannot_draw(run, tmp_path, capsys):
     capsys.readouterr()
     for arguments, message in [
         ([], "needs a run directory"),
-        (["nowhere"], "'nowhere' holds no run"),
+        (["nowhere"], "nowhere' holds no run"),
         ([str(run), str(other)], "these are of metarl/HalfCheetahDir-v0, metarl/PointNavigation-v0"),
         ([str(empty)], "is empty or damaged"),
         ([str(run), "--out", "x.nonsense"], "cannot write 'x.nonsense'"),
