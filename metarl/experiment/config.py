@@ -21,6 +21,12 @@ DATA = ("sinusoid", "glyphs", "omniglot", "folder")
 """Supervised tasks there are."""
 
 
+SAMPLERS = {
+    *("source", "num_envs", "horizon", "vectorization", "autoreset_mode", "max_episode_steps"),
+    *("id", "name", "make", "self", "wrappers", "vector_kwargs", "vectorization_mode", "additional_wrappers"),
+}
+"""Options that are the sampler's or Gymnasium's own."""
+
 LARGEST_SEED = 2**63 - 1
 """What torch's generators take."""
 
@@ -159,7 +165,7 @@ class Config(Settings):
         _known(INNER_LOSSES, self.inner_loss, "inner loss")
         _known(BASELINES, self.baseline, "baseline")
         _known(("built-in",), self.policy, "policy")
-        for name in self.env_options.keys() & {"source", "num_envs", "horizon", "vectorization", "autoreset_mode"}:
+        for name in self.env_options.keys() & SAMPLERS:
             raise UserError(f"env_options cannot set {name}, which is the sampler's own")
         for name, value in self.env_options.items():
             if not isinstance(value, int | float | str):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from metarl.core import params as P
 from metarl.core.params import Params
 from metarl.core.similarity import linear_cka, svcca
-from metarl.errors import UserError
+from metarl.errors import UserError, check_counts
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.methods.protocols import InnerLoop, Method
@@ -75,6 +75,7 @@ def analyse(model: Model | FewShot, steps: int | None = None, tasks: int = 20, s
     for name, value in (("steps", steps), ("tasks", tasks)):
         if value < 1:
             raise UserError(f"{name} must be at least 1, got {value}")
+    check_counts(seed=(seed, 0))
     inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=tasks)
     params = model.trainer.params
     try:

@@ -148,6 +148,8 @@ def _scratch(config: Config, method: str, protocol: Protocol, run: Path) -> tupl
     inner_loop.close()
     learned = [learn_from_scratch(config, protocol.budget // len(tasks), task) for task in tasks]
     curves = [{"env_steps": [n for n, _ in points], "returns": [value for _, value in points]} for points in learned]
+    if not all(learned):
+        raise UserError(f"a budget of {protocol.budget:,} steps is too small for an episode of {len(tasks)} tasks")
     train_steps = sum(points[-1][0] for points in learned)
     return {"env": config.env, "tasks": tasks.tolist(), "curves": curves}, train_steps, time.perf_counter() - started
 

@@ -110,7 +110,13 @@ def read_progress(path: Path) -> dict[str, NDArray[np.float64]]:
     if not rows:
         raise UserError(f"{str(file)!r} is empty or damaged")
     names = dict.fromkeys(name for row in rows for name in row)
-    return {name: np.array([row.get(name, np.nan) for row in rows], dtype=np.float64) for name in names}
+    table = {name: np.array([row.get(name, np.nan) for row in rows], dtype=np.float64) for name in names}
+    if "time/total_timesteps" not in table or not any(f"meta/{measure}_step0" in table for measure in MEASURES):
+        raise UserError(f"{str(file)!r} is no table of a run: it lacks the steps, or what was reached")
+    if "time/total_seconds" not in table:  # an older version's, which knew those of each row alone
+        parts = [table.get(f"time/{name}_seconds", np.zeros(len(rows))) for name in ("sampling", "meta_update")]
+        table["time/total_seconds"] = np.nancumsum(np.sum(parts, axis=0))
+    return table
 
 
 def read_curve(path: Path) -> AdaptationCurve | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -17,6 +15,7 @@ from gymnasium.vector.async_vector_env import AsyncState
 from numpy.typing import NDArray
 
 from metarl.errors import UserError, did_you_mean
+from metarl.rl.processes import in_processes
 from metarl.seeding import sample_split
 
 EnvSource = str | Callable[[], gymnasium.Env]
@@ -76,7 +75,12 @@ def make_vec(
     # Sync- and AsyncVectorEnv refuse to step a batch in which an episode has ended
     mode = AutoresetMode.NEXT_STEP if autoreset_mode is AutoresetMode.DISABLED else autoreset_mode
     kind = AsyncVectorEnv if vectorization == "async" else SyncVectorEnv
-    return _vectorise(lambda: TaskSlot(make_single(source, horizon, options)), num_envs, kind, mode)
+
+    def make() -> gymnasium.Env:
+        register(spec)  # in a process that has not imported what registers it
+        return TaskSlot(make_single(source, horizon, options))
+
+    return _vectorise(make, num_envs, kind, mode)
 
 
 def find_spec(env_id: str) -> EnvSpec:
@@ -180,15 +184,11 @@ def _vectorise(
         raise UserError(f"environment {prototype.unwrapped} has no time limit; give a horizon")
     limit = prototype.get_wrapper_attr("_max_episode_steps")
 
-    def make_one() -> gymnasium.Env:
-        if (
-            kind is AsyncVectorEnv and multiprocessing.parent_process() is not None
-        ):  # Ctrl-C reaches all processes; the first one decides
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return make()
-
     try:
-        vector = kind([make_one] * num_envs, autoreset_mode=mode)
+        if kind is AsyncVectorEnv:
+            vector: VectorEnv = in_processes(make, num_envs, mode)
+        else:
+            vector = SyncVectorEnv([make] * num_envs, autoreset_mode=mode)
     except (EOFError, ConnectionError) as error:
         raise UserError(f"a process of {prototype.unwrapped} died while the environment was made in it") from error
     return _TaskVector(vector, prototype, int(limit))

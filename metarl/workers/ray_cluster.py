@@ -66,6 +66,8 @@ def connect(where: int | str, user: object) -> Any:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise UserError(f"workers {where!r}: no Ray cluster answers ({_reason(error)})") from error
+    except SystemExit as stop:  # how Ray answers SIGTERM while it starts, with the number of the signal
+        raise SystemExit(128 + signal.SIGTERM if stop.code == signal.SIGTERM else stop.code) from stop
     finally:
         if threading.current_thread() is threading.main_thread():  # SIGTERM means what it meant without Ray
             signal.signal(signal.SIGTERM, before)

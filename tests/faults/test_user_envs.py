@@ -2,14 +2,16 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 import traceback
 import warnings
 
 import numpy as np
 import pytest
-from broken_envs import Line, register
-from processes import Command, children, running
+from broken_envs import Line
+from processes import children, running
 
 import metarl
 from metarl import UserError
@@ -134,21 +136,85 @@ def test_sampling_asleep_is_left_by_close():
 
 
 ASYNC = ["train", "point-navigation", "--env", "Line-v0", "--vectorization", "async", "--tasks", "2", "--episodes", "1"]
+SCRIPT = "from broken_envs import register; register(); from metarl.cli import run; run()"
+
+
+def descendants(pid):
+    found = children(pid)
+    return found + [deeper for child in found for deeper in descendants(child)]
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT SIGINT", "SIGKILL"])
 def test_no_process_is_left_behind(name, tmp_path, observe):
-    run = Command([*ASYNC, "--iterations", "100000", "--log-dir", str(tmp_path / "run")], tmp_path, register)
-    run.wait_for("iteration 2/")
-    started = children(run.pid)
-    assert len(started) >= 2
-    for signum in name.split():
-        run.send(signum)
-        time.sleep(0.05)
-    status = run.end()
-    assert status == {"SIGTERM": 143, "SIGINT SIGINT": 130, "SIGKILL": -9}[name], run.said
+    path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+    arguments = [sys.executable, "-c", SCRIPT, *ASYNC, "--iterations", "100000", "--log-dir", str(tmp_path / "run")]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}) as run:
+        while not run.stdout.readline().startswith("iteration 2/"):
+            assert run.poll() is None
+        started = descendants(run.pid)
+        assert len(started) >= 3  # two environments, and the server that they come from
+        for signum in name.split():
+            os.kill(run.pid, getattr(signal, signum))
+            time.sleep(0.05)
+        run.stdout.read()
+    assert run.returncode == {"SIGTERM": 143, "SIGINT SIGINT": 130, "SIGKILL": -9}[name]
     end = time.time() + 20
     while any(running(pid) for pid in started):
         assert time.time() < end, "processes are left"
         time.sleep(0.05)
-    observe(f"{name} with an env in processes", f"status {status}; none of the {len(started)} processes is left")
+    observe(f"{name} with an env in processes", f"status {run.returncode}; none of {len(started)} processes is left")
+
+
+OWN_SCRIPT = """
+import time, torch, numpy as np, metarl
+from broken_envs import Line
+class Mine(Line):
+    def reset(self, **kwargs):
+        torch.randn(300, 300) @ torch.randn(300, 300)
+        return super().reset(**kwargs)
+class Odd(Exception):
+    def __init__(self, a, b): super().__init__(a)
+class Fails(Line):
+    def step(self, action): raise Odd("went wrong", 2)
+class Sleeps(Line):
+    def step(self, action): time.sleep(1000)
+torch.set_num_threads(2)
+torch.randn(900, 900) @ torch.randn(900, 900)  # OpenMP has its threads
+sizes = dict(vectorization="async", tasks=2, episodes=1, horizon=5, hidden=(4,), eval_every=1, eval_tasks=2)
+model = metarl.MAML(Mine, eval_episodes=1, **sizes).learn(1)
+model.close()
+print("learned")
+import warnings; warnings.simplefilter("ignore")
+try:
+    metarl.MAML(Fails, **sizes).learn(1)
+except RuntimeError as error:
+    print(error)
+lock = __import__("threading").Lock()
+try:
+    metarl.MAML(lambda: (lock, Line())[1], **sizes)
+except metarl.UserError as error:
+    print(error)
+print("asleep", flush=True)
+metarl.MAML(Sleeps, **sizes).learn(1)
+"""
+
+
+def test_a_plain_script_whose_environment_uses_torch(tmp_path, observe):
+    (tmp_path / "own.py").write_text(OWN_SCRIPT)  # without `if __name__ == "__main__"`
+    path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
+    how = {"env": {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "2"}, "text": True}
+    with subprocess.Popen(
+        [sys.executable, "own.py"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=tmp_path, **how
+    ) as run:
+        said = [run.stdout.readline().strip() for _ in range(4)]
+        assert said[0] == "learned" and said[1] == "Odd: went wrong" and said[3] == "asleep", said
+        assert said[2].startswith("the environment cannot be sent to a process (TypeError: cannot pickle")
+        while len(started := descendants(run.pid)) < 4:
+            assert run.poll() is None
+        time.sleep(2)  # they sleep in a step by now
+        os.kill(run.pid, signal.SIGKILL)
+    end = time.time() + 20
+    while any(running(pid) for pid in started):
+        assert time.time() < end, "processes are left"
+        time.sleep(0.05)
+    observe("an env in processes uses torch, in a script of its own", "trains and evaluates; kill -9 leaves no process")
