@@ -15,6 +15,7 @@ from pathlib import Path
 
 import tyro
 from common import machine
+from ledger import without_paths
 
 import metarl
 from metarl.experiment.directory import RunDirectory
@@ -53,7 +54,7 @@ def main() -> None:
         "env": curve["env"],
         "method": method_name(model.config.method),
         "env_steps": model.trainer.progress.env_steps,
-        "command": " ".join([Path(record["command"][0]).name, *record["command"][1:]]),
+        "command": " ".join(without_paths(record["command"])),
         "versions": record["versions"],
         "machine": machine(),
         "evaluation": evaluation,
