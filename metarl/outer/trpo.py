@@ -57,8 +57,9 @@ class TRPO:
     cg_damping: float = 1e-5
     """Multiple of the identity added to the Fisher matrix."""
     fisher_stride: int = 4
-    """Fisher products use every n-th sample; 1 uses all, and only then they are exact. With 4 they differed by 10 to
-    24 % (cosine 0.97 to 0.995) on our tasks, which changes the search direction, not what the line search accepts."""
+    """Fisher products use every n-th sample; 1 uses all, and only then they are exact. With 4 they differed by a tenth
+    to a quarter (cosine 0.97 or more) on our tasks: that changes the search direction, not what the line search
+    accepts."""
     line_search_steps: int = 15
     """Most candidates the line search tries."""
     backtrack: float = 0.8
