@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 import metarl
 from metarl import UserError
-from metarl.cli.options import Train, parse
+from metarl.cli.train_options import Train, parse_train
 from metarl.experiment.config import Config
 from metarl.experiment.trainer import Trainer
 from metarl.seeding import HELD_OUT, TEST, TRAINING, draw_tasks
@@ -141,7 +141,7 @@ def test_true_and_false_reach_the_environment():
         ).trainer.inner_loop.sampler.env.family
 
     assert terms(False).sparse is False and terms(True).sparse is True
-    chosen = parse(Train, ["--env-options", "sparse", "False", "arms", "3"], "train", Train(Config(env=ENV)))
+    chosen = parse_train("x", ["--env-options", "sparse", "False", "arms", "3"], Train(Config(env=ENV)))
     assert chosen.config.env_options == {"sparse": False, "arms": 3}
 
 
