@@ -66,6 +66,7 @@ def run_blocks(text: str, folder: Path) -> None:
 def check_commands(text: str, monkeypatch) -> int:
     """Parse every command of a page with its options, and run none; returns how many there were."""
     monkeypatch.setattr(train, "_run", lambda *parsed: 0)
+    monkeypatch.setattr(train, "train_seeds", lambda *parsed: 0)
     shown = commands(text)
     for words in shown:
         command, rest = words[0], [word for word in words[1:] if word != "--resume"]
