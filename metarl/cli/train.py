@@ -55,8 +55,8 @@ def train(args: list[str]) -> int:
     method = type(command.config.method)
     if command.resume and command.log_dir is not None and not RunDirectory(command.log_dir).empty:
         old = RunDirectory(command.log_dir).config(_typed_method(command.log_dir, chosen, modules))
-        if _source(old) != _source(command.config):
-            raise UserError(f"{command.log_dir} holds a run of {_source(old)}, not of {_source(command.config)}")
+        if old.origin != command.config.origin:
+            raise UserError(f"{command.log_dir} holds a run of {old.origin}, not of {command.config.origin}")
         old = dataclasses.replace(old, workers="local")  # no file says where to connect to
         command = parse_train(name, _left(rest), Train(_with(old, chosen), command.log_dir))  # what is not given is its
         method = type(old.method)
@@ -195,13 +195,6 @@ def _without(args: list[str], option: str) -> list[str]:
     """Return the arguments without an option and its values."""
     args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith(f"{option}=") else [arg])]
     return [arg for at, arg in enumerate(args) if arg != option and (at == 0 or args[at - 1] != option)]
-
-
-def _source(config: Config | FewShotConfig) -> str:
-    """Return what a resumed run must share: the environment, or the data and the kind of tasks drawn from them."""
-    if not isinstance(config, FewShotConfig):
-        return config.env
-    return config.data + f", {config.ways}-way" * config.pictures + ", oracle" * config.oracle
 
 
 def settings_of(name: str) -> Config | FewShotConfig:

@@ -15,7 +15,7 @@ import tyro
 
 from metarl.cli.options import parse
 from metarl.experiment.config import Config, FewShotConfig
-from metarl.methods import METHODS, SUPERVISED, method_name
+from metarl.methods import method_name
 from metarl.outer import OUTERS
 
 GROUPS = {
@@ -135,7 +135,7 @@ def _names(value: Any) -> list[str]:
 
 
 def _about_method(config: Config | FewShotConfig) -> str:
-    known = METHODS if isinstance(config, Config) else SUPERVISED
+    known = config.methods
     first = (inspect.getdoc(type(config.method)) or "").partition("\n")[0]
     return f"{method_name(config.method)}: {first} --method NAME chooses another and its settings: {', '.join(known)}."
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from metarl.errors import OnNan, UserError, check_counts, check_fields, check_positive, did_you_mean
-from metarl.methods import MAML, SUPERVISED, Method, method_name
+from metarl.methods import MAML, METHODS, SUPERVISED, Method, method_name
 from metarl.rl.advantages import BASELINES
 from metarl.rl.environments import Vectorization
 from metarl.rl.losses import INNER_LOSSES
@@ -71,6 +71,16 @@ class Settings(ABC):
     def title(self) -> str:
         """What the tasks are."""
 
+    @property
+    @abstractmethod
+    def methods(self) -> dict[str, Method]:
+        """The methods of ours that learn such tasks, by name, with their settings for that."""
+
+    @property
+    @abstractmethod
+    def origin(self) -> str:
+        """Where the tasks come from, which a resumed run must share."""
+
     def __post_init__(self) -> None:
         """Check kinds and ranges."""
         check_fields(self, "method")
@@ -109,7 +119,7 @@ def check_is_method(method: Any) -> None:
 
 @dataclass(frozen=True)
 class Config(Settings):
-    """Everything a run depends on; same configuration, same run to the bit on the same machine."""
+    """Everything a run depends on; same configuration, same run bit for bit on the same machine."""
 
     env: str
     """Gymnasium id of the task distribution."""
@@ -154,6 +164,16 @@ class Config(Settings):
         """The environment."""
         return self.env
 
+    @property
+    def methods(self) -> dict[str, Method]:
+        """All methods."""
+        return METHODS
+
+    @property
+    def origin(self) -> str:
+        """The environment."""
+        return self.env
+
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
@@ -180,7 +200,7 @@ class Config(Settings):
 
 @dataclass(frozen=True)
 class FewShotConfig(Settings):
-    """Everything a run on supervised tasks depends on; same configuration, same run to the bit on the same machine."""
+    """Everything a run on supervised tasks depends on; same configuration, same run bit for bit on the same machine."""
 
     data: str
     """The tasks: sinusoid; or pictures of letters: glyphs (drawn from fonts), omniglot, folder (FOLDER/CLASS/*.png)."""
@@ -209,6 +229,16 @@ class FewShotConfig(Settings):
     def title(self) -> str:
         """The tasks and the number of shots."""
         return f"{self.data}, {f'{self.ways}-way ' if self.pictures else ''}{self.shots}-shot"
+
+    @property
+    def methods(self) -> dict[str, Method]:
+        """Those that learn from labelled examples."""
+        return SUPERVISED
+
+    @property
+    def origin(self) -> str:
+        """The data, and the kind of tasks drawn from them."""
+        return self.data + f", {self.ways}-way" * self.pictures + ", oracle" * self.oracle
 
     @property
     def pictures(self) -> bool:

@@ -44,7 +44,7 @@ def with_method(config: AnyConfig, method: str | Method | None, outer: str | Non
 
 def _named(config: Config | FewShotConfig, name: str) -> Method:
     """Return a method of ours with the settings it has where it learns from such tasks."""
-    table = SUPERVISED if isinstance(config, FewShotConfig) else METHODS
+    table = config.methods
     if name in METHODS and name not in table:
         raise UserError(f"method {name} is for reinforcement learning only; here are {', '.join(SUPERVISED)}")
     return table[_known(table, name, "method")]

@@ -29,8 +29,8 @@ class Interpolation:
 
     def at(self, iteration: float) -> float:
         """Return ε in a meta-iteration."""
-        left = 1 - iteration / self.decay_iterations if self.decay_iterations else 1.0
-        return self.step_size * max(left, 0.0)
+        remaining = 1 - iteration / self.decay_iterations if self.decay_iterations else 1.0
+        return self.step_size * max(remaining, 0.0)
 
     def initial_state(self, params: Tensor) -> State:
         """Return the count of updates."""

@@ -22,13 +22,13 @@ def nil_accuracy(inner_loop: ShotInnerLoop, params: Params, seed: int) -> NDArra
     """
     k = inner_loop.tasks
     tasks = draw_tasks(inner_loop, k, seed, TEST)
-    lesson = inner_loop.source.draw(tasks, task_rngs(seed, TEST, 0, range(k))(0)).to(inner_loop.device)
+    shots = inner_loop.source.draw(tasks, task_rngs(seed, TEST, 0, range(k))(0)).to(inner_loop.device)
     stacked = {name: value.to(inner_loop.device) for name, value in P.stack(params, k).items()}
     support, query = (
-        batch_features(inner_loop, stacked, batch)[-2].flatten(2) for batch in (lesson.support, lesson.query)
+        batch_features(inner_loop, stacked, batch)[-2].flatten(2) for batch in (shots.support, shots.query)
     )
-    found = nearest(support, lesson.support.y.cpu(), query)
-    return (found == lesson.query.y.cpu()).double().mean(-1).numpy()
+    found = nearest(support, shots.support.y.cpu(), query)
+    return (found == shots.query.y.cpu()).double().mean(-1).numpy()
 
 
 def nearest(support: Tensor, classes: Tensor, query: Tensor) -> Tensor:
