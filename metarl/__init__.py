@@ -66,6 +66,8 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 
 def __getattr__(name: str) -> Any:
     """Load a public name when it is first used: `metarl --help` needs no torch."""
+    if name in ("methods", "outer", "sb3"):
+        return import_module(f"metarl.{name}")
     if name in _PLACE:
         return getattr(import_module(_PLACE[name]), name)
     raise AttributeError(f"module 'metarl' has no attribute {name!r}")

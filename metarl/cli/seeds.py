@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from metarl.errors import UserError
 
 COMMAND = [sys.executable, "-c", "import sys; from metarl.cli import main; sys.exit(main(sys.argv[1:]))"]
-"""How a process of ours is started, whatever the scripts on the path are called."""
+"""How a process of ours is started, without relying on a `metarl` script on the PATH."""
 
 
 def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, log_dir: Path, resume: bool) -> int:
     """Train with several seeds, `jobs` of them at a time; returns the worst exit status.
 
-    A signal of the terminal reaches all of the processes, each of which saves its run. What a seed prints goes to
-    `train.log` in its folder.
+    Ctrl-C of a terminal reaches all of the processes, SIGTERM and SIGHUP are passed on; each saves its run. What a seed
+    prints goes to `train.log` in its folder.
 
     Args:
         name: Preset, or what else is trained.
@@ -43,6 +45,14 @@ def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, l
     threads = str(max(1, len(os.sched_getaffinity(0)) // min(jobs, seeds)))
     shared = {"OMP_NUM_THREADS": threads, "METARL_PHYSICS_THREADS": threads}
 
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def pass_on(number: int, frame: Any) -> None:
+        stop.set()
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(number)
+
     def work(seed: int) -> int:
         if stop.is_set():
             return 130
@@ -51,7 +61,10 @@ def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, l
         go_on = ["--resume"] if folder in begun else []
         command = [*COMMAND, "train", name, *args, "--seed", str(seed), "--log-dir", str(folder), *go_on]
         with open(folder / "train.log", "a") as log:
-            status = subprocess.run(command, stdout=log, stderr=log, env={**shared, **os.environ}).returncode
+            process = subprocess.Popen(command, stdout=log, stderr=log, env={**shared, **os.environ})
+            processes.append(process)
+            status = process.wait()
+        status = 128 - status if status < 0 else status  # killed by a signal
         lines = (folder / "train.log").read_text().strip().splitlines()
         done = next((line for line in reversed(lines) if line.startswith("iteration ")), "")
         console.print(
@@ -59,6 +72,7 @@ def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, l
         )
         return status
 
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGHUP)}
     with ThreadPoolExecutor(jobs) as pool:
         running = [pool.submit(work, seed) for seed in folders]
         try:
@@ -66,5 +80,8 @@ def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, l
         except KeyboardInterrupt:
             stop.set()  # those that run got the signal too, and save; the others do not begin
             raise
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
     console.print(f"\nLook further:\n  metarl plot {log_dir}\n  tensorboard --logdir {log_dir}")
     return max(statuses)

@@ -16,6 +16,7 @@ from metarl.errors import UserError, did_you_mean
 from metarl.experiment.build import Parts, own_modules, typed_parts
 from metarl.experiment.callbacks import as_callback
 from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config_file import instance
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.names import find, import_module, name_of
 from metarl.experiment.own_files import new_folder
@@ -52,14 +53,14 @@ def train(args: list[str]) -> int:
         return _several(name, args[1:], command)
     if command.resume and command.log_dir is None:
         raise UserError("--resume needs --log-dir, the run directory to go on with")
-    method = type(command.config.method)
+    method: Any = command.config.method
     if command.resume and command.log_dir is not None and not RunDirectory(command.log_dir).empty:
         old = RunDirectory(command.log_dir).config(_typed_method(command.log_dir, chosen, modules))
         if old.origin != command.config.origin:
             raise UserError(f"{command.log_dir} holds a run of {old.origin}, not of {command.config.origin}")
         old = dataclasses.replace(old, workers="local")  # no file says where to connect to
         command = parse_train(name, _left(rest), Train(_with(old, chosen), command.log_dir))  # what is not given is its
-        method = type(old.method)
+        method = old.method
     if chosen["--method"] in METHODS:
         check_method(chosen["--method"], command.config.method)
     parts = typed_parts(command.config, modules)
@@ -83,7 +84,7 @@ def _title(name: str) -> str:
     return Path(name).stem if is_preset_file(name) else name.rpartition("/")[2].rpartition(":")[2]
 
 
-def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: type[Method]) -> int:
+def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: Any) -> int:
     title = _title(name)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     if command.log_dir is not None and not command.resume:
@@ -164,7 +165,7 @@ def _own_method(name: str, config: Config | FewShotConfig) -> Method:
     kind = find(name)
     if not isinstance(kind, type):
         return kind
-    return config.method if type(config.method) is kind else kind()
+    return config.method if type(config.method) is kind else instance(kind)
 
 
 def _typed_method(log_dir: Path, chosen: Mapping[str, str | None], modules: set[str]) -> Any:
@@ -195,8 +196,3 @@ def _without(args: list[str], option: str) -> list[str]:
     """Return the arguments without an option and its values."""
     args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith(f"{option}=") else [arg])]
     return [arg for at, arg in enumerate(args) if arg != option and (at == 0 or args[at - 1] != option)]
-
-
-def settings_of(name: str) -> Config | FewShotConfig:
-    """Return the configuration that `train NAME` begins with."""
-    return dataclasses.replace(_start(name))

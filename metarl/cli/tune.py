@@ -19,6 +19,7 @@ from metarl.evaluation import AdaptationCurve
 from metarl.experiment.build import Parts
 from metarl.experiment.callbacks import Callback
 from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config_file import as_dict
 from metarl.experiment.preset_file import find_preset, is_preset_file
 from metarl.experiment.presets import PRESETS
 from metarl.experiment.run import train
@@ -34,7 +35,7 @@ SPACES: dict[str, Range] = {
     "outer_lr": (1e-4, 1e-2, True),
     "step_size": (0.05, 1.0, True),
     "clip": (0.05, 0.4, False),
-    "kl_coefficient": (1e-4, 1e-1, True),
+    "inner_kl": (1e-4, 1e-1, True),
     "discount": (0.9, 0.999, False),
     "gae_lambda": (0.8, 1.0, False),
 }
@@ -222,6 +223,8 @@ def _finish(optuna: Any, study: Any, name: str, command: Tune, space: dict[str, 
     if is_preset_file(name):
         begin = json.loads(Path(name).read_text()) if name.endswith(".json") else _toml(Path(name))
     settings = {**begin, **({} if command.method is None else {"method": command.method}), **best}
+    if "config" in begin:  # a run's own settings
+        settings = {"config": as_dict(with_settings(config, best))}
     command.out.write_text(json.dumps(settings, indent=2) + "\n")
     console.print(f"wrote {command.out}; train with it: metarl train {command.out}", soft_wrap=True)
     console.print("these held-out tasks chose the settings: judge a run by 'metarl eval', whose tasks are others")

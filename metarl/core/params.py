@@ -47,11 +47,6 @@ def stack(params: Params, tasks: int) -> Params:
     return {name: value.expand(tasks, *value.shape) for name, value in params.items()}
 
 
-def detach(params: Params) -> Params:
-    """Return the params cut from their graph."""
-    return {name: value.detach() for name, value in params.items()}
-
-
 def grad(loss: Tensor, inputs: Sequence[Tensor], *, create_graph: bool = False) -> tuple[Tensor, ...]:
     """Return the gradients of a scalar, zeros where it does not depend on an input."""
     return torch.autograd.grad(loss, inputs, create_graph=create_graph, allow_unused=True, materialize_grads=True)

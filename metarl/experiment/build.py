@@ -169,6 +169,8 @@ def build_inner_loop(config: Config, parts: Parts, tasks: int, episodes: int) ->
     rest: tuple[Any, ...] = (config.method, config.discount, config.gae_lambda, config.device)
     rest = (*rest, _baseline(config, parts, spaces[0]), config.later_lr)
     if config.method.remembers:
+        if is_picture(spaces[0]):
+            raise UserError(f"{method_name(config.method)} takes no pictures, got observations {spaces[0]}")
         if not config.hidden:
             raise UserError(f"{method_name(config.method)} needs a memory; give hidden at least one width")
         memory = RecurrentPolicy(*spaces, config.hidden, config.seed, *rules)

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
+
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.checkpoint import Checkpoint
@@ -45,10 +47,11 @@ class Callbacks:
     """
 
     def __init__(self, callbacks: Sequence[Any]) -> None:
+        callbacks = [as_callback(callback) for callback in callbacks]
         for callback in callbacks:
             if not any(hasattr(callback, name) for name in EVENTS):
                 raise UserError(f"{callback!r} is no callback; it needs one of {', '.join(EVENTS)}")
-        self.callbacks = list(callbacks)
+        self.callbacks = callbacks
 
     @contextmanager
     def around(self, trainer: Trainer) -> Iterator[Callbacks]:
@@ -61,7 +64,8 @@ class Callbacks:
 
     def on_iteration(self, trainer: Trainer, metrics: dict[str, float]) -> bool:
         """Call all of them; returns whether none of them said False."""
-        return all([_call(callback, "on_iteration", trainer, metrics) is not False for callback in self.callbacks])
+        said = [_call(callback, "on_iteration", trainer, metrics) for callback in self.callbacks]
+        return all(bool(answer) or not isinstance(answer, bool | np.bool_) for answer in said)
 
     def on_evaluation(self, curve: AdaptationCurve) -> None:
         """Call all of them."""
@@ -75,7 +79,7 @@ def _call(callback: Any, name: str, *args: Any) -> Any:
 
 
 def as_callback(thing: Any) -> Any:
-    """Return a callback from what the command line names: an object, a class, or a function of each iteration."""
+    """Return a callback from an object, a class, or a function of each iteration."""
     if isinstance(thing, type):
         return thing()
     if inspect.isroutine(thing):

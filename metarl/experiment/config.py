@@ -104,7 +104,7 @@ def check_is_method(method: Any) -> None:
     """
     if isinstance(method, type):
         raise UserError(f"method takes an object such as {method.__name__}(), got the class itself")
-    needed = [name for name in vars(Method) if not name.startswith("_")] + ["outer"]
+    needed = [name for name in vars(Method) if not name.startswith("_")] + ["outer", "inner_steps"]
     lacking = [name for name in needed if not hasattr(method, name)]
     if lacking:
         raise UserError(

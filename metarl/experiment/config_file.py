@@ -54,16 +54,33 @@ def _method(name: str, settings: dict[str, Any], outer: dict[str, Any], given: A
     if ":" in name and given is None:
         raise UserError(f"the method {name} is not one of ours, and nothing is imported from a file; give it")
     if ":" in name:
-        kind = given if isinstance(given, type) else type(given)
-        if not dataclasses.is_dataclass(kind):
-            return kind() if isinstance(given, type) else given
-        default: Any = kind()
+        kind: Any = given if isinstance(given, type) else type(given)
+        if not hasattr(kind, "__dataclass_fields__"):  # is_dataclass would narrow the type
+            return instance(given)
     else:
-        default = METHODS[_known(METHODS, name, "method")]
-        kind = type(default)
+        kind = type(METHODS[_known(METHODS, name, "method")])
+    if "outer" not in {f.name for f in dataclasses.fields(kind)}:
+        return _build(kind, settings)
     outer_name = outer.pop("name")
-    outer_kind = type(default.outer) if ":" in outer_name else OUTERS[_known(OUTERS, outer_name, "outer update")]
+    if ":" in outer_name:
+        outer_kind = type(instance(given).outer)
+    else:
+        outer_kind = OUTERS[_known(OUTERS, outer_name, "outer update")]
     return _build(kind, {**settings, "outer": _build(outer_kind, outer)})
+
+
+def instance(method: Any) -> Any:
+    """Return the method, or an object of the class that was given.
+
+    Raises:
+        UserError: If the class cannot be made without arguments.
+    """
+    if not isinstance(method, type):
+        return method
+    try:
+        return method()
+    except TypeError as error:
+        raise UserError(f"{method.__name__} needs arguments ({error}); give an object of it") from error
 
 
 def _fields(value: Any) -> dict[str, Any]:

@@ -66,7 +66,10 @@ class Log(Callback):
         if self.directory is not None:
             self.directory.check_in_place()
         for name, value in metrics.items():
-            self.logger.record(name, value)
+            try:
+                self.logger.record(name, value if type(value) is int else float(value))
+            except (TypeError, ValueError) as error:
+                raise UserError(f"metric {name!r} must be a number, got {value!r}") from error
         if trainer.workers.dropped:
             self.logger.record("train/dropped", _dropped(trainer), TENSORBOARD_ONLY)
         if self.pending or trainer.progress.iteration % trainer.config.log_every == 0:

@@ -73,13 +73,16 @@ def with_settings(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
         raise UserError(f"outer takes an outer update such as TRPO(), got {outer!r}")
     own = {f.name for f in dataclasses.fields(config)} - {"env", "data", "method"}
     inner, outside = _names(method), _names(outer)
+    known = own | inner | (outside if "outer" in inner else set())
     for name in settings:
-        if name not in own | inner | outside:
-            raise UserError(f"unknown setting {name!r}{did_you_mean(name, own | inner | outside)}")
+        if name not in known:
+            raise UserError(f"unknown setting {name!r}{did_you_mean(name, known)}")
     if inner:
         if outside:
             outer = dataclasses.replace(outer, **{name: settings[name] for name in settings.keys() & outside})
-        changes = {name: settings[name] for name in settings.keys() & inner} | ({"outer": outer} if outside else {})
+        changes = {name: settings[name] for name in settings.keys() & inner}
+        if "outer" in inner:
+            changes["outer"] = outer
         method = dataclasses.replace(method, **changes)
         check_method(method_name(config.method), method)
     suited = method.suited(config) if method != config.method else {}

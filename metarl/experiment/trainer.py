@@ -85,7 +85,8 @@ class Trainer:
         local = config.workers == "local"
         self.inner_loop = self._maker() if local else self._maker(tasks=1, episodes=1)
         self.network: Any = self.inner_loop.network
-        self.params: Params = config.method.initial(P.params_of(self.network))
+        start = config.method.initial(P.params_of(self.network))
+        self.params: Params = {name: value.clone() for name, value in start.items()}  # a file holds no tensor twice
         self.outer_state: State = config.method.initial_state(P.flatten(self.params.values()))
         self._eval_loop: InnerLoop | None = None
         try:
@@ -124,7 +125,8 @@ class Trainer:
         started = time.perf_counter()
         data = self.workers.collect(vector, self.progress.iteration)
         sampled = time.perf_counter()
-        vector, state, outer = self.config.method.update(WorkersObjective(self.workers), vector, self.outer_state)
+        moved, state, outer = self.config.method.update(WorkersObjective(self.workers), vector, self.outer_state)
+        vector = moved.to(vector.dtype)  # sums over tasks, and what a method makes of them, are in float64
         for name, values in {"meta-params": vector, **state}.items():
             if not torch.isfinite(values).all():
                 raise NotFinite(

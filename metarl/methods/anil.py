@@ -13,10 +13,12 @@ from metarl.methods.protocols import Loss
 
 
 def head(names: Iterable[str]) -> list[str]:
-    """Return the params of the head: the last layer's, and those of no layer (a Gaussian policy's log_std)."""
+    """Return the params of the head: of the layer declared last, and those of no layer (a Gaussian's log_std)."""
     names = list(names)
-    layers = [name.rpartition(".")[0] for name in names]
-    return [name for name, layer in zip(names, layers, strict=True) if layer in ("", layers[-1])]
+    own = [name.removeprefix("network.") for name in names]  # a network of one's own stands behind a prefix
+    layers = [name.rpartition(".")[0] for name in own]
+    last = next(layer for layer in reversed(layers) if layer)
+    return [name for name, layer in zip(names, layers, strict=True) if layer in ("", last)]
 
 
 @dataclass(frozen=True)

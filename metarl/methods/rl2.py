@@ -49,7 +49,11 @@ class RL2(Method):
         return adapted
 
     def check(self, settings: Any) -> None:
-        """Refuse an inner loss, and a network without a memory."""
+        """Refuse an inner loss, and settings of networks without a memory."""
+        usual = {"policy": "built-in", "activation": "tanh", "layer_norm": False, "last_layer_std": None}
+        for name, value in usual.items():
+            if getattr(settings, name, value) != value:
+                raise UserError(f"rl2 has a recurrent policy of its own: {name} must stay {value!r}")
         if getattr(settings, "inner_loss", "likelihood-ratio") != "likelihood-ratio":
             raise UserError(f"rl2 adapts its memory and has no inner loss, got {settings.inner_loss}")
 

@@ -46,7 +46,7 @@ class MetaLearner:
             return
         try:
             if going_on:
-                self.notes = resume(self.trainer, self.directory, type(config.method))
+                self.notes = resume(self.trainer, self.directory, config.method)
             else:
                 self.trainer.check()
                 self.directory.create(config)
@@ -80,7 +80,7 @@ class MetaLearner:
         if not isinstance(iterations, int) or isinstance(iterations, bool) or iterations < 1:
             raise UserError(f"iterations must be a whole number, at least 1, got {iterations!r}")
         if self._behind and self.directory is not None:  # loaded from the best checkpoint, say
-            resume(self.trainer, self.directory, type(self.trainer.config.method))
+            resume(self.trainer, self.directory, self.trainer.config.method)
             self._behind = False
         if os.getpid() != self._process:  # threads of torch and of the physics stay behind in a fork
             raise UserError("this model was made in another process; pickle it, or save and load it, to train it here")
@@ -106,7 +106,7 @@ class MetaLearner:
         The copy writes nowhere: it does not belong to the run directory.
         """
         saved = checkpoint.encode(self.trainer.snapshot())
-        return _rebuilt, (type(self), saved, self.trainer.parts, type(self.trainer.config.method), self.verbose)
+        return _rebuilt, (type(self), saved, self.trainer.parts, self.trainer.config.method, self.verbose)
 
     def close(self) -> None:
         """Close the environments."""

@@ -24,6 +24,7 @@ from metarl.models.supervised import FewShot
 from metarl.report.features import representations
 from metarl.report.frozen import Frozen, layers_of
 from metarl.report.nil import nil_accuracy
+from metarl.rl.own_policy import OwnPolicy
 from metarl.seeding import TEST, draw_tasks, task_rngs
 
 
@@ -71,6 +72,8 @@ def analyse(model: Model | FewShot, steps: int | None = None, tasks: int = 20, s
     c = model.trainer.config
     if c.method.remembers:
         raise UserError("nothing to analyse: rl2 adapts its memory, not its layers")
+    if isinstance(model.trainer.network, OwnPolicy):
+        raise UserError("analyse takes the built-in perceptrons only, not a policy of your own or on pictures")
     steps = c.method.inner_steps if steps is None else steps
     for name, value in (("steps", steps), ("tasks", tasks)):
         if value < 1:

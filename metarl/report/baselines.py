@@ -23,6 +23,7 @@ from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.config import Config
 from metarl.experiment.config_file import as_dict
 from metarl.rl.environments import make_vec
+from metarl.rl.policies import ACTIVATIONS
 from metarl.sb3.episodes import first_episodes
 from metarl.sb3.vec_env import SB3VecEnv
 from metarl.seeding import TEST, draw_tasks
@@ -145,5 +146,9 @@ def _ppo(config: Config, vec: Any, steps: int, batches: int) -> PPO:
         learning_rate=1e-3,
         seed=config.seed,
         device="cpu",
-        policy_kwargs={"net_arch": list(config.hidden), "log_std_init": float(np.log(config.init_std))},
+        policy_kwargs={
+            "net_arch": list(config.hidden),
+            "activation_fn": ACTIVATIONS[config.activation],
+            "log_std_init": float(np.log(config.init_std)),
+        },
     )

@@ -42,7 +42,7 @@ class Distribution(Protocol):
 
 @dataclass(frozen=True)
 class Gaussian:
-    """Independent normal distributions; mean `[K, N, a]`, log_std `[K, 1, a]`."""
+    """Independent normal distributions; mean `[K, N, a]`, log_std `[K, 1, a]` or `[K, N, a]`."""
 
     mean: Tensor
     log_std: Tensor
@@ -67,7 +67,9 @@ class Gaussian:
         """Fisher matrix diag(1/σ², 2) times (mean, log_std) tangents, states weighted by `[K, N]`."""
         mean, log_std = tangents
         inverse_variance = torch.exp(-2 * self.log_std)
-        return weight[..., None] * inverse_variance * mean, 2 * weight.sum(-1)[..., None, None] * log_std
+        shared = self.log_std.shape[-2] == 1  # by all states of a task
+        share = weight.sum(-1)[..., None, None] if shared else weight[..., None]
+        return weight[..., None] * inverse_variance * mean, 2 * share * log_std
 
     def sample(self, noise: Tensor) -> Tensor:
         """Return mean + σ noise, for standard normal noise `[K, N, a]`."""

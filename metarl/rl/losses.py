@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from metarl.core.params import Params
+from metarl.errors import UserError
 from metarl.rl.distributions import Distribution
 from metarl.rl.episodes import Episodes
 from metarl.rl.policies import distribution
@@ -52,7 +53,10 @@ class PolicyGradient:
         """
         outputs = self.outputs(params, episodes)
         if callable(self.inner_loss):
-            return self.inner_loss(outputs, episodes)
+            losses = self.inner_loss(outputs, episodes)
+            if losses.shape != (len(episodes),):
+                raise UserError(f"an inner loss returns a number a task, [{len(episodes)}], got {list(losses.shape)}")
+            return losses
         logp = outputs.log_prob(episodes.act.flatten(1, 2))
         if self.inner_loss == "likelihood-ratio":
             score = self._ratio(logp, episodes.logp.flatten(1), episodes)

@@ -13,9 +13,11 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.preprocessing import is_image_space
 
+from metarl.core.layers import LayerNorm
 from metarl.core.params import Params
 from metarl.errors import UserError
 from metarl.rl.policies import BoxActions, CategoricalMLP, GaussianMLP, Policy
+from metarl.rl.recurrent import RecurrentPolicy
 
 
 def as_params(model: PPO, like: Params) -> Params:
@@ -48,9 +50,11 @@ def as_ppo(policy: Policy, params: Params, env: gymnasium.Env, **settings: Any) 
         UserError: If stable-baselines3 cannot represent the policy.
     """
     _check(policy, env.observation_space, env.action_space)
-    head = policy.mean if isinstance(policy, GaussianMLP) else policy.logits
-    hidden = [layer.out_features for layer in list(head)[:-1:2]]  # type: ignore[attr-defined]
-    like_ours = {"net_arch": hidden, "activation_fn": torch.nn.Tanh}
+    head: Any = policy.mean if isinstance(policy, GaussianMLP) else policy.logits
+    layers = list(head.children())
+    hidden = [layer.out_features for layer in layers[:-1] if isinstance(layer, torch.nn.Linear)]
+    activation = next((type(layer) for layer in layers if not list(layer.parameters())), torch.nn.Tanh)
+    like_ours = {"net_arch": hidden, "activation_fn": activation}
     model = PPO("MlpPolicy", env, device="cpu", policy_kwargs=like_ours, **settings)
     state = model.policy.state_dict()
     for name, theirs in _names(params).items():
@@ -89,8 +93,10 @@ def _check(policy: Any, observations: gymnasium.Space, actions: gymnasium.Space)
     Raises:
         UserError: If they cannot.
     """
-    if not isinstance(policy, GaussianMLP | CategoricalMLP):
+    if isinstance(policy, RecurrentPolicy):
         raise UserError("stable-baselines3's PPO has no memory, so a recurrent policy (rl2) cannot be exported to it")
+    if not isinstance(policy, GaussianMLP | CategoricalMLP) or any(isinstance(m, LayerNorm) for m in policy.modules()):
+        raise UserError("only the built-in perceptrons without layer norm can be exported to stable-baselines3's PPO")
     if is_image_space(observations):
         raise UserError(f"stable-baselines3 would rearrange the pictures observed, {observations}; cannot export")
     if isinstance(actions, spaces.Discrete) and actions.start:

@@ -26,7 +26,7 @@ class Job:
     """What the actors need to know to build their workers."""
 
     build_inner_loop: Callable[..., InnerLoop]
-    """Builds a inner_loop, from `held_out` and `tasks`, their number."""
+    """Builds an inner loop, given `held_out` and the number of `tasks`."""
     like: Params
     """Params that give names and shapes to flat vectors."""
     seed: int
