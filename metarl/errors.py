@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import traceback
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -47,6 +48,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean '...'?` with the nearest match, or nothing."""
     near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def needs(what: str, error: ImportError) -> str:
+    """Say which package something needs that is not installed, and where it is imported."""
+    frames = traceback.extract_tb(error.__traceback__)
+    at = f" (imported in {frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{what} needs {error.name!r}, which is not installed{at}"
 
 
 def check_positive(**values: float) -> None:

@@ -59,13 +59,10 @@ HELP = "\n".join(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0, 2 for the user's errors, 128 + n after signal n."""
     args = list(sys.argv[1:] if argv is None else argv)
-    if not args or args[0] in ("-h", "--help"):
-        print(HELP)
-        return 0
-    if args[0] == "--version":
-        print(metarl.__version__)
-        return 0
     try:
+        if not args or args[0] in ("-h", "--help", "--version"):
+            print(metarl.__version__ if args[:1] == ["--version"] else HELP)
+            return 0
         if args[0] not in COMMANDS:
             raise UserError(f"unknown command {args[0]!r}{did_you_mean(args[0], COMMANDS)}; 'metarl --help' lists all")
         return getattr(import_module(COMMANDS[args[0]][0]), args[0])(args[1:])
@@ -76,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("stopped at once; what was saved stays")
         return 130
     except OSError as error:
+        if isinstance(error, PermissionError) and _of_ours(error):
+            _say(f"{str(error.filename)!r} cannot be used: {error.strerror}")
+            return 2
         if not _of_printing(error):
             raise
         _output_fails()
@@ -98,7 +98,15 @@ def _say(text: str) -> None:
 def _of_printing(error: OSError) -> bool:
     """Return whether an error came up where this command line prints."""
     frames = traceback.extract_tb(error.__traceback__)
-    return bool(frames) and Path(frames[-1].filename).parent.name in ("cli", "rich") and error.filename is None
+    places = {"cli", "rich", "tyro"}
+    return bool(frames) and not places.isdisjoint(Path(frames[-1].filename).parts[-3:-1]) and error.filename is None
+
+
+def _of_ours(error: OSError) -> bool:
+    """Return whether an error about a file came up in this package, or in what it called of the standard library."""
+    frames = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
+    others = [file for file in frames if file.parent != Path(os.__file__).parent and file.exists()]
+    return error.filename is not None and bool(others) and Path(metarl.__file__).parent in others[-1].parents
 
 
 def _output_fails() -> bool:
@@ -116,7 +124,12 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that does not know γ or ²
-    status = main()
+    try:
+        status = main()
+    except SystemExit as stop:  # after --help, which may have gone to a pipe that is shut
+        if stop.code:
+            raise
+        status = 0
     if _output_fails():
         _say("cannot write to standard output")
         status = status or 2

@@ -10,6 +10,7 @@ import torch
 
 from metarl.errors import UserError
 from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.memory import check_memory
 from metarl.experiment.names import find, name_of
 from metarl.fewshot.folders import read_folder
 from metarl.fewshot.glyphs import glyphs
@@ -154,10 +155,11 @@ def build_inner_loop(config: Config, parts: Parts, tasks: int, episodes: int) ->
         episodes: Episodes in each of them.
 
     Raises:
-        UserError: If the environment, the policy or the device cannot be used.
+        UserError: If the environment, the policy or the device cannot be used, or memory would not suffice.
     """
     check_device(config.device)
     parts.check(config)
+    check_memory(config, tasks, episodes, own_policy=parts.policy is not None)
     options = cast(dict[str, Any], config.env_options)
     rows = tasks * episodes
     env = make_vec(parts.source(config), rows, horizon=config.horizon, vectorization=config.vectorization, **options)
@@ -208,12 +210,13 @@ def build_shot_loop(config: FewShotConfig, tasks: int | None = None, held_out: b
         held_out: Whether to evaluate: on `eval_queries`, and with the same examples in every inner step.
 
     Raises:
-        UserError: If the device cannot be used, or there are too few pictures.
+        UserError: If the device cannot be used, memory would not suffice, or there are too few pictures.
     """
     check_device(config.device)
-    queries = config.eval_queries if held_out else config.queries
-    source, losses = (_classification if config.pictures else _regression)(config, queries, held_out)
     number = tasks or (config.eval_tasks if held_out else config.tasks)
+    queries = config.eval_queries if held_out else config.queries
+    check_memory(config, number, queries)
+    source, losses = (_classification if config.pictures else _regression)(config, queries, held_out)
     # Reptile's steps see new examples each, the others the same few (Nichol et al. 2018, section 3)
     fresh = not (config.method.plays_query or held_out)
     return ShotInnerLoop(source, losses, config.method, number, fresh, config.device, config.later_lr)

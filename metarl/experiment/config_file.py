@@ -37,9 +37,11 @@ def from_dict(values: dict[str, Any], method: Any = None) -> Config | FewShotCon
         values = dict(values)
         if "learner" in values:  # up to version 0.1
             old = dict(values.pop("learner"))
-            values["method"] = {"name": old.pop("method"), **old}
+            values["method"] = {"name": old.pop("method", None), **old}
         recorded = dict(values["method"])
         outer = dict(recorded.pop("outer"))
+        if recorded.get("name") is None or outer.get("name") is None:
+            raise UserError("no method is named: a version before 0.1 began this run, which this one cannot read")
         kind = FewShotConfig if "data" in values else Config
         built = _method(recorded.pop("name"), recorded, outer, method)
         return _build(kind, {**values, "method": built, "hidden": tuple(values["hidden"])})

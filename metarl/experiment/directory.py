@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
+import os
 import sys
 import uuid
 from collections.abc import Iterator
@@ -97,6 +99,9 @@ class RunDirectory:
             if not self.holds_run:
                 raise UserError(f"{str(self.path)!r} holds no run (no config.json)")
             self._refuse_links()
+            for needed in (self.config_file, self.path / "checkpoints"):
+                if needed.exists() and not os.access(needed, os.R_OK):  # glob would find nothing, without a word
+                    raise UserError(f"{str(needed)!r} cannot be read: {os.strerror(errno.EACCES)}")
         except OSError as error:
             raise UserError(f"{str(self.path)!r} cannot be read: {error.strerror}") from error
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from metarl.errors import UserError, did_you_mean
+from metarl.errors import UserError, did_you_mean, needs
 
 
 def name_of(thing: Any) -> str:
@@ -29,7 +29,7 @@ def import_module(module: str) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
-            raise  # a module of theirs imports what is not there: their traceback tells where
+            raise UserError(needs(f"module {module!r}", error)) from error
         raise UserError(f"there is no module {module!r}, in {folder} or installed") from error
 
 

@@ -18,6 +18,7 @@ from metarl.experiment.build import InnerLoopMaker, Parts
 from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.config_file import as_dict
+from metarl.experiment.memory import check_memory
 from metarl.methods import method_name
 from metarl.methods.protocols import InnerLoop
 from metarl.outer import State
@@ -196,9 +197,13 @@ class Trainer:
         """Refuse held-out data that no evaluation could use now, and not in an hour.
 
         Raises:
-            UserError: If a class or a picture is missing.
+            UserError: If a class or a picture is missing, or memory would not suffice.
         """
-        if isinstance(self.config, FewShotConfig):
+        c = self.config
+        if not isinstance(self.workers, RayWorkers):  # they share the tasks, on machines of any size
+            each = c.eval_queries if isinstance(c, FewShotConfig) else c.eval_episodes
+            check_memory(c, c.eval_tasks, each, own_policy=self.parts.policy is not None)
+        if isinstance(c, FewShotConfig):
             self.build_inner_loop(held_out=True, tasks=1).close()
 
     def evaluate(self) -> AdaptationCurve:

@@ -14,7 +14,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from gymnasium.vector.async_vector_env import AsyncState
 from numpy.typing import NDArray
 
-from metarl.errors import UserError, did_you_mean
+from metarl.errors import UserError, did_you_mean, needs
 from metarl.rl.processes import in_processes
 from metarl.seeding import sample_split
 
@@ -94,7 +94,9 @@ def find_spec(env_id: str) -> EnvSpec:
         try:
             import_module(module)
         except ModuleNotFoundError as error:
-            raise UserError(f"environment {env_id!r}: {error}") from error
+            if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+                raise UserError(f"environment {env_id!r}: {error}") from error
+            raise UserError(needs(f"environment {env_id!r}", error)) from error
         return find_spec(name)
     if env_id.startswith("metarl/"):
         import metarl_envs
@@ -121,7 +123,9 @@ def register(spec: EnvSpec | None) -> None:
 def _vectorised_with_tasks(spec: EnvSpec) -> bool:
     """Return whether an id has a vector environment of its own that gives each row its task."""
     entry = spec.vector_entry_point
-    return entry is not None and hasattr(load_env_creator(entry) if isinstance(entry, str) else entry, "set_tasks")
+    if isinstance(entry, str):
+        entry = _call(spec.id, load_env_creator, entry)
+    return entry is not None and hasattr(entry, "set_tasks")
 
 
 def registered() -> dict[str, EnvSpec]:
@@ -140,9 +144,13 @@ def catalogue() -> list[Any]:
 
 
 def _call(name: str, make: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Call a constructor; an option that it does not know is the user's error."""
+    """Call a constructor; an option that it does not know, or a package that it lacks, is the user's error."""
     try:
         return make(*args, **kwargs)
+    except ModuleNotFoundError as error:
+        raise UserError(needs(f"environment {name!r}", error)) from error
+    except gymnasium.error.DependencyNotInstalled as error:
+        raise UserError(f"environment {name!r}: {error}") from error
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise

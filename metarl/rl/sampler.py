@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from metarl.core.params import Params
-from metarl.errors import Fault
+from metarl.errors import Fault, UserError
 from metarl.rl.distributions import Distribution
 from metarl.rl.episodes import Episodes, span_of
 from metarl.rl.policies import distribution
@@ -110,9 +110,9 @@ class Sampler:
             rew[t] = reward
             mask[t] = alive
             if "unstable" in infos:
-                unstable += int((infos["unstable"] & alive).sum())
+                unstable += int((_flags(infos, "unstable", k * e) & alive).sum())
             if "success" in infos:
-                now = np.asarray(infos["success"], dtype=np.bool_) & alive
+                now = _flags(infos, "success", k * e) & alive
                 solved = now if solved is None else solved | now
             if memory is not None:
                 memory.see(action, torch.from_numpy(rew[t]).float(), torch.from_numpy(mask[t]))
@@ -170,6 +170,25 @@ class _Faults:
         for k in np.flatnonzero((bad.reshape(self.alive.shape) & self.alive).any(1)).tolist():
             self.found[k] = Fault(what, f" ({self.tasks[k].tolist()}){at}")
             self.alive[k] = False
+
+
+def _flags(infos: Any, name: str, rows: int) -> NDArray[np.bool_]:
+    """Return an info that is true or false, or 1 or 0, in each row `[K E]`.
+
+    Raises:
+        UserError: If it is anything else.
+    """
+    found = infos[name]
+    try:
+        # Gymnasium has None in the rows that do not say
+        values = np.asarray([False if value is None else value for value in found])
+    except (TypeError, ValueError):  # no array, or a ragged one
+        values = np.empty(0)
+    if values.dtype.kind not in "biuf" or values.shape != (rows,) or not np.isin(values, (0, 1)).all():
+        got = repr(found).replace("\n", "")
+        got = got if len(got) <= 80 else f"{got[:77]}..."
+        raise UserError(f"the environment's info {name!r} must be True or False in each of {rows} rows, got {got}")
+    return values.astype(np.bool_)
 
 
 def _last_observations(observation: Any, ended: NDArray[np.bool_], e: int) -> dict[tuple[int, int], torch.Tensor]:

@@ -47,9 +47,12 @@ def as_ppo(policy: Policy, params: Params, env: gymnasium.Env, **settings: Any) 
         **settings: Keyword arguments of `stable_baselines3.PPO`.
 
     Raises:
-        UserError: If stable-baselines3 cannot represent the policy.
+        UserError: If stable-baselines3 cannot represent the policy, or its params are not finite.
     """
     _check(policy, env.observation_space, env.action_space)
+    for name, value in params.items():
+        if not torch.isfinite(value).all():
+            raise UserError(f"the policy's params are not finite ({name}); cannot export it")
     head: Any = policy.mean if isinstance(policy, GaussianMLP) else policy.logits
     layers = list(head.children())
     hidden = [layer.out_features for layer in layers[:-1] if isinstance(layer, torch.nn.Linear)]

@@ -96,6 +96,23 @@ def test_sigterm_too(tmp_path):
     assert (run.returncode, said) == (143, "metarl: stopped by SIGTERM; saved, --resume goes on\n")
 
 
+def test_sigterm_while_ray_starts(tmp_path):
+    run = subprocess.Popen(
+        command(2, *ENDLESS, "--log-dir", str(tmp_path / "run")),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    while not any("gcs_server" in Path(f"/proc/{pid}/cmdline").read_text() for pid, _ in descendants(run.pid)):
+        assert run.poll() is None
+    processes = descendants(run.pid)
+    run.terminate()
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 143 and "Traceback" not in said
+    end = time.time() + 30
+    while any(map(alive, processes)):
+        assert time.time() < end, "processes are left"
+        time.sleep(0.1)
+
+
 @pytest.mark.slow
 def test_a_killed_driver_leaves_a_checkpoint_and_no_processes(tmp_path):
     run = started(2, tmp_path / "run")
