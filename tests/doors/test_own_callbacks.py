@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from stable_baselines3.common.logger import KVWriter
@@ -114,3 +115,27 @@ def test_a_run_goes_on_from_python(tmp_path):
     assert len(rows) == 5
     with pytest.raises(metarl.UserError, match="resume=True needs a log_dir"):
         metarl.MAML(ENV, resume=True, **SMALL)
+
+
+def test_numpys_false_and_plain_functions_and_classes_will_do():
+    seen = []
+
+    class Made:
+        def on_end(self, trainer):
+            seen.append("end")
+
+    def stop(trainer, metrics):
+        seen.append(trainer.progress.iteration)
+        return np.bool_(trainer.progress.iteration < 2)
+
+    metarl.MAML(ENV, **SMALL).learn(5, callbacks=[stop, Made])
+    assert seen == [1, 2, "end"]
+
+
+def test_a_metric_that_is_no_number_is_refused(tmp_path):
+    class Names:
+        def on_iteration(self, trainer, metrics):
+            metrics["own/name"] = "north"
+
+    with pytest.raises(metarl.UserError, match="metric 'own/name' must be a number, got 'north'"):
+        metarl.MAML(ENV, log_dir=tmp_path / "run", **SMALL).learn(1, callbacks=[Names()])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -165,3 +166,24 @@ def test_few_shot_models_take_methods_too():
     model = metarl.FewShot("sinusoid", method=SignMAML(inner_lr=0.01, outer=metarl.Adam()), tasks=3, hidden=(8,))
     assert np.isfinite(model.learn(2).adapt(np.zeros((4, 1)), np.ones((4, 1))).predict(np.zeros((2, 1)))).all()
     assert Method in SignMAML.__mro__
+
+
+@dataclass(frozen=True)
+class Scaled(MAML):
+    """A method that cannot be made without an argument of its own."""
+
+    factor: float = None  # type: ignore[assignment]
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.factor is None:
+            raise TypeError("factor is missing")
+
+
+def test_a_method_that_needs_arguments_goes_on_and_is_copied(tmp_path):
+    model = metarl.Model(ENV, method=Scaled(factor=2.0), log_dir=tmp_path / "run", **SMALL).learn(1)
+    model.close()
+    again = metarl.Model(ENV, method=Scaled(factor=2.0), log_dir=tmp_path / "run", resume=True, **SMALL).learn(1)
+    assert again.trainer.progress.iteration == 2
+    assert copy.deepcopy(again).config.method == Scaled(factor=2.0)
+    again.close()

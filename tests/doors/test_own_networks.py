@@ -140,3 +140,20 @@ def test_own_baseline_and_inner_loss():
     assert all(torch.equal(own.trainer.params[n], named.trainer.params[n]) for n in own.trainer.params)
     with pytest.raises(metarl.UserError, match="a baseline returns values of shape"):
         metarl.MAML(ENV, baseline=lambda episodes, returns: returns[0], **SMALL).learn(1)
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(metarl.UserError, match=r"an inner loss returns a number a task, \[4\], got \[\]"):
+        metarl.MAML(ENV, inner_loss=lambda distribution, episodes: episodes.adv.mean(), **SMALL).learn(1)
+    with pytest.raises(metarl.UserError, match="rl2 has a recurrent policy of its own: activation must stay 'tanh'"):
+        metarl.RL2(ENV, activation="relu", **SMALL)
+    with pytest.raises(metarl.UserError, match="rl2 takes no pictures"):
+        metarl.RL2(Finder, tasks=2, episodes=2, horizon=5)
+
+
+def test_the_head_of_a_network_of_ones_own_adapts_in_anil():
+    model = metarl.ANIL(ENV, policy=make_norm_net, **SMALL)
+    before = {name: value.clone() for name, value in model.trainer.params.items()}
+    adapted = model.adapt([0.3, -0.2]).params
+    changed = {name for name in adapted if not torch.equal(adapted[name], before[name])}
+    assert changed == {"network.body.3.weight", "network.body.3.bias", "network.log_std"}

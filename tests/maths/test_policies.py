@@ -104,3 +104,21 @@ def test_spaces_without_a_policy_are_refused():
         make_policy(spaces.Box(-1, 1, (2,)), spaces.MultiBinary(3), (8,), 0)
     with pytest.raises(UserError, match="must be a Box"):
         make_policy(spaces.Discrete(4), spaces.Discrete(3), (8,), 0)
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["one deviation for all states", "one a state"])
+def test_the_fisher_matrix_of_a_gaussian_is_the_hessian_of_its_divergence(shared):
+    g = torch.Generator().manual_seed(0)
+    tasks, states, size = 2, 3, 2
+    mean = torch.randn(tasks, states, size, generator=g, dtype=torch.float64)
+    log_std = 0.3 * torch.randn(tasks, 1 if shared else states, size, generator=g, dtype=torch.float64)
+    weight = torch.rand(tasks, states, generator=g, dtype=torch.float64)
+    here = Gaussian(mean, log_std)
+    direction = [torch.randn(x.shape, generator=g, dtype=torch.float64) for x in (mean, log_std)]
+
+    def divergence(mean, log_std):
+        return (here.kl(Gaussian(mean, log_std)) * weight).sum()
+
+    _, expected = torch.autograd.functional.hvp(divergence, (mean, log_std), tuple(direction))
+    for mine, theirs in zip(here.fisher(direction, weight), expected, strict=True):
+        assert_close(mine, theirs)

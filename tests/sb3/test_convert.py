@@ -110,3 +110,15 @@ def test_the_command(tmp_path, capsys):
         said = capsys.readouterr().err
         assert message in said and said.count("\n") == 1
     assert not (tmp_path / "no.zip").exists()
+
+
+def test_an_exported_policy_of_other_activations_acts_the_same(tmp_path):
+    small = {"tasks": 2, "episodes": 2, "horizon": 5, "hidden": (8, 8)}
+    model = metarl.MAML("metarl/PointNavigation-v0", activation="relu", **small)
+    model.export_sb3(tmp_path / "model.zip")
+    obs = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
+    ours, _ = model.policy.predict(obs, deterministic=True)
+    theirs, _ = PPO.load(tmp_path / "model.zip", device="cpu").predict(obs, deterministic=True)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    with pytest.raises(UserError, match="without layer norm can be exported"):
+        metarl.MAML("metarl/PointNavigation-v0", layer_norm=True, **small).export_sb3(tmp_path / "other.zip")
