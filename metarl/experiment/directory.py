@@ -89,6 +89,15 @@ class RunDirectory:
             return {}
         return found if isinstance(found, dict) else {}
 
+    def check_readable(self) -> None:
+        """Refuse a run whose `config.json` says nothing; without it nobody knows which checkpoints are the run's.
+
+        Raises:
+            UserError: If it says nothing.
+        """
+        if not self.recorded():
+            raise UserError(f"{str(self.config_file)!r} is damaged")
+
     def check_holds_run(self) -> None:
         """Refuse a directory without a run, or with links.
 

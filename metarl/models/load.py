@@ -63,6 +63,7 @@ def load(
     directory = RunDirectory(path) if path.is_dir() else None
     if directory is not None:
         directory.check_holds_run()
+        directory.check_readable()
         saved, problems = directory.load_best() if best else directory.newest()
         for problem in problems:
             warnings.warn(f"{problem}; going back to iteration {saved.state['iteration']}", stacklevel=2)

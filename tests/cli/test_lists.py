@@ -11,7 +11,7 @@ import metarl
 from metarl.cli.main import main
 from metarl.experiment.presets import PRESETS
 from metarl.methods import METHODS
-from metarl.rl.environments import registered
+from metarl.rl.environments import catalogue
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_lists_have_a_line_each_on_80_columns(command, screen, capsys):
     assert main([command, "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)
     names = list(entries) if isinstance(entries, dict) else [entry["env_id"] for entry in entries]
-    assert len(names) == {"envs": len(registered()), "presets": len(PRESETS)}[command]
+    assert len(names) == {"envs": len(catalogue()), "presets": len(PRESETS)}[command]
     assert [line.split()[0] for line in lines[1 : len(names) + 1]] == names  # none is cut
 
 

@@ -151,7 +151,7 @@ def test_points_logged_after_the_last_checkpoint_are_dropped_on_resume(tmp_path)
     trained(TINY, 4, directory)
     directory.checkpoints()[-1].unlink()  # as if the run had been killed before it was written
     wait_for_the_next_second()
-    trainer = Trainer(TINY)
+    trainer, directory = Trainer(TINY), RunDirectory(tmp_path / "cut")
     resume(trainer, directory)
     assert trainer.progress.iteration == 2
     train(trainer, 6, directory)
