@@ -157,7 +157,8 @@ def test_no_process_is_left_behind(name, tmp_path, observe):
             os.kill(run.pid, getattr(signal, signum))
             time.sleep(0.05)
         run.stdout.read()
-    assert run.returncode == {"SIGTERM": 143, "SIGINT SIGINT": 130, "SIGKILL": -9}[name]
+    # the second SIGINT may find an interpreter that is ending already, which it then ends at once
+    assert run.returncode in {"SIGTERM": [143], "SIGINT SIGINT": [130, -2], "SIGKILL": [-9]}[name]
     end = time.time() + 20
     while any(running(pid) for pid in started):
         assert time.time() < end, "processes are left"
