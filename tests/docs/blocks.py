@@ -5,6 +5,7 @@ from pathlib import Path
 
 from metarl.cli import options, train
 from metarl.cli.main import main
+from metarl.cli.tune import Tune
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -76,6 +77,6 @@ def check_commands(text: str, monkeypatch) -> int:
             except SystemExit as stop:  # --help
                 assert not stop.code, words
         else:
-            kind = getattr(options, command.capitalize())
-            options.parse(kind, rest[command == "benchmark" :], f"metarl {command}")
+            kind = Tune if command == "tune" else getattr(options, command.capitalize())
+            options.parse(kind, rest[command in ("benchmark", "tune") :], f"metarl {command}")
     return len(shown)

@@ -1,6 +1,7 @@
 """What the documentation shows runs, and its links lead somewhere."""
 
 import re
+from pathlib import Path
 
 import pytest
 from blocks import PAGES, ROOT, blocks, check_commands, commands, run_blocks, write_modules
@@ -36,7 +37,9 @@ def test_commands_with_parts_of_ones_own_run(page, page_folder, monkeypatch):
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if not blocks(page.read_text(), "python")], ids=name)
-def test_commands_parse(page, monkeypatch):
+def test_commands_parse(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("best.json").write_text('{"preset": "half-cheetah-dir"}')  # what `metarl tune` writes before it is trained
     check_commands(page.read_text(), monkeypatch)
 
 
