@@ -79,6 +79,8 @@ class Plot:
     """Width and height in inches."""
     style: Literal["screen", "paper"] = "screen"
     """For a screen; or paper: as wide as a column, with fonts of 8 points."""
+    measure: Literal["return", "success"] | None = None
+    """What is drawn; by default what the runs learned by."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +61,11 @@ def plot(args: list[str]) -> int:
     command: Plot = parse(Plot, args, "metarl plot")
     if not command.runs:
         raise UserError("plot needs a run directory or several")
-    look = Look(command.x, command.smooth, command.aggregate, command.labels, command.size, command.style)
+    chosen = {field.name: getattr(command, field.name) for field in fields(Look)}
     usual = ".pdf" if command.style == "paper" else ".png"
     out = command.out or Path(f"runs{usual}")
     out = _output(out if out.suffix else out.with_suffix(usual))
-    _save(plot_runs(command.runs, look), out)
+    _save(plot_runs(command.runs, Look(**chosen)), out)
     return 0
 
 

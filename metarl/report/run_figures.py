@@ -53,6 +53,8 @@ class Look:
     """Width and height in inches; by default what the style and the number of panels ask for."""
     style: Literal["screen", "paper"] = "screen"
     """For a screen; or paper, as wide as a column (3.25 in), its panels below each other, and fonts of 8 points."""
+    measure: Literal["return", "success"] | None = None
+    """What is drawn; by default what the runs learned by."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -93,7 +95,9 @@ def _figure(groups: list[Group], labels: list[str], look: Look) -> Figure:
     seconds = [read_progress(path)[COLUMNS["seconds"]][-1] for group in groups for path in group.paths]
     for group, label, (colour, style) in zip(groups, labels, looks(len(groups)), strict=True):
         tables = [read_progress(path) for path in group.paths]
-        measure = next(m for m in MEASURES if f"meta/{m}_step0" in tables[0])
+        measure = look.measure or next(m for m in MEASURES if f"meta/{m}_step0" in tables[0])
+        if f"meta/{measure}_step0" not in tables[0]:
+            raise UserError(f"{str(group.paths[0])!r} has no {measure}: its environment tells none")
         drawn: dict[str, Any] = {"color": colour, "ls": style}
         for axis, x in zip(learning, look.x, strict=True):
             _draw_learning(axis, tables, x, measure, look, drawn, _unit_of_time(max(seconds))[1])
@@ -158,7 +162,7 @@ def _draw_learning(
 
 def _draw_adaptation(axis: Axes, group: Group, look: Look, drawn: dict[str, Any]) -> set[str]:
     """Draw the adaptation curve of the last evaluations, if there were any; returns what its steps are."""
-    curves = [curve for path in group.paths if (curve := read_curve(path)) is not None]
+    curves = [curve for path in group.paths if (curve := read_curve(path, look.measure)) is not None]
     if not curves:
         return set()
     steps = min(len(curve.steps) for curve in curves)

@@ -119,13 +119,22 @@ def read_progress(path: Path) -> dict[str, NDArray[np.float64]]:
     return table
 
 
-def read_curve(path: Path) -> AdaptationCurve | None:
-    """Read the adaptation curve of a run's last evaluation, if it has been evaluated."""
+def read_curve(path: Path, measure: str | None = None) -> AdaptationCurve | None:
+    """Read the adaptation curve of a run's last evaluation, if it has been evaluated.
+
+    Args:
+        path: Run directory.
+        measure: `success` for the curve of the success; else what the run learned by.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
     file = path / "curve.json"
     if not file.exists():
         return None
     try:
         found = json.loads(file.read_text())
+        found = found["success"] if measure == "success" else found
         per_task, measure = np.array(found["per_task"], dtype=np.float64), found.get("measure", "return")
         return AdaptationCurve(found["env"], per_task, int(found["env_steps"]), unit=found["unit"], measure=measure)
     except (KeyError, ValueError, TypeError) as error:

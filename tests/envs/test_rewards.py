@@ -87,7 +87,9 @@ def test_sparse_reward_near_the_goal():
     env = gymnasium.make("metarl/SparseNavigation-v0").unwrapped
     env.set_task(np.array([0.0, 1.0]))
     env.reset(seed=0)
-    rewards = [env.step(np.array([0.0, 0.5]))[1] for _ in range(12)]  # moves are clipped to 0.1
+    steps = [env.step(np.array([0.0, 0.5])) for _ in range(12)]  # moves are clipped to 0.1
+    rewards = [step[1] for step in steps]
+    assert [step[4]["success"] for step in steps] == [reward > 0 for reward in rewards]
     # at 0.8 the distance is 0.2 but for rounding
     assert_allclose(rewards[:7] + rewards[8:], [0.0] * 7 + [0.9, 1.0, 0.9, 0.8], atol=1e-9)
 

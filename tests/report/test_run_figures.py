@@ -100,6 +100,16 @@ def test_paper_is_vector_with_fonts_of_its_own(folder):
     assert pdf.startswith(b"%PDF") and b"/Subtype /Image" not in pdf and b"/Type0" in pdf.replace(b" ", b"")
 
 
+def test_success_is_drawn_in_place_of_the_return(tmp_path):
+    run = tmp_path / "run"
+    assert main(["train", "sparse-navigation", *SMALL.split(), "--log-dir", str(run)]) == 0
+    learning, adaptation = plot_runs([run], Look(x=("iterations",), measure="success")).axes
+    assert learning.get_ylabel() == "success"
+    assert np.array_equal(learning.lines[0].get_ydata(), read_progress(run)["meta/success_step1"])
+    found = json.loads((run / "curve.json").read_text())["success"]["mean"]
+    assert np.array_equal(adaptation.lines[0].get_ydata(), found)
+
+
 def test_bad_input_is_one_line(folder, tmp_path, capsys):
     other = tmp_path / "other"
     shutil.copytree(folder / "maml" / "seed-0", other)
@@ -112,6 +122,7 @@ def test_bad_input_is_one_line(folder, tmp_path, capsys):
         ([str(folder / "maml"), "--size", "0", "3"], "size must be"),
         ([str(folder / "maml"), str(other)], "these are of metarl/Bandit-v0, metarl/PointNavigation-v0"),
         ([str(folder)], "holds no run"),
+        ([str(folder / "maml"), "--measure", "success"], "has no success: its environment tells none"),
     ]:
         assert main(["plot", *arguments]) == 2
         said = capsys.readouterr().err

@@ -119,6 +119,10 @@ class SparseNavigation(ArrayFamily):
             return {"reward_distance": -away}
         return {"reward_goal": np.where(away <= self.goal_radius, 1.0 - away, 0.0)}
 
+    def success(self, next_state: Array, task: Array) -> NDArray[np.bool_]:
+        """Return where the point is within the goal's radius."""
+        return distance(next_state, task) <= self.goal_radius
+
     def draw(self, state: Array, task: Array, size: int) -> Frame:
         """Show the goal in red and the point in blue."""
         plane = Plane(1.5 * self.circle.radius, size)
