@@ -1,12 +1,15 @@
 """The ledger of results: what was trained, how, and what it reaches on test tasks.
 
     python benchmarks/ledger.py add RUN_DIR... --family half-cheetah-dir    takes finished runs into the ledger
+    python benchmarks/ledger.py baselines --preset ant-vel --budget 10000000 trains the oracle, and measures it
     python benchmarks/ledger.py page                                         writes ledger/ledger.md from its files
     python benchmarks/ledger.py reproduce --family half-cheetah-dir          trains and evaluates a family's rows again
 
 `ledger/FAMILY/METHOD/seed-N/` holds of one run: `run.json` (command, commit, configuration, versions, machine, how it
 was evaluated), `progress.csv` as the run wrote it and `curve.json`, the adaptation curve of its best policy on test
-tasks, by which no run chose anything. `ledger/published.json` holds figures of others with their sources.
+tasks, by which no run chose anything. Of a baseline it holds the same, but for `learning.csv` in place of the
+progress; `oracle` is PPO of stable-baselines3 that observes the task, `random` the policy before any training.
+`ledger/published.json` holds figures of others with their sources.
 """
 
 from __future__ import annotations
@@ -17,18 +20,26 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tyro
-from common import machine
+from common import machine, versions
 from scipy import stats
 
 import metarl
+from metarl.experiment.config import Config
+from metarl.experiment.preset_file import find_preset
+from metarl.experiment.versions import git_commit
 from metarl.methods import method_name
+from metarl.report.benchmark import Protocol, train_and_evaluate
 
 LEDGER = Path(__file__).parent / "ledger"
+
+BASELINES = ("oracle", "random")
+"""What a row may be of besides a method."""
 
 PREFACE = """# Ledger of results
 
@@ -38,8 +49,9 @@ Made from the files beside it by `python benchmarks/ledger.py page`; a test chec
 Mean undiscounted returns after 0 to 3 inner steps over test tasks and seeds, ± half of the 95 % interval over the tasks
 (of each task's mean over the seeds); the mean of each seed after one step stands at the end. Minutes are those of one
 thread, on a machine that others used too: an upper bound. Each run's policy is the best by held-out tasks of its own,
-not by these. A row with one seed says little about another seed, and a short run shows that a preset learns, not how
-far.
+not by these. *Way* is how far the return after one step lies from that of the untrained policy (0 %) to that of the
+oracle (100 %), PPO of stable-baselines3 that observes the task. A row with one seed says little about another seed,
+and a short run shows that a preset learns, not how far.
 
 """
 
@@ -89,6 +101,43 @@ def add(
     page()
 
 
+def baselines(*, preset: str, budget: int, seed: int = 5, out: Path = Path("runs/ledger")) -> None:
+    """Train the oracle of a preset's environment, and measure it and the untrained policy.
+
+    Args:
+        preset: The preset.
+        budget: Environment steps of the oracle.
+        seed: Of its training.
+        out: Where the trained policy goes; if it is there already, it is not trained again.
+    """
+    config = find_preset(preset)
+    if not isinstance(config, Config):
+        raise SystemExit(f"{preset} has no environment to observe a task of")
+    config = replace(config, seed=seed)
+    protocol = Protocol(budget, steps=3, tasks=40, episodes=20, eval_seed=1)
+    for kind in ("oracle", "random"):
+        run, folder = out / preset / f"{kind}-{seed}-{budget}", LEDGER / preset / kind / f"seed-{seed}"
+        for made in (run, folder):
+            made.mkdir(parents=True, exist_ok=True)
+        found = train_and_evaluate(config, kind, protocol, run)
+        about = {
+            "command": f"python benchmarks/ledger.py baselines --preset {preset} --budget {budget} --seed {seed}",
+            "git_commit": git_commit(),
+            "versions": versions(),
+            "machine": machine(),
+            "env_steps": found.pop("train_steps"),
+            "seconds": round(found.pop("seconds"), 1),
+            "evaluation": {"tasks": protocol.tasks, "episodes": protocol.episodes, "seed": protocol.eval_seed},
+            "config": found.pop("config"),
+        }
+        del found["protocol"]
+        write(folder / "run.json", about)
+        write(folder / "curve.json", found)
+        if kind == "oracle":
+            shutil.copyfile(run / "learning.csv", folder / "learning.csv")
+    page()
+
+
 def page() -> None:
     """Write ledger.md from the ledger's files."""
     (LEDGER / "ledger.md").write_text(text())
@@ -102,7 +151,11 @@ def reproduce(*, family: str, method: str | None = None, out: Path = Path("runs/
         method: Its method; by default all that have a row.
         out: Where the runs go; what is there is gone on with.
     """
-    found = sorted((LEDGER / family).glob(f"{method or '*'}/seed-*/run.json"))
+    found = [
+        file
+        for file in sorted((LEDGER / family).glob(f"{method or '*'}/seed-*/run.json"))
+        if file.parts[-3] not in BASELINES
+    ]
     if not found:
         raise SystemExit(f"the ledger has no row of {family} {method or ''}; it has {', '.join(families())}")
     for file in found:
@@ -122,7 +175,19 @@ def families() -> list[str]:
 def text() -> str:
     """Return the page."""
     lines = PREFACE.splitlines()
-    header = ["family", "method", "seeds", "steps a seed", "minutes", "before", "1 step", "2", "3", "1 step, by seed"]
+    header = [
+        "family",
+        "method",
+        "seeds",
+        "steps a seed",
+        "minutes",
+        "before",
+        "1 step",
+        "2",
+        "3",
+        "way",
+        "1 step, by seed",
+    ]
     rows = [row(folder) for family in families() for folder in sorted((LEDGER / family).iterdir()) if folder.is_dir()]
     lines += table(header, rows)
     lines += ["", "## Published", "", "Other bodies, time steps and horizons than ours, where the source says so.", ""]
@@ -156,7 +221,20 @@ def row(folder: Path) -> list[str]:
     minutes = np.mean([run["seconds"] for run in runs]) / 60
     shown = " to ".join(f"{n / 1e6:.2f}M" for n in dict.fromkeys((steps[0], steps[-1])))
     each = ", ".join(f"{value:.{digits}f}" for value in curves[:, :, 1].mean(1))
-    return [folder.parent.name, folder.name, str(len(seeds)), shown, f"{minutes:.0f}", *cells, each]
+    way = way_to_the_oracle(folder.parent, per_task.mean(0)[1])
+    return [folder.parent.name, folder.name, str(len(seeds)), shown, f"{minutes:.0f}", *cells, way, each]
+
+
+def way_to_the_oracle(family: Path, reached: float) -> str:
+    """Return how far a return lies from the untrained policy's to the oracle's, if the ledger has both."""
+    ends = [
+        [json.loads(file.read_text())["mean"][0] for file in family.glob(f"{kind}/seed-*/curve.json")]
+        for kind in ("random", "oracle")
+    ]
+    if not all(ends):
+        return ""
+    low, high = (float(np.mean(values)) for values in ends)
+    return f"{(reached - low) / (high - low):.0%}"
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -183,4 +261,4 @@ def write(file: Path, value: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"add": add, "page": page, "reproduce": reproduce})
+    tyro.extras.subcommand_cli_from_dict({"add": add, "baselines": baselines, "page": page, "reproduce": reproduce})

@@ -14,7 +14,8 @@ from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 from stable_baselines3 import PPO
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecMonitor
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
@@ -31,45 +32,79 @@ from metarl.seeding import TEST, draw_tasks
 Baseline = Literal["pretrained", "oracle"]
 """One policy for all tasks, to be fine-tuned by gradient steps; or one that observes the task."""
 
+SEEN = "observations."
+"""How the names of the observations' moments begin in the file of a baseline."""
 
-def train_baseline(kind: Baseline, config: Config, budget: int) -> PPO:
+
+def train_baseline(kind: Baseline, config: Config, budget: int) -> tuple[PPO, list[tuple[int, float]]]:
     """Train PPO on the task distribution, with the policy network of a configuration.
 
-    Every episode has a new task.
+    Every episode has a new task. Rewards are divided by the running deviation of the return, the learning rate falls
+    to 0, and the oracle's observations are normalised as well (`VecNormalize`); those of a policy that gradient steps
+    will fine-tune are not, because a network of ours takes them as they are.
 
     Args:
         kind: Whether the policy observes the task.
         config: Environment, network, seed and size of a batch.
         budget: Environment steps.
+
+    Returns:
+        The model, and its learning curve: environment steps and mean undiscounted return of each rollout.
     """
     rng = np.random.default_rng(config.seed)
     vec = _environments(config, config.tasks * config.episodes, resample=rng, observe_task=kind == "oracle")
-    model = _ppo(config, vec, 100, batches=16)
-    model.learn(budget)
-    return model
+    normalised = VecNormalize(VecMonitor(vec), norm_obs=kind == "oracle", gamma=config.discount)
+    model = _ppo(config, normalised, 100, batches=16, decay=True)
+    curve = _LearningCurve()
+    model.learn(budget, curve)
+    return model, curve.points
 
 
 def cached_baseline(kind: Baseline, config: Config, budget: int, folder: Path) -> tuple[PPO, float]:
     """Train a baseline, or load it if the folder holds it already; returns it and the seconds it took.
 
     It is kept as numbers and JSON (`ppo.safetensors`): stable-baselines3's own files are pickles, which run what is
-    in them.
+    in them. Its learning curve stands beside it, in `learning.csv`.
     """
     file = folder / "ppo.safetensors"
-    made_with = json.loads(json.dumps({"kind": kind, "config": as_dict(config), "budget": budget}))
+    made_with = json.loads(json.dumps({"kind": kind, "version": 2, "config": as_dict(config), "budget": budget}))
     with suppress(UserError, RuntimeError, KeyError, TypeError, ValueError):  # not there, cut off, or of another kind
         saved = checkpoint.load(file)
         if saved.config == made_with:
-            model = _ppo(config, _environments(config, 1, observe_task=kind == "oracle"), 100, batches=10)
-            model.policy.load_state_dict(saved.params)
-            model.num_timesteps = int(saved.state["env_steps"])
-            return model, float(saved.state["seconds"])
+            return _restored(kind, config, saved), float(saved.state["seconds"])
     started = time.perf_counter()
-    model = train_baseline(kind, config, budget)
+    model, curve = train_baseline(kind, config, budget)
     seconds = time.perf_counter() - started
     state = {"env_steps": model.num_timesteps, "seconds": seconds}
-    checkpoint.save(Checkpoint(dict(model.policy.state_dict()), made_with, state), file)
+    lines = [f"{env_steps},{value!r}" for env_steps, value in curve]
+    checkpoint.save(Checkpoint(dict(model.policy.state_dict()) | _normalisation(model), made_with, state), file)
+    checkpoint.write_atomically(folder / "learning.csv", "\n".join(["steps,return", *lines, ""]).encode())
     return model, seconds
+
+
+def _normalisation(model: PPO) -> dict[str, torch.Tensor]:
+    """Return the mean and variance by which observations are normalised, if they are."""
+    seen = _observed(model)
+    return {} if seen is None else {f"{SEEN}{name}": torch.from_numpy(getattr(seen, name)) for name in ("mean", "var")}
+
+
+def _observed(model: PPO) -> RunningMeanStd | None:
+    """Return the running moments of the observations, if the model has its observations normalised."""
+    vec = model.get_vec_normalize_env()
+    return vec.obs_rms if vec is not None and vec.norm_obs else None  # type: ignore[return-value]
+
+
+def _restored(kind: Baseline, config: Config, saved: Checkpoint) -> PPO:
+    """Return a model as it was after training."""
+    vec = VecNormalize(_environments(config, 1, observe_task=kind == "oracle"), norm_obs=kind == "oracle")
+    model = _ppo(config, vec, 100, batches=10)
+    seen = _observed(model)
+    if seen is not None:
+        for name in ("mean", "var"):
+            setattr(seen, name, saved.params[f"{SEEN}{name}"].numpy())
+    model.policy.load_state_dict({name: value for name, value in saved.params.items() if not name.startswith(SEEN)})
+    model.num_timesteps = int(saved.state["env_steps"])
+    return model
 
 
 def learn_from_scratch(config: Config, budget: int, task: NDArray[np.float64]) -> list[tuple[int, float]]:
@@ -118,9 +153,19 @@ def oracle_curve(
     vec.vector.set_tasks(np.repeat(drawn, episodes, axis=0))  # type: ignore[attr-defined]
     torch.manual_seed(seed)  # stable-baselines3 samples actions from torch's global generator
     vec.seed(seed)
-    total, env_steps = first_episodes(model, vec)
+    total, env_steps = first_episodes(model, _normalised_alike(vec, model))
     per_task = total.reshape(tasks, episodes).mean(1)
     return AdaptationCurve(config.env, np.repeat(per_task[:, None], steps + 1, axis=1), env_steps)
+
+
+def _normalised_alike(vec: SB3VecEnv, model: PPO) -> VecEnv:
+    """Return environments whose observations are normalised as those that the model learned from; rewards are not."""
+    seen = _observed(model)
+    if seen is None:
+        return vec
+    normalised = VecNormalize(vec, training=False, norm_reward=False)
+    normalised.obs_rms = seen
+    return normalised
 
 
 def _environments(config: Config, rows: int, **options: Any) -> SB3VecEnv:
@@ -135,15 +180,16 @@ def _environments(config: Config, rows: int, **options: Any) -> SB3VecEnv:
     return SB3VecEnv(env, action_scale=config.action_scale, **options)
 
 
-def _ppo(config: Config, vec: Any, steps: int, batches: int) -> PPO:
+def _ppo(config: Config, vec: Any, steps: int, batches: int, decay: bool = False) -> PPO:
     """Return PPO with the policy network of a configuration, which learns from so many steps of each row at a time."""
+    rate = 1e-3
     return PPO(
         "MlpPolicy",
         vec,
         n_steps=steps,
         batch_size=max(vec.num_envs * steps // batches, 2),
         gamma=config.discount,
-        learning_rate=1e-3,
+        learning_rate=(lambda remaining: rate * remaining) if decay else rate,
         seed=config.seed,
         device="cpu",
         policy_kwargs={

@@ -82,7 +82,7 @@ def benchmark(
             found = _finished(run / "result.json", protocol, made_with)
             if found is None:
                 say(f"{method}, seed {seed}: {protocol.budget:,} environment steps")
-                found = _run(made_with, method, protocol, run)
+                found = train_and_evaluate(made_with, method, protocol, run)
                 write_json(run / "result.json", found)
             results[method].append(found)
     summary: dict[str, Any] = {"env": config.env, "protocol": dataclasses.asdict(protocol), "seeds": seeds}
@@ -96,8 +96,18 @@ def benchmark(
     return summary
 
 
-def _run(config: Config, method: str, protocol: Protocol, run: Path) -> dict[str, Any]:
-    """Train and evaluate one method with one seed."""
+def train_and_evaluate(config: Config, method: str, protocol: Protocol, run: Path) -> dict[str, Any]:
+    """Train and evaluate one method or baseline with one seed; a run directory that began already is gone on with.
+
+    Args:
+        config: The preset, with the seed.
+        method: Name of the method or the baseline.
+        protocol: How it is measured.
+        run: Where its run directory, or the baseline's policy, is or will be.
+
+    Returns:
+        The adaptation curve as JSON takes it, `train_steps`, `seconds`, the protocol and the configuration.
+    """
     kind = _scratch if method == "scratch" else _baseline if method in BASELINES else _method
     curve, train_steps, seconds = kind(config, method, protocol, run)
     return {

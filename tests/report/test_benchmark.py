@@ -69,7 +69,7 @@ def test_the_gap_from_random_to_oracle():
 
 
 def test_ppos_policy_network_becomes_ours():
-    model = train_baseline("pretrained", SMALL, 1)
+    model, _ = train_baseline("pretrained", SMALL, 1)
     inner_loop = build_inner_loop(SMALL, Parts(), 1, 1)
     params = as_params(model, P.params_of(inner_loop.sampler.policy))
     obs = torch.randn(5, 2)
@@ -85,7 +85,8 @@ def test_ppos_policy_network_becomes_ours():
 
 
 def test_the_oracle_sees_its_task_and_its_curve_is_flat():
-    model = train_baseline("oracle", SMALL, 1)
+    model, learned = train_baseline("oracle", SMALL, 1)
+    assert [steps for steps, _ in learned] == [1200]
     assert model.observation_space.shape == (4,)
     curve = oracle_curve(model, SMALL, steps=2, tasks=3, episodes=2, seed=0)
     assert curve.per_task.shape == (3, 3)

@@ -16,7 +16,8 @@ from metarl.experiment.trainer import Trainer
 from metarl.methods import MAML, method_name
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-RUNS = sorted((BENCHMARKS / "ledger").glob("*/*/seed-*"))
+ALL = sorted((BENCHMARKS / "ledger").glob("*/*/seed-*"))
+RUNS = [folder for folder in ALL if folder.parts[-2] not in ("oracle", "random")]
 
 
 @pytest.fixture
@@ -68,7 +69,24 @@ def test_a_run_is_added_and_its_row_is_right(ledger, tmp_path, monkeypatch):
     digits = 2 if max(abs(np.mean([c["mean"] for c in curves], axis=0))) < 10 else 1
     line = next(line for line in page.splitlines() if line.startswith("| walk | maml | 2 | 0.00M |"))
     assert f"| **{(first + second) / 2:.{digits}f} ±" in line
-    assert line.endswith(f"| {first:.{digits}f}, {second:.{digits}f} |")
+    assert line.endswith(f"|  | {first:.{digits}f}, {second:.{digits}f} |")
+
+
+def test_the_way_to_the_oracle(ledger, tmp_path, monkeypatch):
+    monkeypatch.setattr(ledger, "LEDGER", tmp_path / "ledger")
+    (tmp_path / "ledger").mkdir()
+    (tmp_path / "ledger" / "published.json").write_text("[]")
+    small = Config("metarl/PointNavigation-v0", method=MAML(), tasks=2, episodes=2, horizon=5, hidden=(4,))
+    monkeypatch.setattr(ledger, "find_preset", {"walk": small}.get)
+    ledger.baselines(preset="walk", budget=10, out=tmp_path / "out")
+    low, high = (
+        json.loads((tmp_path / f"ledger/walk/{kind}/seed-5/curve.json").read_text())["mean"][0]
+        for kind in ("random", "oracle")
+    )
+    assert ledger.way_to_the_oracle(tmp_path / "ledger" / "walk", low + (high - low) / 4) == "25%"
+    lines = [line for line in ledger.text().splitlines() if line.startswith("| walk ")]
+    assert ["oracle" in line for line in lines] == [True, False] and "| 100% |" in lines[0]
+    assert (tmp_path / "ledger/walk/oracle/seed-5/learning.csv").read_text().startswith("steps,return\n400,")
 
 
 def test_paths_are_left_out_of_commands(ledger):
