@@ -61,7 +61,7 @@ def add(
     *,
     family: str,
     tasks: int = 40,
-    episodes: int = 20,
+    episodes: int | None = 20,
     seed: int = 1,
     curve: Path | None = None,
 ) -> None:
@@ -71,7 +71,7 @@ def add(
         runs: Run directories.
         family: Name of the family, a preset's where there is one.
         tasks: Test tasks of the curve.
-        episodes: Episodes a task and step.
+        episodes: Episodes a task and step; for reinforcement learning only.
         seed: Chooses the tasks and their episodes.
         curve: A curve of the (single) run that `metarl eval --json` wrote with these; by default it is drawn now.
     """
@@ -79,7 +79,8 @@ def add(
         record = json.loads((run / "config.json").read_text())
         model = metarl.load(run)
         drawn = json.loads(curve.read_text()) if curve else None
-        drawn = drawn or metarl.adaptation_curve(model, 3, tasks, episodes, seed).as_dict()
+        played = episodes if isinstance(model.config, Config) else None
+        drawn = drawn or metarl.adaptation_curve(model, 3, tasks, played, seed).as_dict()
         if len(drawn["per_task"]) != tasks:
             raise SystemExit(f"{curve} is of {len(drawn['per_task'])} tasks, not {tasks}")
         rows = progress(run / "progress.csv")
@@ -90,7 +91,7 @@ def add(
             "machine": machine(),
             "env_steps": int(float(rows[-1]["time/total_timesteps"])),
             "seconds": round(float(rows[-1]["time/total_seconds"]), 1),
-            "evaluation": {"tasks": tasks, "episodes": episodes, "seed": seed},
+            "evaluation": {"tasks": tasks, "episodes": played, "seed": seed},
             "config": record["config"],
         }
         folder = LEDGER / family / method_name(model.config.method) / f"seed-{record['seed']}"

@@ -36,9 +36,11 @@ def stream_rng(seed: int, stream: int, *key: int) -> np.random.Generator:
 def draw_tasks(tasks: TaskDistribution, n: int, seed: int, stream: int, *iteration: int) -> NDArray[Any]:
     """Return n tasks `[n, d]`, chosen by a seed in one of the streams (and in a meta-iteration).
 
-    Where there are fixed sets of tasks, training draws from one and everything else from the other.
+    Where there are fixed sets of tasks, training draws from one and everything else from the other; there may be two
+    of those, one for choosing the best and one for judging it.
     """
-    return sample_split(tasks.sample_tasks, n, stream_rng(seed, stream, *iteration), split_of(stream))
+    rng = stream_rng(seed, stream, *iteration)
+    return sample_split(tasks.sample_tasks, n, rng, split_of(stream), choosing=stream == HELD_OUT)
 
 
 def split_of(stream: int) -> str:
@@ -46,9 +48,12 @@ def split_of(stream: int) -> str:
     return "train" if stream == TRAINING else "test"
 
 
-def sample_split(sample: Callable[..., Any], n: int, rng: np.random.Generator, split: str) -> Any:
-    """Call a `sample_tasks`; one that takes no `split` has no sets."""
-    return sample(n, rng, split=split) if "split" in inspect.signature(sample).parameters else sample(n, rng)
+def sample_split(
+    sample: Callable[..., Any], n: int, rng: np.random.Generator, split: str, choosing: bool = False
+) -> Any:
+    """Call a `sample_tasks` with what it takes: one that takes no `split` has no sets."""
+    known, given = inspect.signature(sample).parameters, {"split": split, "choosing": choosing}
+    return sample(n, rng, **{name: value for name, value in given.items() if name in known})
 
 
 def task_rngs(seed: int, stream: int, iteration: int, tasks: Sequence[int]) -> TaskRngs:

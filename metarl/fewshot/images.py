@@ -67,9 +67,24 @@ class Classes:
         """Number of classes, those of rotations among them."""
         return len(self.pictures.counts) * (4 if self.rotations else 1)
 
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Return the classes of n tasks, `[n, ways]`."""
-        return np.stack([rng.choice(self.total, self.ways, replace=False) for _ in range(n)])
+    def sample_tasks(
+        self, n: int, rng: np.random.Generator, split: str = "train", choosing: bool = False
+    ) -> NDArray[np.int64]:
+        """Return the classes of n tasks, `[n, ways]`.
+
+        Of classes that are held out, every second chooses the best params of a run, and the others judge them; where
+        a half is fewer than the ways, all do both.
+
+        Args:
+            n: Number of tasks.
+            rng: Draws them.
+            split: `train` or `test`.
+            choosing: Whether the tasks choose the best instead of judging it.
+        """
+        classes = np.arange(self.total)
+        if split == "test" and self.total // 2 >= self.ways:
+            classes = classes[classes % 2 == choosing]
+        return np.stack([rng.choice(classes, self.ways, replace=False) for _ in range(n)])
 
     def draw(self, tasks: NDArray[np.int64], rngs: Iterable[np.random.Generator]) -> Shots:
         """Draw support and query pictures of tasks `[K, ways]`; examples come class after class."""

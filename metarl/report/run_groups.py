@@ -135,7 +135,7 @@ def read_curve(path: Path, measure: str | None = None) -> AdaptationCurve | None
     try:
         found = json.loads(file.read_text())
         found = found["success"] if measure == "success" else found
-        per_task, measure = np.array(found["per_task"], dtype=np.float64), found.get("measure", "return")
-        return AdaptationCurve(found["env"], per_task, int(found["env_steps"]), unit=found["unit"], measure=measure)
+        per_task, what = np.array(found["per_task"], dtype=np.float64), str(found.get("measure", "return"))
+        return AdaptationCurve(found["env"], per_task, int(found["env_steps"]), unit=found["unit"], measure=what)
     except (KeyError, ValueError, TypeError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error})") from error
