@@ -50,6 +50,23 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
+def check_known(what: str, name: str, known: Iterable[str], also: str = "") -> str:
+    """Return a name that is one of those known.
+
+    Args:
+        what: What is named.
+        name: The name.
+        known: Those there are.
+        also: What else is taken, in words.
+
+    Raises:
+        UserError: If it is none of them; names the nearest.
+    """
+    if name in (names := list(known)):
+        return name
+    raise UserError(f"unknown {what} {name!r}{did_you_mean(name, names)}; there are {', '.join(names)}{also}")
+
+
 def needs(what: str, error: ImportError) -> str:
     """Say which package something needs that is not installed, and where it is imported."""
     frames = traceback.extract_tb(error.__traceback__)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from metarl.cli.options import Benchmark, parse
 from metarl.errors import UserError
-from metarl.experiment.config import FewShotConfig
+from metarl.experiment.config import Config
 from metarl.experiment.preset_file import find_preset, is_preset_file
 from metarl.experiment.presets import PRESETS
 from metarl.report.benchmark import Protocol
@@ -23,7 +23,7 @@ def benchmark(args: list[str]) -> int:
     name, rest = ("point-navigation", ["--help"]) if args[0] in ("-h", "--help") else (args[0], args[1:])
     command: Benchmark = parse(Benchmark, rest, f"metarl benchmark {name}")
     config = find_preset(name)
-    if isinstance(config, FewShotConfig):
+    if not isinstance(config, Config):
         raise UserError(f"benchmark compares policies in environments; {name} is of {config.title}")
     if command.seeds < 1 or command.budget < 1:
         raise UserError(f"seeds and budget must be at least 1, got {command.seeds} and {command.budget}")

@@ -13,10 +13,9 @@ from rich.text import Text
 
 from metarl.cli.options import Envs, Presets, parse
 from metarl.errors import UserError, did_you_mean
-from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.config_file import as_dict
 from metarl.experiment.presets import PRESETS
-from metarl.rl.environments import catalogue, registered
+from metarl.rl.environments import catalogue
 
 
 def presets(args: list[str]) -> int:
@@ -25,20 +24,12 @@ def presets(args: list[str]) -> int:
     if command.json:
         print(json.dumps({name: as_dict(config) for name, config in PRESETS.items()}, indent=2))
         return 0
-    rows = [(name, *_size(config)) for name, config in PRESETS.items()]
+    rows = [(name, c.source, c.iteration_size, str(c.iterations)) for name, c in PRESETS.items()]
     console = Console(highlight=False)
     console.print(_lines(console, ("preset", "tasks", "an iteration", "iterations"), rows))
     console.print("\nAn iteration has tasks x episodes x steps, or tasks x shots (of each class).", soft_wrap=True)
     console.print("'metarl train PRESET --help' shows a preset's settings; --json all of them.", soft_wrap=True)
     return 0
-
-
-def _size(config: Config | FewShotConfig) -> tuple[str, str, str]:
-    """Return what the tasks are, the data of a meta-iteration, and how many iterations there are."""
-    if isinstance(config, FewShotConfig):
-        return config.data, f"{config.tasks} x {config.shots}", str(config.iterations)
-    horizon = config.horizon or registered()[config.env].max_episode_steps
-    return config.env, f"{config.tasks} x {config.episodes} x {horizon}", str(config.iterations)
 
 
 def envs(args: list[str]) -> int:

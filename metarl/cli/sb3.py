@@ -15,10 +15,9 @@ from metarl.cli.tables import curve_table
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.callbacks import Callback, StopOnSignal
 from metarl.experiment.checkpoint import write_json
-from metarl.experiment.config import FewShotConfig
 from metarl.experiment.names import find, import_module
 from metarl.experiment.outputs import make_logger
-from metarl.experiment.presets import PRESETS
+from metarl.experiment.presets import IN_ENVIRONMENTS, ON_DATA, PRESETS
 from metarl.experiment.terminal import Terminal
 from metarl.rl.environments import registered
 from metarl.sb3.reptile import Reptile
@@ -78,10 +77,10 @@ def _reptile(command: Sb3) -> Reptile:
     settings = _settings(command.settings)
     given: dict[str, Any] = {"horizon": command.horizon}
     source: Any = command.env
-    if command.env in PRESETS:
-        config = PRESETS[command.env]
-        if isinstance(config, FewShotConfig):
-            raise UserError(f"stable-baselines3 learns in environments; {command.env} is of {config.title}")
+    if command.env in ON_DATA:
+        raise UserError(f"stable-baselines3 learns in environments; {command.env} is of {ON_DATA[command.env].title}")
+    if command.env in IN_ENVIRONMENTS:
+        config = IN_ENVIRONMENTS[command.env]
         source, horizon = config.env, command.horizon or config.horizon
         given = {"horizon": horizon, "env_options": config.env_options, "vectorization": config.vectorization}
         settings = {"gamma": config.discount, **settings}

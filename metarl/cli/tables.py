@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metarl.evaluation import AdaptationCurve
-from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.base_config import Settings
 from metarl.experiment.terminal import DIGITS
 from metarl.report.analysis import Analysis, frozen_name
 
@@ -40,7 +40,7 @@ def analysis_table(found: Analysis) -> Table:
     return table
 
 
-def show_curve(console: Console, curve: AdaptationCurve, config: Config | FewShotConfig) -> None:
+def show_curve(console: Console, curve: AdaptationCurve, config: Settings) -> None:
     """Print an adaptation curve."""
     console.print(curve_table(curve))
     trained = config.method.inner_steps

@@ -12,16 +12,16 @@ from rich.console import Console
 from metarl.cli.seeds import train_seeds
 from metarl.cli.tables import show_curve
 from metarl.cli.train_options import Train, parse_train
-from metarl.errors import UserError, did_you_mean
-from metarl.experiment.build import Parts, own_modules, typed_parts
+from metarl.errors import UserError, check_known, did_you_mean
+from metarl.experiment.base_config import Settings
 from metarl.experiment.callbacks import as_callback
-from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.config_file import instance
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.names import find, import_module, name_of
 from metarl.experiment.own_files import new_folder
+from metarl.experiment.parts import Parts, typed_parts
 from metarl.experiment.preset_file import find_preset, is_preset_file
-from metarl.experiment.presets import PRESETS
+from metarl.experiment.presets import PRESETS, for_env
 from metarl.experiment.run import resume
 from metarl.experiment.run import train as run_training
 from metarl.experiment.settings import check_method, with_method
@@ -63,7 +63,7 @@ def train(args: list[str]) -> int:
         method = old.method
     if chosen["--method"] in METHODS:
         check_method(chosen["--method"], command.config.method)
-    parts = typed_parts(command.config, modules)
+    parts = typed_parts(command.config.named_parts, modules)
     return _run(name, command, parts, callbacks, method)
 
 
@@ -111,17 +111,17 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
         show_curve(console, curve or trainer.evaluate(), trainer.config)
     finally:
         trainer.close()
-    again = "".join(f" --import {module}" for module in own_modules(command.config))
+    again = "".join(f" --import {module}" for module in command.config.own_modules)
     console.print(f"\nLook further:\n  tensorboard --logdir {log_dir}\n  metarl eval {log_dir}{again}", markup=False)
     return 0
 
 
-def _start(name: str) -> Config | FewShotConfig:
+def _start(name: str) -> Settings:
     """Return a preset's configuration, or the defaults for an environment."""
     if is_preset_file(name):
         return find_preset(name)
     if "/" in name or ":" in name or name.rpartition("-v")[2].isdecimal():
-        return next((c for c in PRESETS.values() if isinstance(c, Config) and c.env == name), Config(env=name))
+        return for_env(name)
     if name not in PRESETS:
         near = did_you_mean(name, [*PRESETS, *registered()]) or ";"
         raise UserError(f"unknown preset {name!r}{near} 'metarl presets' lists all {len(PRESETS)}")
@@ -145,22 +145,19 @@ def _chosen(args: list[str]) -> dict[str, str | None]:
     """Return the method and the outer update that are asked for by name."""
     method, outer = (next(iter(reversed(_values(args, option))), None) for option in ("--method", "--outer"))
     for option, value, known in (("method", method, METHODS), ("outer", outer, OUTERS)):
-        if value is not None and value not in known and not (option == "method" and ":" in value):
-            own = " or module:Class" * (option == "method")
-            raise UserError(
-                f"unknown {option} {value!r}{did_you_mean(value, known)}; there are {', '.join(known)}{own}"
-            )
+        if value is not None and not (option == "method" and ":" in value):
+            check_known(option, value, known, " or module:Class" * (option == "method"))
     return {"--method": method, "--outer": outer}
 
 
-def _with(config: Config | FewShotConfig, chosen: Mapping[str, str | None]) -> Config | FewShotConfig:
+def _with(config: Settings, chosen: Mapping[str, str | None]) -> Settings:
     """Apply `--method` and `--outer`, whose settings the other options then change."""
     name = chosen["--method"]
     method = name if name is None or ":" not in name else _own_method(name, config)
     return with_method(config, method, chosen["--outer"])
 
 
-def _own_method(name: str, config: Config | FewShotConfig) -> Method:
+def _own_method(name: str, config: Settings) -> Method:
     """Return an object of the user's method: that of the run if it is of the class."""
     kind = find(name)
     if not isinstance(kind, type):

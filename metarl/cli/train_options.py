@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_type_hints
 import tyro
 
 from metarl.cli.options import parse
-from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.base_config import Settings
 from metarl.methods import method_name
 from metarl.outer import OUTERS
 
@@ -51,7 +51,7 @@ ABOUT = {
 class Train:
     """A training as it was typed."""
 
-    config: Config | FewShotConfig
+    config: Settings
     log_dir: Path | None = None
     """Run directory; by default runs/PRESET/<time>."""
     resume: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -68,8 +68,7 @@ def parse_train(name: str, args: list[str], default: Train) -> Train:
     form = _form(default)
     typed: Any = parse(form, args, f"metarl train {name}", default=form())
     values = {f.name: getattr(getattr(typed, g), f.name) for g in GROUPS for f in dataclasses.fields(getattr(typed, g))}
-    if isinstance(config, Config):
-        values["env_options"] = {**config.env_options, **values["env_options"]}
+    values |= {name: {**kept, **values[name]} for name, kept in _tables(config).items()}
     method: Any = config.method
     if dataclasses.is_dataclass(config.method):
         outer = type(method.outer)(**_values(typed.outer))
@@ -95,12 +94,17 @@ def _form(default: Train) -> type[Any]:
     return form
 
 
-def _groups(config: Config | FewShotConfig) -> Iterator[tuple[str, type[Any]]]:
+def _tables(config: Settings) -> dict[str, dict[str, Any]]:
+    """Return the settings that are tables, as the environment's options are; what is typed adds to them."""
+    return {name: value for name, value in vars(config).items() if isinstance(value, dict)}
+
+
+def _groups(config: Settings) -> Iterator[tuple[str, type[Any]]]:
     """Yield the groups of settings, by name: those of the run, and in the middle those of the method it has."""
     grouped = {name for names in GROUPS.values() for name in names}
     own = [f.name for f in dataclasses.fields(config) if f.name != "method"]
     # a dictionary that is not empty would take its own keys as options, and no others
-    plain = dataclasses.replace(config, env_options={}) if isinstance(config, Config) else config
+    plain = dataclasses.replace(config, **{name: {} for name in _tables(config)})
     for group, names in GROUPS.items():
         if group == "inner_loop" and dataclasses.is_dataclass(config.method):
             yield "method", _group(config.method, _names(config.method), _about_method(config))
@@ -134,7 +138,7 @@ def _names(value: Any) -> list[str]:
     return [f.name for f in dataclasses.fields(value) if f.name != "outer"]
 
 
-def _about_method(config: Config | FewShotConfig) -> str:
+def _about_method(config: Settings) -> str:
     known = config.methods
     first = (inspect.getdoc(type(config.method)) or "").partition("\n")[0]
     return f"{method_name(config.method)}: {first} --method NAME chooses another and its settings: {', '.join(known)}."

@@ -16,9 +16,8 @@ from metarl.cli.options import parse
 from metarl.cli.seeds import COMMAND
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
-from metarl.experiment.build import Parts
+from metarl.experiment.base_config import Settings
 from metarl.experiment.callbacks import Callback
-from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.config_file import as_dict
 from metarl.experiment.preset_file import find_preset, is_preset_file
 from metarl.experiment.presets import PRESETS
@@ -98,13 +97,13 @@ def tune(args: list[str]) -> int:
     return _finish(optuna, study, name, command, space)
 
 
-def _configured(name: str, command: Tune) -> Config | FewShotConfig:
+def _configured(name: str, command: Tune) -> Settings:
     """Return the configuration that the trials change."""
     config = with_method(find_preset(name), command.method)
     return config if command.iterations is None else dataclasses.replace(config, iterations=command.iterations)
 
 
-def _space(config: Config | FewShotConfig, typed: tuple[str, ...]) -> dict[str, Range]:
+def _space(config: Settings, typed: tuple[str, ...]) -> dict[str, Range]:
     """Return what is searched: the settings of the default that the configuration has, or those typed."""
     method: Any = config.method
     own = {f.name for thing in (config, method, method.outer) for f in dataclasses.fields(thing)}
@@ -124,14 +123,14 @@ def _space(config: Config | FewShotConfig, typed: tuple[str, ...]) -> dict[str, 
     return space
 
 
-def _value(config: Config | FewShotConfig, name: str, value: float) -> int | float:
+def _value(config: Settings, name: str, value: float) -> int | float:
     """Return a value as the setting has it: a whole number where it is one now."""
     method: Any = config.method
     now = next((getattr(thing, name) for thing in (config, method, method.outer) if hasattr(thing, name)), 0.0)
     return round(value) if isinstance(now, int) and not isinstance(now, bool) else value
 
 
-def _study(optuna: Any, name: str, command: Tune, config: Config | FewShotConfig) -> Any:
+def _study(optuna: Any, name: str, command: Tune, config: Settings) -> Any:
     samplers = optuna.samplers
     kinds = {"tpe": samplers.TPESampler, "random": samplers.RandomSampler, "qmc": samplers.QMCSampler}
     pruners = {"median": optuna.pruners.MedianPruner, "hyperband": optuna.pruners.HyperbandPruner}
@@ -147,7 +146,7 @@ def _study(optuna: Any, name: str, command: Tune, config: Config | FewShotConfig
     )
 
 
-def _search(optuna: Any, study: Any, command: Tune, config: Config | FewShotConfig, space: dict[str, Range]) -> None:
+def _search(optuna: Any, study: Any, command: Tune, config: Settings, space: dict[str, Range]) -> None:
     """Take part in the study until it has its trials."""
     states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
     enough = optuna.study.MaxTrialsCallback(command.trials, states=states)
@@ -157,7 +156,7 @@ def _search(optuna: Any, study: Any, command: Tune, config: Config | FewShotConf
         drawn = {
             n: _value(config, n, trial.suggest_float(n, low, high, log=log)) for n, (low, high, log) in space.items()
         }
-        trainer = Trainer(with_settings(config, drawn), Parts())
+        trainer = Trainer(with_settings(config, drawn))
         report = _Report(optuna, trial)
         try:
             train(trainer, config.iterations, callbacks=[report])

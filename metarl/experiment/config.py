@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from itertools import pairwise
+from typing import Any, ClassVar, Literal
 
-from metarl.errors import OnNan, UserError, check_counts, check_fields, check_positive, did_you_mean
-from metarl.methods import MAML, METHODS, SUPERVISED, Method, method_name
+from metarl.errors import UserError, check_counts, check_known, check_positive
+from metarl.experiment.base_config import Settings
+from metarl.experiment.build import build_inner_loop
+from metarl.experiment.build_shots import build_shot_loop
+from metarl.experiment.parts import Parts
+from metarl.fewshot.images import SIDE
+from metarl.fewshot.inner_loop import ShotInnerLoop
+from metarl.methods import METHODS, SUPERVISED, Method
 from metarl.rl.advantages import BASELINES
-from metarl.rl.environments import Vectorization
+from metarl.rl.environments import Vectorization, registered, registration
+from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.losses import INNER_LOSSES
 from metarl.rl.policies import Activation
-from metarl.workers.ray_cluster import check_workers
 
 DATA = ("sinusoid", "glyphs", "omniglot", "folder")
 """Supervised tasks there are."""
-
 
 SAMPLERS = {
     *("source", "num_envs", "horizon", "vectorization", "autoreset_mode", "max_episode_steps"),
@@ -27,94 +29,11 @@ SAMPLERS = {
 }
 """Options that are the sampler's or Gymnasium's own."""
 
-LARGEST_SEED = 2**63 - 1
-"""What torch's generators take."""
+OWN = " or module:name"
+"""What else than the names of ours a setting takes."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class Settings(ABC):
-    """What every run depends on."""
-
-    method: Method = field(default_factory=MAML)
-    """The meta-learning method."""
-    tasks: int = 20
-    """Tasks a meta-iteration."""
-    iterations: int = 100
-    """Meta-iterations of the whole run."""
-    seed: int = 0
-    """Seed of everything random."""
-    log_every: int = 1
-    """Meta-iterations between lines of the logs."""
-    eval_every: int = 20
-    """Meta-iterations between evaluations on held-out tasks."""
-    eval_tasks: int = 40
-    """Held-out tasks an evaluation."""
-    eval_steps: int = 3
-    """Gradient steps of an evaluation."""
-    later_lr: float = 0.5
-    """Factor on the inner step size beyond the steps trained with."""
-    checkpoint_every: int = 10
-    """Meta-iterations between checkpoints."""
-    keep_checkpoints: int = 3
-    """Checkpoints kept beside the best one."""
-    device: str = "cpu"
-    """Where the meta-update runs; sampling stays on the CPU."""
-    workers: int | str = "local"
-    """Who does the work: local, this process; N Ray actors on this machine; or auto or ray://HOST[:PORT], a cluster."""
-    worker_timeout: float = 1800.0
-    """Seconds after which a Ray actor that gives no answer counts as hung."""
-    on_nan: OnNan = "stop"
-    """Where something of a task is not finite: stop the run, or drop the task from the meta-iteration and count it."""
-
-    @property
-    @abstractmethod
-    def title(self) -> str:
-        """What the tasks are."""
-
-    @property
-    @abstractmethod
-    def methods(self) -> dict[str, Method]:
-        """The methods of ours that learn such tasks, by name, with their settings for that."""
-
-    @property
-    @abstractmethod
-    def origin(self) -> str:
-        """Where the tasks come from, which a resumed run must share."""
-
-    def __post_init__(self) -> None:
-        """Check kinds and ranges."""
-        check_fields(self, "method")
-        check_is_method(self.method)
-        counts = ("tasks", "iterations", "log_every", "eval_every", "eval_tasks")
-        check_counts(**{name: (getattr(self, name), 1) for name in (*counts, "checkpoint_every", "keep_checkpoints")})
-        if self.eval_steps < 0 or self.seed < 0:
-            raise UserError(f"eval_steps and seed must be 0 or more, got {self.eval_steps} and {self.seed}")
-        if self.seed > LARGEST_SEED:
-            raise UserError(f"seed must be at most 2^63 - 1 = {LARGEST_SEED}, got {self.seed}")
-        check_positive(later_lr=self.later_lr, worker_timeout=self.worker_timeout)
-        check_workers(self.workers, self.tasks, self.device)
-        self.method.check(self)
-
-
-def check_is_method(method: Any) -> None:
-    """Refuse what is no method, or has settings that no file can hold.
-
-    Raises:
-        UserError: If it is or has.
-    """
-    if isinstance(method, type):
-        raise UserError(f"method takes an object such as {method.__name__}(), got the class itself")
-    needed = [name for name in vars(Method) if not name.startswith("_")] + ["outer", "inner_steps"]
-    lacking = [name for name in needed if not hasattr(method, name)]
-    if lacking:
-        raise UserError(
-            f"{type(method).__name__} is no method, it lacks {', '.join(lacking)}; inherit from metarl.methods.Method"
-        )
-    if dataclasses.is_dataclass(method):
-        try:
-            json.dumps(dataclasses.asdict(method), allow_nan=False)  # type: ignore[call-overload]
-        except (TypeError, ValueError) as error:
-            raise UserError(f"settings of {type(method).__name__} must be numbers, texts or None ({error})") from error
+A_STEP = 6
+"""Numbers kept of a time step at least: observation, action, reward, mask, log-probability, advantage."""
 
 
 @dataclass(frozen=True)
@@ -159,8 +78,10 @@ class Config(Settings):
     vectorization: Vectorization = "sync"
     """For environments without a vector environment of their own: one process or one each."""
 
+    plays_episodes: ClassVar[bool] = True
+
     @property
-    def title(self) -> str:
+    def source(self) -> str:
         """The environment."""
         return self.env
 
@@ -170,9 +91,48 @@ class Config(Settings):
         return METHODS
 
     @property
-    def origin(self) -> str:
-        """The environment."""
-        return self.env
+    def named_parts(self) -> dict[str, str]:
+        """Objects of the user's that this names as `module:name`, by setting."""
+        named = {name: getattr(self, name) for name in ("env", "policy", "baseline", "inner_loss")}
+        return {name: value for name, value in named.items() if ":" in value}
+
+    def build(
+        self, parts: Parts, held_out: bool = False, tasks: int | None = None, episodes: int | None = None
+    ) -> PolicyInnerLoop:
+        """Build the inner loop of policies."""
+        tasks = tasks or (self.eval_tasks if held_out else self.tasks)
+        return build_inner_loop(self, parts, tasks, episodes or self.judging(held_out))
+
+    def check_held_out(self) -> None:
+        """Refuse nothing: an environment says what is wrong with it as soon as it is made."""
+
+    def registration(self, parts: Parts) -> Any:
+        """Return what Gymnasium knows of the environment's id."""
+        return registration(parts.source(self.env))
+
+    def judging(self, held_out: bool) -> int:
+        """Return the episodes of a task."""
+        return self.eval_episodes if held_out else self.episodes
+
+    @property
+    def least_params(self) -> int:
+        """How many params the policy has at least."""
+        return _perceptron(1, self.hidden)
+
+    def least_data(self, judging: int) -> int:
+        """Return how many numbers a task's episodes are at least."""
+        return judging * (self.horizon or 1) * A_STEP
+
+    def sizes(self, tasks: int, judging: int) -> str:
+        """Return in words what decides how much memory so many tasks take."""
+        horizon = f", horizon={self.horizon}" * (self.horizon is not None)
+        return f"tasks={tasks}, episodes={judging}{horizon} and hidden={self.hidden}"
+
+    @property
+    def iteration_size(self) -> str:
+        """Tasks x episodes x steps."""
+        horizon = self.horizon or registered()[self.env].max_episode_steps
+        return f"{self.tasks} x {self.episodes} x {horizon}"
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -182,9 +142,9 @@ class Config(Settings):
         check_positive(init_std=self.init_std, action_scale=self.action_scale)
         if self.last_layer_std is not None:
             check_positive(last_layer_std=self.last_layer_std)
-        _known(INNER_LOSSES, self.inner_loss, "inner loss")
-        _known(BASELINES, self.baseline, "baseline")
-        _known(("built-in",), self.policy, "policy")
+        for what, known in (("inner_loss", INNER_LOSSES), ("baseline", BASELINES), ("policy", ("built-in",))):
+            if ":" not in (name := getattr(self, what)):
+                check_known(what.replace("_", " "), name, known, OWN)
         for name in self.env_options.keys() & SAMPLERS:
             raise UserError(f"env_options cannot set {name}, which is the sampler's own")
         for name, value in self.env_options.items():
@@ -213,7 +173,8 @@ class FewShotConfig(Settings):
     ways: int = 5
     """Classes of a task of pictures."""
     folder: str = ""
-    """Where the pictures of omniglot (the folder of images_background) or of any other folder lie."""
+    """Folder of the pictures: FOLDER/CLASS/*.png; of omniglot, that which holds images_background and
+    images_evaluation."""
     network: Literal["mlp", "conv"] = "mlp"
     """Kind of network: conv, of four blocks, is for pictures."""
     filters: int = 32
@@ -225,15 +186,17 @@ class FewShotConfig(Settings):
     eval_queries: int = 100
     """Examples that judge the network in an evaluation; of each class in classification."""
 
+    plays_episodes: ClassVar[bool] = False
+
+    @property
+    def source(self) -> str:
+        """The data."""
+        return self.data
+
     @property
     def title(self) -> str:
         """The tasks and the number of shots."""
         return f"{self.data}, {f'{self.ways}-way ' if self.pictures else ''}{self.shots}-shot"
-
-    @property
-    def methods(self) -> dict[str, Method]:
-        """Those that learn from labelled examples."""
-        return SUPERVISED
 
     @property
     def origin(self) -> str:
@@ -241,15 +204,54 @@ class FewShotConfig(Settings):
         return self.data + f", {self.ways}-way" * self.pictures + ", oracle" * self.oracle
 
     @property
+    def methods(self) -> dict[str, Method]:
+        """Those that learn from labelled examples."""
+        return SUPERVISED
+
+    @property
     def pictures(self) -> bool:
         """Whether the tasks are classification of pictures."""
         return self.data != "sinusoid"
 
+    def build(
+        self, parts: Parts, held_out: bool = False, tasks: int | None = None, episodes: int | None = None
+    ) -> ShotInnerLoop:
+        """Build the inner loop of supervised tasks."""
+        return build_shot_loop(self, tasks or (self.eval_tasks if held_out else self.tasks), held_out)
+
+    def check_held_out(self) -> None:
+        """Refuse pictures or classes that are missing."""
+        build_shot_loop(self, 1, held_out=True)
+
+    def judging(self, held_out: bool) -> int:
+        """Return the query examples of a task."""
+        return self.eval_queries if held_out else self.queries
+
+    @property
+    def least_params(self) -> int:
+        """How many params the network has at least."""
+        if self.network == "conv":
+            return 9 * self.filters * (1 + 3 * self.filters)
+        return _perceptron(SIDE**2 if self.pictures else 1, self.hidden)
+
+    def least_data(self, judging: int) -> int:
+        """Return how many numbers a task's examples are at least."""
+        return (self.shots + judging) * (self.ways * SIDE**2 if self.pictures else 2)
+
+    def sizes(self, tasks: int, judging: int) -> str:
+        """Return in words what decides how much memory so many tasks take."""
+        width = f"filters={self.filters}" if self.network == "conv" else f"hidden={self.hidden}"
+        return f"tasks={tasks}, shots={self.shots}, queries={judging} and {width}"
+
+    @property
+    def iteration_size(self) -> str:
+        """Tasks x shots."""
+        return f"{self.tasks} x {self.shots}"
+
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
-        if self.data not in DATA:
-            raise UserError(f"unknown data {self.data!r}{did_you_mean(self.data, DATA)}; there are {', '.join(DATA)}")
+        check_known("data", self.data, DATA)
         check_counts(**{name: (getattr(self, name), 1) for name in ("shots", "queries", "eval_queries", "filters")})
         check_counts(ways=(self.ways, 2))
         if self.network not in ("mlp", "conv") or (self.network == "conv" and not self.pictures):
@@ -259,18 +261,13 @@ class FewShotConfig(Settings):
         if self.folder and self.data not in ("omniglot", "folder"):
             raise UserError(f"folder is for data omniglot or folder, the others have none; got {self.folder!r}")
         _widths(self.hidden)
-        name = method_name(self.method)
-        if name not in SUPERVISED and ":" not in name:
-            raise UserError(f"method {name} is for reinforcement learning only; here are {', '.join(SUPERVISED)}")
-
-
-def _known(names: Iterable[str], name: str, what: str) -> None:
-    """Refuse a name that is none of ours and no `module:name`."""
-    if name not in names and ":" not in name:
-        known = ", ".join(names)
-        raise UserError(f"unknown {what} {name!r}{did_you_mean(name, names)}; there are {known} or module:name")
 
 
 def _widths(hidden: tuple[int, ...]) -> None:
     if any(width < 1 for width in hidden):
         raise UserError(f"hidden widths must be at least 1, got {hidden}")
+
+
+def _perceptron(inputs: int, hidden: tuple[int, ...]) -> int:
+    """Return how many params a perceptron with a single output has."""
+    return sum(before * width + width for before, width in pairwise((inputs, *hidden))) + sum(hidden[-1:])

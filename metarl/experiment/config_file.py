@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from metarl.errors import UserError, did_you_mean
-from metarl.experiment.config import Config, FewShotConfig, Settings
+from metarl.errors import UserError, check_known, did_you_mean
+from metarl.experiment.base_config import Settings
+from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.names import name_of
 from metarl.methods import METHODS, Method, method_name
 from metarl.outer import OUTERS
@@ -23,7 +24,7 @@ def as_dict(config: Settings) -> dict[str, Any]:
     }
 
 
-def from_dict(values: dict[str, Any], method: Any = None) -> Config | FewShotConfig:
+def from_dict(values: dict[str, Any], method: Any = None) -> Settings:
     """Return the configuration that `as_dict` gave, or that of an older version.
 
     Args:
@@ -60,14 +61,14 @@ def _method(name: str, settings: dict[str, Any], outer: dict[str, Any], given: A
         if not hasattr(kind, "__dataclass_fields__"):  # is_dataclass would narrow the type
             return instance(given)
     else:
-        kind = type(METHODS[_known(METHODS, name, "method")])
+        kind = type(METHODS[check_known("method", name, METHODS)])
     if "outer" not in {f.name for f in dataclasses.fields(kind)}:
         return _build(kind, settings)
     outer_name = outer.pop("name")
     if ":" in outer_name:
         outer_kind = type(instance(given).outer)
     else:
-        outer_kind = OUTERS[_known(OUTERS, outer_name, "outer update")]
+        outer_kind = OUTERS[check_known("outer update", outer_name, OUTERS)]
     return _build(kind, {**settings, "outer": _build(outer_kind, outer)})
 
 
@@ -89,12 +90,6 @@ def _fields(value: Any) -> dict[str, Any]:
     if not dataclasses.is_dataclass(value):
         return {}
     return {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.name != "outer"}
-
-
-def _known(table: dict[str, Any], name: str, what: str) -> str:
-    if name not in table:
-        raise UserError(f"unknown {what} {name!r}{did_you_mean(name, table)}; there are {', '.join(table)}")
-    return name
 
 
 def _build(kind: type[Any], values: dict[str, Any]) -> Any:

@@ -15,8 +15,8 @@ from typing import Any
 
 from metarl.errors import UserError
 from metarl.experiment import checkpoint
+from metarl.experiment.base_config import Settings
 from metarl.experiment.checkpoint import Checkpoint, DamagedCheckpoint
-from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.config_file import as_dict, from_dict
 from metarl.experiment.lock import Hold
 from metarl.experiment.outputs import read_rows
@@ -114,7 +114,7 @@ class RunDirectory:
         except OSError as error:
             raise UserError(f"{str(self.path)!r} cannot be read: {error.strerror}") from error
 
-    def create(self, config: Config | FewShotConfig) -> None:
+    def create(self, config: Settings) -> None:
         """Begin a run: write its configuration, versions, seed and where the code stood.
 
         A run that was stopped before its first checkpoint begins anew.
@@ -134,7 +134,7 @@ class RunDirectory:
         except OSError as error:
             raise UserError(f"log directory {str(self.path)!r} cannot be written: {error.strerror}") from error
 
-    def record(self, config: Config | FewShotConfig) -> dict[str, Any]:
+    def record(self, config: Settings) -> dict[str, Any]:
         """Return what `config.json` records of a run that begins: settings, versions, seed and where the code stood."""
         return {
             "format": FORMAT,
@@ -215,7 +215,7 @@ class RunDirectory:
         if missing or not self.checkpoints():
             raise UserError(f"{', '.join(missing) or 'checkpoints'} of {str(self.path)!r} vanished during the run")
 
-    def update(self, config: Config | FewShotConfig) -> None:
+    def update(self, config: Settings) -> None:
         """Write down the settings that a resumed run has changed, such as more iterations, and today's versions."""
         record = json.loads(self.config_file.read_text())
         record |= {"config": as_dict(config), "versions": versions(), "random_numbers": RANDOM_NUMBERS}
@@ -225,7 +225,7 @@ class RunDirectory:
         """Return in what this installation differs from the one that the run was last trained with."""
         return compare(self.recorded())
 
-    def config(self, method: Any = None) -> Config | FewShotConfig:
+    def config(self, method: Any = None) -> Settings:
         """Read the run's configuration.
 
         Args:

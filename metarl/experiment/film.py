@@ -6,7 +6,7 @@ import io
 import warnings
 from itertools import count
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -18,13 +18,11 @@ from torch.utils.tensorboard import SummaryWriter
 
 from metarl.errors import UserError, check_counts
 from metarl.evaluation import AdaptationCurve
-from metarl.experiment.adapted import policy_before, policy_for
+from metarl.experiment.adapted import PolicyTrainer, policy_before, policy_for, single_env
 from metarl.experiment.callbacks import Callback
-from metarl.experiment.config import Config
 from metarl.experiment.log import Log
 from metarl.experiment.trainer import Trainer
 from metarl.rl.adapted_policy import AdaptedPolicy
-from metarl.rl.environments import make_single
 from metarl.seeding import TEST, draw_tasks
 
 Frames = NDArray[np.uint8]
@@ -65,7 +63,7 @@ class Film(Callback):
 
 
 def film_adaptation(
-    trainer: Trainer,
+    trainer: PolicyTrainer,
     task: Any = None,
     steps: int = 1,
     seed: int = 0,
@@ -150,15 +148,14 @@ def encode_gif(frames: Frames, fps: int) -> bytes:
 
 
 def _film(
-    trainer: Trainer, policy: AdaptedPolicy, task: NDArray[np.float64], seed: int, longest: int | None
+    trainer: PolicyTrainer, policy: AdaptedPolicy, task: NDArray[np.float64], seed: int, longest: int | None
 ) -> tuple[list[Frames], list[tuple[int, float]], int]:
     """Play one episode by the likeliest actions.
 
     Returns:
         Its pictures, the step and the return so far at each of them, and pictures a second.
     """
-    config = cast(Config, trainer.config)
-    env = make_single(trainer.parts.source(config), config.horizon, {**config.env_options, "render_mode": "rgb_array"})
+    env = single_env(trainer, render_mode="rgb_array")
     try:
         env.get_wrapper_attr("set_task")(task)
         observation, _ = env.reset(seed=seed)
@@ -175,7 +172,7 @@ def _film(
             if done:
                 break
         if not isinstance(frames[0], np.ndarray):
-            raise UserError(f"environment {config.env!r} draws no pictures")
+            raise UserError(f"environment {trainer.config.env!r} draws no pictures")
         return frames, returns, max(1, int(env.metadata.get("render_fps", 20)) // every)  # type: ignore[return-value]
     finally:
         env.close()

@@ -7,11 +7,11 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from metarl.errors import UserError, did_you_mean
-from metarl.experiment.config import DATA, Config, FewShotConfig
+from metarl.errors import UserError
+from metarl.experiment.base_config import Settings
 from metarl.experiment.config_file import from_dict
-from metarl.experiment.presets import PRESETS
 from metarl.experiment.presets import find_preset as find_ours
+from metarl.experiment.presets import for_data, for_env
 from metarl.experiment.settings import with_method, with_settings
 
 START = ("preset", "env", "data")
@@ -23,7 +23,7 @@ def is_preset_file(name: str) -> bool:
     return name.endswith((".toml", ".json"))
 
 
-def find_preset(name: str) -> Config | FewShotConfig:
+def find_preset(name: str) -> Settings:
     """Return the configuration of a preset: one of ours by its name, or that of a file.
 
     Raises:
@@ -32,7 +32,7 @@ def find_preset(name: str) -> Config | FewShotConfig:
     return read_preset(Path(name)) if is_preset_file(name) else find_ours(name)
 
 
-def read_preset(file: Path) -> Config | FewShotConfig:
+def read_preset(file: Path) -> Settings:
     """Read a file of settings, or a run's `config.json`.
 
     A file names a `preset`, an `env` or `data` to begin with, may name a `method` and an `outer` update, and gives
@@ -55,7 +55,7 @@ def read_preset(file: Path) -> Config | FewShotConfig:
         raise UserError(f"preset {str(file)!r}: {error}") from error
 
 
-def from_settings(values: dict[str, Any]) -> Config | FewShotConfig:
+def from_settings(values: dict[str, Any]) -> Settings:
     """Return the configuration of flat settings, which `preset`, `env` or `data` begin.
 
     Raises:
@@ -76,15 +76,7 @@ def from_settings(values: dict[str, Any]) -> Config | FewShotConfig:
     return with_settings(config, {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()})
 
 
-def _start(kind: str, name: Any) -> Config | FewShotConfig:
+def _start(kind: str, name: Any) -> Settings:
     if not isinstance(name, str):
         raise UserError(f"{kind} must be a name, got {name!r}")
-    if kind == "preset":
-        return find_ours(name)
-    if kind == "env":
-        return next((c for c in PRESETS.values() if isinstance(c, Config) and c.env == name), Config(env=name))
-    if name not in DATA:
-        raise UserError(f"unknown data {name!r}{did_you_mean(name, DATA)}; there are {', '.join(DATA)}")
-    return next(
-        (c for c in PRESETS.values() if isinstance(c, FewShotConfig) and c.data == name), FewShotConfig(data=name)
-    )
+    return {"preset": find_ours, "env": for_env, "data": for_data}[kind](name)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from metarl.errors import UserError, did_you_mean
+from metarl.experiment.base_config import Settings
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.methods import MAML, ProMP, Reptile
 from metarl.outer import TRPO, Adam
@@ -94,7 +95,7 @@ ML1 = Config(
 )
 """The settings of metaworld-algorithms for MAML with TRPO: 2 million environment steps, 500 a rollout."""
 
-PRESETS: dict[str, Config | FewShotConfig] = {
+IN_ENVIRONMENTS: dict[str, Config] = {
     "point-navigation": replace(NAVIGATION, film=True),
     "sparse-navigation": replace(
         NAVIGATION,
@@ -116,6 +117,10 @@ PRESETS: dict[str, Config | FewShotConfig] = {
     "hopper-rand-params": locomotion("HopperRandParams", 30),
     **{f"ml1-{task}": replace(ML1, env_options={"task": task}) for task in ("reach", "push", "pick-place")},
     "ml10": replace(ML1, env="metarl/MetaWorldML10-v0", env_options={}, tasks=20, iterations=100, eval_every=10),
+}
+"""The presets of policies."""
+
+ON_DATA: dict[str, FewShotConfig] = {
     "sinusoid": SINUSOID,
     "sinusoid-pretrained": replace(SINUSOID, method=PRETRAINED),
     "sinusoid-oracle": replace(SINUSOID, method=PRETRAINED, oracle=True),
@@ -123,6 +128,9 @@ PRESETS: dict[str, Config | FewShotConfig] = {
     "omniglot-5way-1shot": replace(GLYPHS, data="omniglot", folder=""),
     "glyphs-20way-1shot": replace(GLYPHS, ways=20, tasks=4, queries=3, iterations=3000, eval_tasks=40, eval_queries=5),
 }
+"""The presets of supervised tasks."""
+
+PRESETS: dict[str, Settings] = {**IN_ENVIRONMENTS, **ON_DATA}
 """Every preset.
 
 The ledger of results (`benchmarks/ledger/ledger.md`) shows what each has reached, most of them in one short run. In
@@ -133,7 +141,21 @@ ml1-reach has been seen to learn (`benchmarks/README.md`); ml1-push, ml1-pick-pl
 """
 
 
-def find_preset(name: str) -> Config | FewShotConfig:
+def for_env(env: str) -> Config:
+    """Return the configuration of an environment's first preset, or the defaults where it has none."""
+    return next((config for config in IN_ENVIRONMENTS.values() if config.env == env), Config(env=env))
+
+
+def for_data(data: str) -> FewShotConfig:
+    """Return the configuration of the first preset of supervised tasks, or the defaults where they have none.
+
+    Raises:
+        UserError: If there are no such tasks.
+    """
+    return next((config for config in ON_DATA.values() if config.data == data), FewShotConfig(data=data))
+
+
+def find_preset(name: str) -> Settings:
     """Return a preset's configuration.
 
     Raises:

@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from metarl.errors import UserError, did_you_mean
-from metarl.experiment.config import Config, FewShotConfig, check_is_method
-from metarl.methods import METHODS, SUPERVISED, Method, method_name
+from metarl.errors import UserError, check_known, did_you_mean
+from metarl.experiment.base_config import Settings, check_is_method
+from metarl.methods import METHODS, Method, method_name
 from metarl.outer import OUTERS
 
-AnyConfig = TypeVar("AnyConfig", bound=Config | FewShotConfig)
+AnyConfig = TypeVar("AnyConfig", bound=Settings)
 
 
 def with_method(config: AnyConfig, method: str | Method | None, outer: str | None = None) -> AnyConfig:
@@ -36,18 +36,18 @@ def with_method(config: AnyConfig, method: str | Method | None, outer: str | Non
         chosen = method
     suited = {} if type(chosen) is type(before) else chosen.suited(config)
     if outer is not None:
-        kind = OUTERS[_known(OUTERS, outer, "outer")]
+        kind = OUTERS[check_known("outer", outer, OUTERS)]
         if not isinstance(chosen.outer, kind):
             chosen = dataclasses.replace(chosen, outer=kind())  # type: ignore[type-var]
     return dataclasses.replace(config, method=chosen, **suited)
 
 
-def _named(config: Config | FewShotConfig, name: str) -> Method:
+def _named(config: Settings, name: str) -> Method:
     """Return a method of ours with the settings it has where it learns from such tasks."""
-    table = config.methods
-    if name in METHODS and name not in table:
-        raise UserError(f"method {name} is for reinforcement learning only; here are {', '.join(SUPERVISED)}")
-    return table[_known(table, name, "method")]
+    if name in METHODS:
+        config.check_learns_such(name)
+    also = "; in Python, give an object of your own" if ":" in name else ""
+    return config.methods[check_known("method", name, config.methods, also)]
 
 
 def _kept(method: Any, before: Any) -> Any:
@@ -102,9 +102,3 @@ def check_method(name: str | None, method: Method) -> None:
     """
     if name is not None and name != method_name(method):
         raise UserError(f"the settings contradict the method {name}: together they are {method_name(method)}")
-
-
-def _known(table: Mapping[str, Any], name: str, what: str) -> str:
-    if name not in table:
-        raise UserError(f"unknown {what} {name!r}{did_you_mean(name, table)}; there are {', '.join(table)}")
-    return name

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,15 +15,15 @@ from metarl.core import params as P
 from metarl.core.params import Params
 from metarl.errors import NotFinite, UserError
 from metarl.evaluation import AdaptationCurve, evaluate
-from metarl.experiment.build import InnerLoopMaker, Parts
+from metarl.experiment.base_config import Settings
 from metarl.experiment.checkpoint import Checkpoint
-from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.config_file import as_dict
 from metarl.experiment.memory import check_memory
+from metarl.experiment.parts import Parts
 from metarl.methods import method_name
 from metarl.methods.protocols import InnerLoop
 from metarl.outer import State
-from metarl.rl.environments import registration
+from metarl.rl.environments import register
 from metarl.seeding import HELD_OUT
 from metarl.workers.local import Workers
 from metarl.workers.objective import WorkersObjective
@@ -71,25 +72,27 @@ class Progress:
 
 NO_PARTS = Parts()
 
+AnySettings = TypeVar("AnySettings", bound=Settings)
+AnyInnerLoop = TypeVar("AnyInnerLoop", bound=InnerLoop)
 
-class Trainer:
-    """Meta-params on their way through training.
+
+class Trainer(Generic[AnySettings, AnyInnerLoop]):
+    """Meta-params on their way through training, under a kind of configuration and the inner loop that it builds.
 
     Args:
         config: The run's configuration.
         parts: Objects of the user's that the configuration names.
     """
 
-    def __init__(self, config: Config | FewShotConfig, parts: Parts = NO_PARTS) -> None:
+    def __init__(self, config: AnySettings, parts: Parts = NO_PARTS) -> None:
         self.config, self.parts = config, parts
-        self._maker = InnerLoopMaker(config, parts)
         local = config.workers == "local"
-        self.inner_loop = self._maker() if local else self._maker(tasks=1, episodes=1)
+        self.inner_loop = self.build_inner_loop() if local else self.build_inner_loop(tasks=1, episodes=1)
         self.network: Any = self.inner_loop.network
         start = config.method.initial(P.params_of(self.network))
         self.params: Params = {name: value.clone() for name, value in start.items()}  # a file holds no tensor twice
         self.outer_state: State = config.method.initial_state(P.flatten(self.params.values()))
-        self._eval_loop: InnerLoop | None = None
+        self._eval_loop: AnyInnerLoop | None = None
         try:
             self.workers = self._local_worker() if local else self._ray_workers()
         except BaseException:
@@ -99,9 +102,9 @@ class Trainer:
 
     def build_inner_loop(
         self, held_out: bool = False, tasks: int | None = None, episodes: int | None = None
-    ) -> InnerLoop:
+    ) -> AnyInnerLoop:
         """Build what plays training or held-out tasks; by default as many as the configuration says."""
-        return self._maker(held_out, tasks, episodes)
+        return self.config.build(self.parts, held_out, tasks, episodes)
 
     def _local_worker(self) -> Workers:
         c = self.config
@@ -109,8 +112,8 @@ class Trainer:
 
     def _ray_workers(self) -> RayWorkers:
         c = self.config
-        known = registration(self.parts.source(c)) if isinstance(c, Config) else None
-        job = Job(replace(self._maker, registration=known), self.params, c.seed, c.tasks, c.eval_tasks)
+        build = partial(_build_elsewhere, c, self.parts, c.registration(self.parts))
+        job = Job(build, self.params, c.seed, c.tasks, c.eval_tasks)
         return RayWorkers(c.workers, job, c.worker_timeout, c.on_nan)
 
     def iterate(self) -> dict[str, float]:
@@ -201,10 +204,8 @@ class Trainer:
         """
         c = self.config
         if not isinstance(self.workers, RayWorkers):  # they share the tasks, on machines of any size
-            each = c.eval_queries if isinstance(c, FewShotConfig) else c.eval_episodes
-            check_memory(c, c.eval_tasks, each, own_policy=self.parts.policy is not None)
-        if isinstance(c, FewShotConfig):
-            self.build_inner_loop(held_out=True, tasks=1).close()
+            check_memory(c, c.eval_tasks, c.judging(held_out=True), own_policy=self.parts.policy is not None)
+        c.check_held_out()
 
     def evaluate(self) -> AdaptationCurve:
         """Draw the adaptation curve on this run's held-out tasks, the same ones every time."""
@@ -228,6 +229,12 @@ class Trainer:
         for inner_loop in (self.inner_loop, self._eval_loop):
             if inner_loop is not None:
                 inner_loop.close()
+
+
+def _build_elsewhere(config: Settings, parts: Parts, registration: Any, **how: Any) -> InnerLoop:
+    """Build an inner loop in a process that may not have heard of the environment's id."""
+    register(registration)
+    return config.build(parts, **how)
 
 
 Shape = tuple[tuple[int, ...], str]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metarl.errors import UserError
 from metarl.methods.maml import MAML
-from metarl.methods.protocols import QUERY, Losses, Outputs
+from metarl.methods.protocols import QUERY, Losses, Outputs, needs_episodes
 from metarl.outer import MetaObjective, State, Updated
 
 
@@ -57,6 +57,7 @@ class EMAML(MAML):
         return self.outer.update(told, params, state)
 
     def check(self, settings: Any) -> None:
-        """Refuse a single task, which leaves nothing to compare with."""
+        """Refuse examples, and a single task, which leaves nothing to compare with."""
+        needs_episodes(self, settings)
         if settings.tasks < 2:
             raise UserError("E-MAML needs at least 2 tasks: what exploration earns is relative to their mean")

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from metarl.errors import UserError, check_positive
 from metarl.methods.maml import MAML
-from metarl.methods.protocols import Losses, Outputs
+from metarl.methods.protocols import Losses, Outputs, needs_episodes
 from metarl.outer import PPO, MetaObjective, State, Updated
 
 
@@ -70,6 +70,7 @@ class ProMP(MAML):
         return params, state | {"inner_kl": coefficient}, metrics
 
     def check(self, settings: Any) -> None:
-        """Refuse the inner loss whose second derivative loses most."""
+        """Refuse examples, and the inner loss whose second derivative loses most."""
+        needs_episodes(self, settings)
         if getattr(settings, "inner_loss", None) == "log-likelihood":
             raise UserError("ProMP needs an inner loss whose second derivative counts: likelihood-ratio or dice")

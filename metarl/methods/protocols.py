@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl.core.params import Params
+from metarl.errors import UserError
 from metarl.outer.objective import MetaObjective, State, Updated
 from metarl.seeding import TaskRngs
 
@@ -112,11 +113,23 @@ class Method(Protocol):
         return {}
 
 
+def needs_episodes(method: Method, settings: Any) -> None:
+    """Refuse supervised tasks, whose examples have no returns, for a method that credits actions with them.
+
+    Raises:
+        UserError: If a run's settings are of such tasks.
+    """
+    if not getattr(settings, "plays_episodes", True):
+        raise UserError(f"method {type(method).__name__} is for reinforcement learning only: examples have no returns")
+
+
 class InnerLoop(Protocol):
     """The inner loop: gets the data of tasks and adapts to them."""
 
     adapts_by: ClassVar[str]
     """What an adaptation curve counts: gradient steps, or episodes seen."""
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    """It is a frozen dataclass: `dataclasses.replace` gives another one, of another method say."""
 
     @property
     def method(self) -> Method:

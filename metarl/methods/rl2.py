@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from metarl.core.params import Params
 from metarl.errors import UserError, check_fields
-from metarl.methods.protocols import Loss, Method
+from metarl.methods.protocols import Loss, Method, needs_episodes
 from metarl.outer import PPO, Adam
 
 
@@ -49,7 +49,8 @@ class RL2(Method):
         return adapted
 
     def check(self, settings: Any) -> None:
-        """Refuse an inner loss, and settings of networks without a memory."""
+        """Refuse examples, an inner loss, and settings of networks without a memory."""
+        needs_episodes(self, settings)
         usual = {"policy": "built-in", "activation": "tanh", "layer_norm": False, "last_layer_std": None}
         for name, value in usual.items():
             if getattr(settings, name, value) != value:
@@ -64,5 +65,6 @@ class RL2(Method):
         of another length, as many as before. λ is at most 0.95, or else each action would be credited with the noise
         of all later episodes.
         """
+        needs_episodes(self, settings)
         played = settings.episodes * (settings.method.inner_steps + settings.method.plays_query)
         return {"episodes": max(1, played // self.lifetime), "gae_lambda": min(settings.gae_lambda, 0.95)}

@@ -5,31 +5,30 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self
 
 from stable_baselines3.common.logger import KVWriter
 
 from metarl.errors import UserError
 from metarl.experiment import checkpoint
-from metarl.experiment.build import Parts
-from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.config_file import from_dict
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.own_files import check_output
+from metarl.experiment.parts import Parts
 from metarl.experiment.run import resume, train
 from metarl.experiment.terminal import Terminal
-from metarl.experiment.trainer import Trainer
+from metarl.experiment.trainer import AnyInnerLoop, AnySettings, Trainer
 from metarl.methods import method_name
 
 
-class MetaLearner:
+class MetaLearner(Generic[AnySettings, AnyInnerLoop]):
     """A meta-learner and its run."""
 
-    trainer: Trainer
+    trainer: Trainer[AnySettings, AnyInnerLoop]
 
     def _begin(
         self,
-        config: Config | FewShotConfig,
+        config: AnySettings,
         parts: Parts,
         log_dir: str | Path | None = None,
         verbose: bool = False,
@@ -53,6 +52,11 @@ class MetaLearner:
         except BaseException:
             self.trainer.close()
             raise
+
+    @property
+    def config(self) -> AnySettings:
+        """The run's configuration."""
+        return self.trainer.config
 
     def of_run(self, directory: RunDirectory | None) -> None:
         """Belong to the run in a directory, which `learn` will go on with."""

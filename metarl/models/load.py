@@ -10,11 +10,12 @@ from typing import Any
 from metarl.errors import UserError, check_counts
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment import checkpoint
-from metarl.experiment.build import Parts, missing, typed_parts
-from metarl.experiment.config import FewShotConfig
+from metarl.experiment.base_config import Settings
+from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.config_file import from_dict
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.names import find
+from metarl.experiment.parts import Parts, missing, typed_parts
 from metarl.methods import Method, method_name
 from metarl.models.base import MetaLearner
 from metarl.models.pretrained import PREFIX, find_pretrained
@@ -61,30 +62,34 @@ def load(
     """
     path = find_pretrained(str(path)[len(PREFIX) :]) if str(path).startswith(PREFIX) else Path(path)
     directory = RunDirectory(path) if path.is_dir() else None
-    if directory is not None:
-        directory.check_holds_run()
-        directory.check_readable()
-        saved, problems = directory.load_best() if best else directory.newest()
-        for problem in problems:
-            warnings.warn(f"{problem}; going back to iteration {saved.state['iteration']}", stacklevel=2)
-    else:
-        saved = checkpoint.load(path if path.suffix else path.with_suffix(".safetensors"))
+    saved, problems = _saved(path, directory, best)
+    for problem in problems:
+        warnings.warn(f"{problem}; going back to iteration {saved.state['iteration']}", stacklevel=2)
     kind = _method(saved.config, method, modules)
     if directory is not None:
         directory.config(kind)  # says so if it is damaged
-    config = from_dict(saved.config, kind)
-    config = dataclasses.replace(config, device=device, workers="local")
-    given = Parts(env, policy, baseline, inner_loss)
-    parts = given if isinstance(config, FewShotConfig) else _with_typed(config, given, modules)
-    if isinstance(config, FewShotConfig):
-        model: MetaLearner = FewShot.__new__(FewShot)
-    else:
-        model_kind = MODELS.get(method_name(config.method), Model)
-        model = model_kind.__new__(model_kind)
+    config = dataclasses.replace(from_dict(saved.config, kind), device=device, workers="local")
+    parts = typed_parts(config.named_parts, modules, Parts(env, policy, baseline, inner_loss))
+    model_kind = _model_kind(config)
+    model = model_kind.__new__(model_kind)
     model._begin(config, parts)
     model.trainer.restore(saved)
     model.of_run(directory)
     return model
+
+
+def _saved(path: Path, directory: RunDirectory | None, best: bool) -> tuple[Checkpoint, list[str]]:
+    """Return the checkpoint of a file or a run, and what was wrong with those that were passed over."""
+    if directory is None:
+        return checkpoint.load(path if path.suffix else path.with_suffix(".safetensors")), []
+    directory.check_holds_run()
+    directory.check_readable()
+    return directory.load_best() if best else directory.newest()
+
+
+def _model_kind(config: Settings) -> type[MetaLearner]:
+    """Return the class of models under a configuration."""
+    return MODELS.get(method_name(config.method), Model) if config.plays_episodes else FewShot
 
 
 def _method(config: dict[str, Any], given: Any, modules: tuple[str, ...]) -> Any:
@@ -96,13 +101,6 @@ def _method(config: dict[str, Any], given: Any, modules: tuple[str, ...]) -> Any
     if name.partition(":")[0] in modules:
         return find(name)
     raise UserError(missing("method", name))
-
-
-def _with_typed(config: Any, given: Parts, modules: tuple[str, ...]) -> Parts:
-    """Return the parts given, and those found by name in modules that may be imported."""
-    absent = {f.name: "" for f in dataclasses.fields(Parts) if getattr(given, f.name) is not None}
-    typed = typed_parts(config, modules, absent)
-    return Parts(**{f.name: getattr(given, f.name) or getattr(typed, f.name) for f in dataclasses.fields(Parts)})
 
 
 def adaptation_curve(
@@ -127,11 +125,11 @@ def adaptation_curve(
         UserError: If a number is out of range.
     """
     c = model.trainer.config
-    if episodes is not None and isinstance(c, FewShotConfig):
+    if episodes is not None and not c.plays_episodes:
         raise UserError(f"episodes are for reinforcement learning; {c.title} has shots and queries")
     number = 20 if episodes is None else episodes
     check_counts(steps=(steps, 0), tasks=(tasks, 1), episodes=(number, 1), seed=(seed, 0))
-    inner_loop: Any = model.trainer.build_inner_loop(held_out=True, tasks=tasks, episodes=number)
+    inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=tasks, episodes=number)
     inner_loop = inner_loop if later_lr is None else dataclasses.replace(inner_loop, later_lr=later_lr)
     try:
         return evaluate(inner_loop, model.trainer.params, env=c.title, steps=steps, seed=seed, drop=c.on_nan == "drop")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Any, ClassVar, Self, Unpack, cast
+from typing import Any, ClassVar, Self, Unpack
 
 from metarl.errors import UserError, check_counts
 from metarl.experiment import checkpoint
-from metarl.experiment.adapted import policy_before, policy_for
-from metarl.experiment.build import Parts, named
+from metarl.experiment.adapted import policy_before, policy_for, single_env
 from metarl.experiment.config import Config
 from metarl.experiment.names import name_of
 from metarl.experiment.own_files import check_output
+from metarl.experiment.parts import Parts, named
 from metarl.experiment.settings import with_method, with_settings
 from metarl.methods import Method
 from metarl.models.base import MetaLearner
@@ -24,20 +25,22 @@ from metarl.models.keywords import (
     RL2Keywords,
 )
 from metarl.rl.adapted_policy import AdaptedPolicy
-from metarl.rl.environments import EnvSource, check_source, make_single
+from metarl.rl.environments import EnvSource, check_source
+from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.sb3.convert import as_ppo, ppo_bytes
 
 LARGEST_SEED = 2**32 - 1
 """What stable-baselines3 takes."""
 
 
-class Model(MetaLearner):
+class Model(MetaLearner[Config, PolicyInnerLoop]):
     """A meta-learner for reinforcement learning with any method.
 
     Args:
         env: Gymnasium id of a task distribution (`module:Id-v0` imports the module first), or a class or function
             that returns one environment with `task_space`, `sample_tasks(n, rng)` and `set_task(task)`.
-        method: The method: an object such as `metarl.methods.ProMP(inner_lr=0.05)`, or one of your own.
+        method: The method: a name of ours (`"promp"`), an object such as `metarl.methods.ProMP(inner_lr=0.05)`, or one
+            of your own.
         log_dir: Run directory (TensorBoard, CSV, checkpoints); None writes nothing.
         resume: Whether to go on with the run in `log_dir`.
         verbose: Whether to show progress on the terminal.
@@ -54,7 +57,7 @@ class Model(MetaLearner):
         self,
         env: EnvSource,
         *,
-        method: Method | None = None,
+        method: str | Method | None = None,
         log_dir: str | Path | None = None,
         resume: bool = False,
         verbose: bool = False,
@@ -65,20 +68,20 @@ class Model(MetaLearner):
     def _build(
         self,
         env: EnvSource,
-        method: Method | None,
+        method: str | Method | None,
         log_dir: str | Path | None,
         resume: bool,
         verbose: bool,
         settings: Any,
     ) -> None:
         check_source(env)
-        given = {name: named(settings[name]) for name in ("policy", "baseline", "inner_loss") if name in settings}
+        given = {name: named(name, settings[name]) for name in ("policy", "baseline", "inner_loss") if name in settings}
         parts = Parts(None if isinstance(env, str) else env, **{name: thing for name, (_, thing) in given.items()})
         flat = {**settings, **{name: recorded for name, (recorded, _) in given.items()}}
         config = Config(env=env if isinstance(env, str) else name_of(env))
         config = with_settings(with_method(config, self.name if method is None else method), flat)
         if isinstance(env, str) and ":" in env:  # Gymnasium's own form; here the user typed it
-            parts = Parts(env, parts.policy, parts.baseline, parts.inner_loss)
+            parts = dataclasses.replace(parts, env=env)
         self._begin(config, parts, log_dir, verbose, resume)
 
     @classmethod
@@ -95,11 +98,6 @@ class Model(MetaLearner):
             model.close()
             raise UserError(f"{str(path)!r} holds a {type(model).__name__}, not a {cls.__name__}")
         return model
-
-    @property
-    def config(self) -> Config:
-        """The run's configuration."""
-        return cast(Config, self.trainer.config)
 
     @property
     def policy(self) -> AdaptedPolicy:
@@ -138,7 +136,7 @@ class Model(MetaLearner):
         if seed > LARGEST_SEED:
             raise UserError(f"seed must be at most 2^32 - 1 = {LARGEST_SEED} for stable-baselines3, got {seed}")
         policy = self.policy if task is None else self.adapt(task, steps, seed=seed)
-        env = make_single(self.trainer.parts.source(self.config), self.config.horizon, dict(self.config.env_options))
+        env = single_env(self.trainer)
         try:
             rows = env.get_wrapper_attr("_max_episode_steps")  # an episode is a batch
             batches = {"n_steps": max(rows, 2), "batch_size": max(rows, 2), "gamma": self.config.discount}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Unpack, cast
+from typing import Any, Unpack
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from metarl.core.params import Params
 from metarl.errors import UserError
-from metarl.experiment.build import Parts
 from metarl.experiment.config import FewShotConfig
+from metarl.experiment.parts import Parts
 from metarl.experiment.settings import with_method, with_settings
 from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.fewshot.losses import Classification, Regression
@@ -44,12 +44,13 @@ class AdaptedNetwork:
             return self.losses.outputs(self.params, Examples(inputs, inputs)).values[0].numpy()
 
 
-class FewShot(MetaLearner):
+class FewShot(MetaLearner[FewShotConfig, ShotInnerLoop]):
     """A meta-learner for supervised tasks.
 
     Args:
         data: The tasks: `sinusoid`, `glyphs`, `omniglot` or `folder`; or a whole configuration, a preset's say.
-        method: The method: an object such as `metarl.methods.Reptile(inner_lr=0.02)`, by default MAML with Adam.
+        method: The method: a name of ours (`"reptile"`) or an object such as `metarl.methods.Reptile(inner_lr=0.02)`;
+            by default MAML with Adam.
         log_dir: Run directory (TensorBoard, CSV, checkpoints); None writes nothing.
         resume: Whether to go on with the run in `log_dir`.
         verbose: Whether to show progress on the terminal.
@@ -63,22 +64,17 @@ class FewShot(MetaLearner):
         self,
         data: str | FewShotConfig,
         *,
-        method: Method | None = None,
+        method: str | Method | None = None,
         log_dir: str | Path | None = None,
         resume: bool = False,
         verbose: bool = False,
         **settings: Unpack[FewShotKeywords],
     ) -> None:
-        if isinstance(data, FewShotConfig):
-            config = data if method is None else with_method(data, method)
-        else:
-            config = FewShotConfig(data=data, method=SUPERVISED["maml"] if method is None else method)
+        if isinstance(data, str):  # a method that is named has the settings that suit such tasks
+            named = method if isinstance(method, str) and method in SUPERVISED else "maml"
+            data = FewShotConfig(data=data, method=SUPERVISED[named])
+        config = with_method(data, method)
         self._begin(with_settings(config, settings), Parts(), log_dir, verbose, resume)
-
-    @property
-    def config(self) -> FewShotConfig:
-        """The run's configuration."""
-        return cast(FewShotConfig, self.trainer.config)
 
     def adapt(self, x: Any, y: Any, steps: int | None = None) -> AdaptedNetwork:
         """Take gradient steps on a few labelled examples and return the network; the model stays as it is.
@@ -100,7 +96,7 @@ class FewShot(MetaLearner):
         axes = 2 if isinstance(self.trainer.inner_loop.losses, Regression) else 1
         if targets.dim() != axes:
             raise UserError(f"y must be {'targets [N, o]' if axes == 2 else 'classes [N]'}, got {list(targets.shape)}")
-        inner_loop = cast(ShotInnerLoop, self.trainer.inner_loop)
+        inner_loop = self.trainer.inner_loop
         *_, adapted = inner_loop.adapted(self.trainer.params, Examples(inputs[None], targets[None]), steps)
         return AdaptedNetwork(inner_loop.losses, inner_loop.losses.own(adapted))
 

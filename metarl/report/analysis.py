@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, TypeGuard, cast
+from typing import Any, TypeGuard
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -18,7 +18,7 @@ from metarl.core.similarity import linear_cka, svcca
 from metarl.errors import UserError, check_counts
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.fewshot.inner_loop import ShotInnerLoop
-from metarl.methods.protocols import InnerLoop, Method
+from metarl.methods.protocols import InnerLoop
 from metarl.models.rl import Model
 from metarl.models.supervised import FewShot
 from metarl.report.features import representations
@@ -102,8 +102,7 @@ def freeze_layers(inner_loop: InnerLoop, params: Params, *, steps: int, seed: in
     curves = []
     for number in range(len(layers) + 1):
         names = frozenset(name for layer in layers[:number] for name in layer)
-        method = Frozen(cast(Method, inner_loop.method), names)
-        held = cast(InnerLoop, dataclasses.replace(cast(Any, inner_loop), method=method))
+        held = dataclasses.replace(inner_loop, method=Frozen(inner_loop.method, names))
         curves.append(evaluate(held, params, env=title, steps=steps, seed=seed))
     return curves
 

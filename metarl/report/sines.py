@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -31,7 +29,7 @@ def plot_sines(model: FewShot, steps: tuple[int, ...] = (0, 1, 10), tasks: int =
     Raises:
         UserError: If the model is of other tasks.
     """
-    inner_loop = cast(ShotInnerLoop, model.trainer.build_inner_loop(held_out=True, tasks=tasks))
+    inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=tasks)
     if not isinstance(inner_loop.source, Sinusoids):
         raise UserError(f"fitted sine waves are drawn of sinusoid runs only, this one is of {model.config.data}")
     source = inner_loop.source

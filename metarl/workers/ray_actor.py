@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,7 +53,8 @@ class Actor:
         os.environ["METARL_PHYSICS_THREADS"] = str(threads)
         torch.set_num_threads(threads)
         sys.path += [folder for folder in path if folder not in sys.path]
-        self.job, self.index, self.workers = cast(Job, pickle.loads(job)), index, workers
+        self.job: Job = pickle.loads(job)
+        self.index, self.workers = index, workers
         self.eval_loop: InnerLoop | None = None
 
     def begin(self) -> None:

@@ -6,7 +6,6 @@ import pytest
 
 from metarl.cli.main import main
 from metarl.experiment import memory
-from metarl.experiment.memory import least_params
 from metarl.experiment.presets import PRESETS
 
 BILLION = "1000000000"
@@ -53,7 +52,7 @@ def test_the_estimate_is_no_more_than_what_there_is():
         trainer = Trainer(PRESETS[name], Parts())
         size = sum(value.numel() for value in trainer.params.values())
         trainer.close()
-        assert 0.8 * size < least_params(PRESETS[name]) <= size
+        assert 0.8 * size < PRESETS[name].least_params <= size
 
 
 def test_this_machine_has_memory():

@@ -1,0 +1,102 @@
+"""Objects of the user's that a configuration only names: files record the names, and import nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from metarl.errors import UserError
+from metarl.experiment.names import find, name_of
+from metarl.rl.advantages import Baseline
+from metarl.rl.environments import EnvSource
+from metarl.rl.own_policy import PolicyMaker
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Objects of the user's, which a configuration only names."""
+
+    env: EnvSource | None = None
+    """What to make environments from, if not the id in the configuration: a function that returns one."""
+    policy: PolicyMaker | None = None
+    """What makes the policy network."""
+    baseline: Baseline | None = None
+    """What fits values to returns."""
+    inner_loss: Callable[..., Any] | None = None
+    """The inner loss."""
+
+    def source(self, env: str) -> EnvSource:
+        """Return what environments are made from, where the configuration says `env`."""
+        return env if self.env is None else self.env
+
+    def check(self, named: Mapping[str, str]) -> None:
+        """Refuse a configuration that names what is not here: nothing is imported because a file says so.
+
+        Args:
+            named: The configuration's `named_parts`.
+
+        Raises:
+            UserError: If it does; says how to give it.
+        """
+        for name, recorded in named.items():
+            if getattr(self, name) is None:
+                raise UserError(missing(name, recorded))
+
+    def completed(self, others: Parts) -> Parts:
+        """Return these objects, and those of the others where there is none here."""
+        mine = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Parts(**{name: getattr(others, name) if part is None else part for name, part in mine.items()})
+
+
+def missing(setting: str, recorded: str) -> str:
+    """Say that an object has to be given again, and how."""
+    module = recorded.partition(":")[0]
+    return (
+        f"this run has the {setting} {recorded}, and nothing is imported because a file says so: "
+        f"give it again, by {setting}=... in Python or --import {module} on the command line"
+    )
+
+
+def typed_parts(named: Mapping[str, str], modules: Collection[str], given: Parts | None = None) -> Parts:
+    """Return the objects that a configuration names, of those modules that the user typed.
+
+    Args:
+        named: The configuration's `named_parts`.
+        modules: Names of the modules.
+        given: Objects that are here already, which are not looked for.
+
+    Raises:
+        UserError: If another module would be needed.
+    """
+    given, parts = Parts() if given is None else given, {}
+    for name, recorded in named.items():
+        if getattr(given, name) is not None:
+            continue
+        module = recorded.partition(":")[0]
+        if module not in modules:
+            raise UserError(missing(name, recorded))
+        # an id of Gymnasium's, module:Id-v0, is found by Gymnasium once the module is imported
+        parts[name] = recorded if name == "env" and _is_id(recorded) else find(recorded)
+    return given.completed(Parts(**parts))
+
+
+def _is_id(name: str) -> bool:
+    return name.rpartition("-v")[2].isdecimal()
+
+
+def named(setting: str, value: Any) -> tuple[str, Any]:
+    """Return a setting's name for the configuration, and the object where it is one of the user's.
+
+    Raises:
+        UserError: If it is the name of an object of the user's: Python takes the object.
+    """
+    if not isinstance(value, str):
+        return name_of(value), value
+    module, colon, name = value.partition(":")
+    if colon:
+        raise UserError(
+            f"{setting}={value!r} is how the command line names it; in Python, give the object: "
+            f"from {module} import {name}, then {setting}={name}"
+        )
+    return value, None
