@@ -146,6 +146,35 @@ class TaskVectorEnv(VectorEnv):
 
         before = self._state
         self._state, unstable = self._move(rows, actions)
+        terms, terminated, truncated = self._outcome(before, actions, unstable, idle)
+        self._terminated, self._truncated = terminated, truncated
+        infos = self._infos(terms, unstable, idle)
+        ended = terminated | truncated
+        if self.autoreset_mode is AutoresetMode.SAME_STEP and ended.any():
+            infos = move_to_final(infos, self.family.observe(self._state), ended)
+            self._start(np.flatnonzero(ended))  # which lowers the rows' flags, not those to return
+        else:
+            if self.autoreset_mode is AutoresetMode.NEXT_STEP and idle is not None:
+                self._start(np.flatnonzero(idle))
+            terminated, truncated = self._terminated.copy(), self._truncated.copy()
+        return self.family.observe(self._state), self.family.reward(terms), terminated, truncated, infos
+
+    def render(self) -> tuple[Frame, ...] | None:
+        """Return a picture `[size, size, 3]` of each shown simulation and its task, or None without a render mode."""
+        if self.render_mode is None:
+            gymnasium.logger.warn("render() was called without a render mode; make the environment with one")
+            return None
+        if not self._state.shape[1]:
+            raise ResetNeeded(f"{self.family.name}: call reset() before render()")
+        shown = range(self.num_envs) if self.render_index is None else [self.render_index]
+        return tuple(self._frame(i) for i in shown)
+
+    # -- inside ----------------------------------------------------------------------------------
+
+    def _outcome(
+        self, before: Array, actions: Array, unstable: NDArray[np.bool_] | None, idle: NDArray[np.bool_] | None
+    ) -> tuple[dict[str, Array], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return the reward's terms, and which rows are terminated and truncated after a step; idle ones stay so."""
         terms = self.family.reward_terms(before, actions, self._state, self.tasks)
         terminated = self.family.terminated(self._state, self.tasks)
         if unstable is not None:
@@ -159,8 +188,12 @@ class TaskVectorEnv(VectorEnv):
             terms = {name: np.where(idle, 0.0, term) for name, term in terms.items()}
             terminated = np.where(idle, self._terminated, terminated)
             truncated = np.where(idle, self._truncated, truncated)
-        reward = self.family.reward(terms)
-        self._terminated, self._truncated = terminated, truncated
+        return terms, terminated, truncated
+
+    def _infos(
+        self, terms: dict[str, Array], unstable: NDArray[np.bool_] | None, idle: NDArray[np.bool_] | None
+    ) -> dict[str, Any]:
+        """Return the infos of a step, whose masks leave out the idle rows."""
         active = ~idle if idle is not None else np.ones(self.num_envs, np.bool_)
         infos = term_infos(terms, active)
         success = self.family.success(self._state, self.tasks)
@@ -169,33 +202,7 @@ class TaskVectorEnv(VectorEnv):
             infos |= {"success": solved, "_success": active.copy()}
         if unstable is not None:
             infos |= {"unstable": unstable, "_unstable": unstable.copy()}
-
-        if idle is not None and self.autoreset_mode is AutoresetMode.NEXT_STEP:
-            self._start(np.flatnonzero(idle))
-        elif self.autoreset_mode is AutoresetMode.SAME_STEP and (terminated | truncated).any():
-            ended = terminated | truncated
-            infos = move_to_final(infos, self.family.observe(self._state), ended)
-            self._start(np.flatnonzero(ended))
-            return self.family.observe(self._state), reward, terminated, truncated, infos
-        return (
-            self.family.observe(self._state),
-            reward,
-            self._terminated.copy(),
-            self._truncated.copy(),
-            infos,
-        )
-
-    def render(self) -> tuple[Frame, ...] | None:
-        """Return a picture `[size, size, 3]` of each shown simulation and its task, or None without a render mode."""
-        if self.render_mode is None:
-            gymnasium.logger.warn("render() was called without a render mode; make the environment with one")
-            return None
-        if not self._state.shape[1]:
-            raise ResetNeeded(f"{self.family.name}: call reset() before render()")
-        shown = range(self.num_envs) if self.render_index is None else [self.render_index]
-        return tuple(self._frame(i) for i in shown)
-
-    # -- inside ----------------------------------------------------------------------------------
+        return infos
 
     def _start(self, rows: NDArray[np.int64]) -> None:
         """Begin an episode in these rows."""

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -40,48 +41,59 @@ def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, l
     begun = [folder for folder in folders.values() if (folder / "config.json").exists()]
     if begun and not resume:
         raise UserError(f"{begun[0]} already holds a run; go on with it by --resume or choose another --log-dir")
-    console, stop = Console(highlight=False, soft_wrap=True), threading.Event()
+    console = Console(highlight=False, soft_wrap=True)
     console.print(f"{name}: {seeds} seeds, {min(jobs, seeds)} at a time, writing to {log_dir}")
     threads = str(max(1, len(os.sched_getaffinity(0)) // min(jobs, seeds)))
-    shared = {"OMP_NUM_THREADS": threads, "METARL_PHYSICS_THREADS": threads}
-
-    processes: list[subprocess.Popen[bytes]] = []
-
-    def pass_on(number: int, frame: Any) -> None:
-        stop.set()
-        for process in processes:
-            if process.poll() is None:
-                process.send_signal(number)
-
-    def work(seed: int) -> int:
-        if stop.is_set():
-            return 130
-        folder = folders[seed]
-        folder.mkdir(parents=True, exist_ok=True)
-        go_on = ["--resume"] if folder in begun else []
-        command = [*COMMAND, "train", name, *args, "--seed", str(seed), "--log-dir", str(folder), *go_on]
-        with open(folder / "train.log", "a") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, env={**shared, **os.environ})
-            processes.append(process)
-            status = process.wait()
-        status = 128 - status if status < 0 else status  # killed by a signal
-        lines = (folder / "train.log").read_text().strip().splitlines()
-        done = next((line for line in reversed(lines) if line.startswith("iteration ")), "")
-        console.print(
-            f"seed {seed}: {done}" if status == 0 else f"seed {seed} failed: {lines[-1] if lines else status}"
-        )
-        return status
-
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGHUP)}
+    trainings = _Trainings(["train", name, *args], threads, console.print)
+    before = {number: signal.signal(number, trainings.pass_on) for number in (signal.SIGTERM, signal.SIGHUP)}
     with ThreadPoolExecutor(jobs) as pool:
-        running = [pool.submit(work, seed) for seed in folders]
+        running = [pool.submit(trainings.run, seed, folder, folder in begun) for seed, folder in folders.items()]
         try:
             statuses = [future.result() for future in running]
         except KeyboardInterrupt:
-            stop.set()  # those that run got the signal too, and save; the others do not begin
+            trainings.stopped.set()  # those that run got the signal too, and save; the others do not begin
             raise
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
     console.print(f"\nLook further:\n  metarl plot {log_dir}\n  tensorboard --logdir {log_dir}")
     return max(statuses)
+
+
+class _Trainings:
+    """Trainings that differ in their seeds, each in a process of its own.
+
+    Args:
+        command: What to run, without seed and folder.
+        threads: Threads of each process, where the user has not chosen.
+        say: Tells the user of each training that has ended.
+    """
+
+    def __init__(self, command: list[str], threads: str, say: Callable[[str], object]) -> None:
+        self.command, self.say = command, say
+        self.environment = {"OMP_NUM_THREADS": threads, "METARL_PHYSICS_THREADS": threads, **os.environ}
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.stopped = threading.Event()
+
+    def pass_on(self, number: int, frame: Any) -> None:
+        """Pass a signal on to the processes that run; no other begins."""
+        self.stopped.set()
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(number)
+
+    def run(self, seed: int, folder: Path, resume: bool) -> int:
+        """Train with a seed; returns the exit status."""
+        if self.stopped.is_set():
+            return 130
+        folder.mkdir(parents=True, exist_ok=True)
+        own = ["--seed", str(seed), "--log-dir", str(folder), *(["--resume"] if resume else [])]
+        with open(folder / "train.log", "a") as log:
+            process = subprocess.Popen([*COMMAND, *self.command, *own], stdout=log, stderr=log, env=self.environment)
+            self.processes.append(process)
+            status = process.wait()
+        status = 128 - status if status < 0 else status  # killed by a signal
+        lines = (folder / "train.log").read_text().strip().splitlines()
+        done = next((line for line in reversed(lines) if line.startswith("iteration ")), "")
+        self.say(f"seed {seed}: {done}" if status == 0 else f"seed {seed} failed: {lines[-1] if lines else status}")
+        return status
