@@ -55,9 +55,12 @@ def train(args: list[str]) -> int:
         raise UserError("--resume needs --log-dir, the run directory to go on with")
     method: Any = command.config.method
     if command.resume and command.log_dir is not None and not RunDirectory(command.log_dir).empty:
-        old = RunDirectory(command.log_dir).config(_typed_method(command.log_dir, chosen, modules))
+        directory = RunDirectory(command.log_dir)
+        old = directory.config(_typed_method(command.log_dir, chosen, modules))
         if old.origin != command.config.origin:
             raise UserError(f"{command.log_dir} holds a run of {old.origin}, not of {command.config.origin}")
+        for note in directory.changed_defaults(old, command.config):
+            print(f"metarl: {note}")
         old = dataclasses.replace(old, workers="local")  # no file says where to connect to
         command = parse_train(name, _left(rest), Train(_with(old, chosen), command.log_dir))  # what is not given is its
         method = old.method

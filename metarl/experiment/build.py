@@ -77,10 +77,11 @@ def build_inner_loop(config: Config, parts: Parts, tasks: int, episodes: int) ->
 def _policy(config: Config, parts: Parts, observations: Any, actions: Any) -> Any:
     if parts.policy is not None:
         return make_own_policy(parts.policy, observations, actions, config.seed, config.action_scale)
-    usual = (observations, actions, config.hidden, config.seed, config.init_std, config.action_scale)
-    if is_picture(observations):
-        return make_picture_policy(*usual, config.activation)
-    return make_policy(*usual, config.activation, config.layer_norm, config.last_layer_std)
+    make = make_picture_policy if is_picture(observations) else make_policy
+    rules = (config.seed, config.init_std, config.action_scale)
+    return make(
+        observations, actions, config.hidden, *rules, config.activation, config.layer_norm, config.last_layer_std
+    )
 
 
 def _baseline(config: Config, parts: Parts, observations: Any) -> Baseline:

@@ -29,7 +29,7 @@ SAMPLERS = {
 }
 """Options that are the sampler's or Gymnasium's own."""
 
-OWN = " or module:name"
+OWN = " or module:name (in Python, the object)"
 """What else than the names of ours a setting takes."""
 
 A_STEP = 6

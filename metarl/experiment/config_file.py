@@ -35,10 +35,7 @@ def from_dict(values: dict[str, Any], method: Any = None) -> Settings:
         UserError: If a field, the method or its outer update is unknown, or a value is of the wrong kind.
     """
     try:
-        values = dict(values)
-        if "learner" in values:  # up to version 0.1
-            old = dict(values.pop("learner"))
-            values["method"] = {"name": old.pop("method", None), **old}
+        values = _renamed(values)
         recorded = dict(values["method"])
         outer = dict(recorded.pop("outer"))
         if recorded.get("name") is None or outer.get("name") is None:
@@ -50,6 +47,21 @@ def from_dict(values: dict[str, Any], method: Any = None) -> Settings:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"no settings of a run ({error!r})") from error
+
+
+def _renamed(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a recorded configuration under the names of this version."""
+    values = dict(values)
+    if "learner" in values:  # up to version 0.1
+        old = dict(values.pop("learner"))
+        values["method"] = {"name": old.pop("method", None), **old}
+    return values
+
+
+def unrecorded(values: dict[str, Any], config: Settings) -> list[str]:
+    """Return the settings that a recorded configuration does not hold, as `name=value` of what they are now."""
+    before, now = flat(_renamed(values)), flat(as_dict(config))
+    return [f"{name}={now[name]!r}" for name in now if name not in before]
 
 
 def _method(name: str, settings: dict[str, Any], outer: dict[str, Any], given: Any) -> Method:

@@ -91,12 +91,14 @@ def resume(trainer: Trainer, directory: RunDirectory, method: Any = None) -> lis
         return [f"nothing was saved in {directory.path} yet; the run begins now"]
     changed = differences(directory.config(method), trainer.config)
     if changed:
-        raise UserError(f"cannot resume {directory.path}: its settings differ: {', '.join(changed)}")
+        older = directory.other_version
+        why = f"; metarl {older} trained it, whose defaults may be others: give these settings" if older else ""
+        raise UserError(f"cannot resume {directory.path}: its settings differ: {', '.join(changed)}{why}")
     with directory.held():
         directory.refuse_strangers()
         directory.sweep()
         saved, problems = directory.newest()
         trainer.restore(saved)
-        notes = directory.changes()
+        notes = directory.changes(trainer.config)
         directory.update(trainer.config)
     return [*(f"{problem}; going on from iteration {trainer.progress.iteration}" for problem in problems), *notes]

@@ -12,10 +12,10 @@ from metarl.errors import UserError
 from metarl.experiment import checkpoint
 from metarl.experiment.base_config import Settings
 from metarl.experiment.checkpoint import Checkpoint, DamagedCheckpoint
-from metarl.experiment.config_file import from_dict
+from metarl.experiment.config_file import differences, from_dict, unrecorded
 from metarl.experiment.outputs import read_rows
 from metarl.experiment.own_files import own_files
-from metarl.experiment.versions import compare
+from metarl.experiment.versions import compare, other_version
 
 FORMAT = 1
 """Version of `config.json`; a newer one is refused, older ones are read."""
@@ -113,6 +113,23 @@ class RunFiles:
             if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
                 raise UserError(f"{str(entry)!r} is a link or a device; a run directory holds files and folders only")
 
+    @property
+    def other_version(self) -> str | None:
+        """The version of metarl that the run was last trained with, if it is not this one."""
+        return other_version(self.recorded())
+
+    def changed_defaults(self, config: Settings, now: Settings) -> list[str]:
+        """Return, in a sentence, what is the default of another version in a run that another version trained.
+
+        Args:
+            config: The run's configuration.
+            now: What the command that began it gives today.
+        """
+        older = self.other_version
+        changed = differences(config, now) if older else []
+        told = f"settings have changed since metarl {older}, and the run keeps its own: {', '.join(changed)}"
+        return [told] if changed else []
+
     def config(self, method: Any = None) -> Settings:
         """Read the run's configuration.
 
@@ -143,9 +160,16 @@ class RunFiles:
         except (KeyError, TypeError):
             return None
 
-    def changes(self) -> list[str]:
-        """Return in what this installation differs from the one that the run was last trained with."""
-        return compare(self.recorded())
+    def changes(self, config: Settings) -> list[str]:
+        """Return in what this installation differs from the one that the run was last trained with.
+
+        Args:
+            config: The run's configuration, as this installation reads it.
+        """
+        record = self.recorded()
+        new = unrecorded(record["config"], config)
+        told = f"the run is of a version without {', '.join(new)}, the defaults of this one"
+        return [*compare(record), *([told] if new else [])]
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints kept, oldest first."""

@@ -37,6 +37,13 @@ def git_commit() -> str | None:
     return found.stdout.strip() or None
 
 
+def other_version(record: dict[str, Any]) -> str | None:
+    """Return the version of metarl that `config.json` records, if it is not this one."""
+    recorded = record.get("versions")
+    before = recorded.get(PACKAGES[0]) if isinstance(recorded, dict) else None
+    return before if isinstance(before, str) and before != _version(PACKAGES[0]) else None
+
+
 def compare(record: dict[str, Any]) -> list[str]:
     """Return in what this installation differs from the one that `config.json` records, in sentences."""
     before, now = record.get("versions"), versions()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Generic, Self
@@ -34,18 +35,17 @@ class MetaLearner(Generic[AnySettings, AnyInnerLoop]):
         verbose: bool = False,
         going_on: bool = False,
     ) -> None:
+        if going_on and log_dir is None:
+            raise UserError("resume=True needs a log_dir, the run directory to go on with")
         self.trainer, self.verbose = Trainer(config, parts), verbose
         self.directory = None if log_dir is None else RunDirectory(log_dir)
-        self.notes: list[str] = []
         self._process = os.getpid()
         self._behind = False
         if self.directory is None:
-            if going_on:
-                raise UserError("resume=True needs a log_dir, the run directory to go on with")
             return
         try:
             if going_on:
-                self.notes = resume(self.trainer, self.directory, config.method)
+                self._resume(self.directory)
             else:
                 self.trainer.check()
                 self.directory.create(config)
@@ -57,6 +57,11 @@ class MetaLearner(Generic[AnySettings, AnyInnerLoop]):
     def config(self) -> AnySettings:
         """The run's configuration."""
         return self.trainer.config
+
+    def _resume(self, directory: RunDirectory) -> None:
+        """Go on with the run in a directory; warn of what the user should know, such as a damaged checkpoint."""
+        for note in resume(self.trainer, directory, self.config.method):
+            warnings.warn(note, stacklevel=4)
 
     def of_run(self, directory: RunDirectory | None) -> None:
         """Belong to the run in a directory, which `learn` will go on with."""
@@ -84,7 +89,7 @@ class MetaLearner(Generic[AnySettings, AnyInnerLoop]):
         if not isinstance(iterations, int) or isinstance(iterations, bool) or iterations < 1:
             raise UserError(f"iterations must be a whole number, at least 1, got {iterations!r}")
         if self._behind and self.directory is not None:  # loaded from the best checkpoint, say
-            resume(self.trainer, self.directory, self.trainer.config.method)
+            self._resume(self.directory)
             self._behind = False
         if os.getpid() != self._process:  # threads of torch and of the physics stay behind in a fork
             raise UserError("this model was made in another process; pickle it, or save and load it, to train it here")

@@ -125,6 +125,8 @@ class PictureNet(nn.Module):
         hidden: Width of each layer after the convolutions.
         init_std: Standard deviation to begin with.
         activation: What follows each layer.
+        layer_norm: Whether each layer is normalised before its activation, over all that it says of a picture.
+        last_layer_std: Standard deviation of the last layer's weights; by default Xavier-uniform.
     """
 
     def __init__(
@@ -136,6 +138,8 @@ class PictureNet(nn.Module):
         hidden: Sequence[int],
         init_std: float,
         activation: Activation,
+        layer_norm: bool = False,
+        last_layer_std: float | None = None,
     ) -> None:
         super().__init__()
         height, width, channels = observation_space.shape or (0, 0, 0)
@@ -147,11 +151,12 @@ class PictureNet(nn.Module):
             layer = nn.utils.skip_init(nn.Conv2d, channels, number, size, stride=2, padding=1)
             nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-            convolutions += [layer, act()]
             sizes.append(tuple((s + 2 - size) // 2 + 1 for s in sizes[-1]))  # type: ignore[arg-type]
+            convolutions += [layer, *([nn.LayerNorm((number, *sizes[-1]))] if layer_norm else []), act()]
             channels = number
         self.convolutions = nn.Sequential(*convolutions)
-        self.head = mlp([channels * sizes[-1][0] * sizes[-1][1], *hidden, actions], generator, act)
+        widths = [channels * sizes[-1][0] * sizes[-1][1], *hidden, actions]
+        self.head = mlp(widths, generator, act, layer_norm=layer_norm, last_std=last_layer_std)
         self.discrete = discrete
         if not discrete:
             self.log_std = nn.Parameter(torch.full((actions,), float(np.log(init_std))))
@@ -180,11 +185,14 @@ def make_picture_policy(
     init_std: float = 1.0,
     action_scale: float = 1.0,
     activation: Activation = "tanh",
+    layer_norm: bool = False,
+    last_layer_std: float | None = None,
 ) -> OwnPolicy:
     """Build the conv policy on pictures; its weights depend on the seed alone."""
     actions, generator = actions_of(action_space), torch.Generator().manual_seed(seed)
     discrete = isinstance(actions, DiscreteActions)
-    network = PictureNet(observation_space, actions.size, discrete, generator, hidden, init_std, activation)
+    look = (activation, layer_norm, last_layer_std)
+    network = PictureNet(observation_space, actions.size, discrete, generator, hidden, init_std, *look)
     return OwnPolicy(network, observation_space, action_space, action_scale)
 
 
