@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.config_file import FREE, flat
-from metarl.experiment.directory import RunDirectory
 from metarl.experiment.outputs import read_rows
+from metarl.experiment.run_files import RunFiles
 
 MEASURES = ("return", "loss", "accuracy")
 """What a run may measure."""
@@ -51,10 +51,10 @@ def run_directories(paths: Sequence[Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     for path in paths:
         inside = [path]
-        if not RunDirectory(path).holds_run and path.is_dir():
+        if not RunFiles(path).holds_run and path.is_dir():
             inside = sorted(file.parent for file in path.glob("*/config.json")) or [path]
         for directory in inside:
-            RunDirectory(directory).check_holds_run()
+            RunFiles(directory).check_holds_run()
             found.setdefault(directory.resolve(), directory)
     return list(found.values())
 
@@ -79,7 +79,7 @@ def groups_of(paths: Sequence[Path]) -> list[Group]:
 
 def _settings(path: Path) -> tuple[dict[str, Any], str, str]:
     """Return a run's settings, what its tasks are, and its method's name; whose class nobody need give."""
-    directory = RunDirectory(path)
+    directory = RunFiles(path)
     name = directory.method_name()
     if name is None or ":" not in name:
         title = directory.config().title  # which says what is damaged

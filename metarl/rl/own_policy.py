@@ -152,7 +152,7 @@ class PictureNet(nn.Module):
             nn.init.kaiming_uniform_(layer.weight, a=5**0.5, generator=generator)  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
             sizes.append(tuple((s + 2 - size) // 2 + 1 for s in sizes[-1]))  # type: ignore[arg-type]
-            convolutions += [layer, *([nn.LayerNorm((number, *sizes[-1]))] if layer_norm else []), act()]
+            convolutions += [layer, *([nn.LayerNorm([number, *sizes[-1]])] if layer_norm else []), act()]
             channels = number
         self.convolutions = nn.Sequential(*convolutions)
         widths = [channels * sizes[-1][0] * sizes[-1][1], *hidden, actions]
