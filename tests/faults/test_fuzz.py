@@ -139,7 +139,7 @@ test_many_values = pytest.mark.slow(values_test(long))
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ('{"', "[" * 2000 + '{"'),
+        ("{", "[" * 2000 + "{"),
         ('"per_task": [', '"per_task": null, "other": ['),
         ('"env_steps": ', '"env_steps": 1e999, "other": '),
         ('"unit": "', '"unit": ["x"], "other": "'),
