@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from metarl.cli.options import Benchmark, parse
+from metarl.cli.start import start, title
 from metarl.errors import UserError
 from metarl.experiment.config import Config
-from metarl.experiment.preset_file import find_preset, is_preset_file
 from metarl.experiment.presets import PRESETS
 from metarl.report.benchmark import Protocol
 from metarl.report.benchmark import benchmark as compare
@@ -19,16 +19,16 @@ from metarl.report.benchmark import benchmark as compare
 def benchmark(args: list[str]) -> int:
     """Train methods and baselines under one budget and compare them."""
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
-        raise UserError(f"benchmark needs a preset first: {', '.join(PRESETS)}")
+        raise UserError(f"benchmark needs a preset or an environment first: {', '.join(PRESETS)}")
     name, rest = ("point-navigation", ["--help"]) if args[0] in ("-h", "--help") else (args[0], args[1:])
     command: Benchmark = parse(Benchmark, rest, f"metarl benchmark {name}")
-    config = find_preset(name)
+    config = start(name)
     if not isinstance(config, Config):
         raise UserError(f"benchmark compares policies in environments; {name} is of {config.title}")
     if command.seeds < 1 or command.budget < 1:
         raise UserError(f"seeds and budget must be at least 1, got {command.seeds} and {command.budget}")
     console = Console(highlight=False, soft_wrap=True)
-    out = command.out or Path("runs") / f"benchmark-{Path(name).stem if is_preset_file(name) else name}"
+    out = command.out or Path("runs") / f"benchmark-{title(name)}"
     protocol = Protocol(command.budget)
     summary = compare(config, command.methods.split(","), command.seeds, protocol, out, console.print)
     table = Table("method", *(f"{k} steps" for k in range(protocol.steps + 1)), "gain", "env steps", "minutes")

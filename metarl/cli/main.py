@@ -26,6 +26,7 @@ COMMANDS = {
     "tune": ("metarl.cli.tune", "settings searched for by Optuna"),
     "presets": ("metarl.cli.lists", "what can be trained"),
     "envs": ("metarl.cli.lists", "the task distributions"),
+    "completion": ("metarl.cli.completion", "a script by which bash or zsh completes all this"),
 }
 """Every command: the module that holds it under its own name, and what it does."""
 
@@ -41,6 +42,7 @@ USAGE = {
     "tune": "tune PRESET --trials N [--storage sqlite:///tune.db] ...",
     "presets": "presets [--json]",
     "envs": "envs [ID] [--json]",
+    "completion": "completion bash|zsh",
 }
 
 HELP = "\n".join(
@@ -85,7 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = getattr(error, "exit_status", None)  # Interrupted, whose module would load all of torch
         if status is None:
             raise
-        _say(f"stopped by {error}; saved{', --resume goes on' * (args[0] == 'train')}")
+        outcome = getattr(error, "outcome", "saved")
+        _say(f"stopped by {error}; {outcome}{', --resume goes on' * (args[0] == 'train')}")
         return int(status)
 
 

@@ -212,7 +212,7 @@ def parse(kind: type[Any], args: list[str], prog: str, default: Any = tyro.MISSI
     except SystemExit as stop:
         if not stop.code:
             raise
-        words = " ".join(re.sub(r"[│╭╮╰╯─]", " ", said.getvalue()).split())
+        words = " ".join(re.sub(r"[│╭╮╰╯─]|-{3,}", " ", said.getvalue()).split())
         padding = r"^(Parsing|Value) error (Error parsing )?|( Argument helptext:| For full helptext).*$"
         said_of = re.sub(padding, "", words)
         raise UserError(said_of or "bad arguments") from stop

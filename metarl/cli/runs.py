@@ -114,7 +114,7 @@ def video(args: list[str]) -> int:
     print(f"wrote {out}")
     if command.run.is_dir() and os.access(command.run, os.W_OK):
         log_film(frames, fps, command.run, model.trainer.progress.env_steps)
-        print(f"and into TensorBoard: tensorboard --logdir {command.run} (Images, adaptation/film)")
+        print(f"and into TensorBoard: tensorboard --logdir {command.run} (Images, pictures/film)")
     return 0
 
 
@@ -167,7 +167,7 @@ def analyse(args: list[str]) -> int:
     _save(figure, out)
     write_json(out.with_suffix(".json"), [analysis.as_dict() for analysis in found])
     if is_run and os.access(command.run, os.W_OK):
-        log_figure(figure, command.run, "analysis/layers", steps)
+        log_figure(figure, command.run, "pictures/layers", steps)
     return 0
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from rich.console import Console
 
 from metarl.cli.seeds import train_seeds
+from metarl.cli.start import start, title
 from metarl.cli.tables import show_curve
 from metarl.cli.train_options import Train, parse_train
-from metarl.errors import UserError, check_known, did_you_mean
+from metarl.errors import UserError, check_known
 from metarl.experiment.base_config import Settings
 from metarl.experiment.callbacks import as_callback
 from metarl.experiment.config_file import instance
@@ -20,8 +21,7 @@ from metarl.experiment.directory import RunDirectory
 from metarl.experiment.names import find, import_module, name_of
 from metarl.experiment.own_files import new_folder
 from metarl.experiment.parts import Parts, typed_parts
-from metarl.experiment.preset_file import find_preset, is_preset_file
-from metarl.experiment.presets import PRESETS, for_env
+from metarl.experiment.presets import PRESETS
 from metarl.experiment.run import resume
 from metarl.experiment.run import train as run_training
 from metarl.experiment.settings import check_method, with_method
@@ -29,7 +29,6 @@ from metarl.experiment.terminal import Terminal
 from metarl.experiment.trainer import Trainer
 from metarl.methods import METHODS, Method
 from metarl.outer import OUTERS
-from metarl.rl.environments import registered
 
 TYPED = ("--method", "--env", "--policy", "--baseline", "--inner-loss", "--import", "--callback")
 """Options that may name somebody's module, which is imported because the user typed it."""
@@ -37,6 +36,7 @@ TYPED = ("--method", "--env", "--policy", "--baseline", "--inner-loss", "--impor
 
 def train(args: list[str]) -> int:
     """Meta-train a preset, or an environment, and show the adaptation curve."""
+    args = _with_settings_first(args)
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
         raise UserError(f"train needs a preset or an environment first: {', '.join(PRESETS)}")
     name, rest = args[0], args[1:]
@@ -46,7 +46,7 @@ def train(args: list[str]) -> int:
     modules = _modules(name, rest)
     callbacks, rest = _callbacks(rest)
     rest = _without(rest, "--import")
-    config = _start(name)
+    config = start(name)
     chosen = _chosen(rest)
     command = parse_train(name, _left(rest), Train(_with(config, chosen)))
     if command.seeds is not None:
@@ -70,6 +70,16 @@ def train(args: list[str]) -> int:
     return _run(name, command, parts, callbacks, method)
 
 
+def _with_settings_first(args: list[str]) -> list[str]:
+    """Return the arguments with the file of `--settings` where a preset would stand."""
+    files = _values(args, "--settings")
+    if not files:
+        return args
+    if len(files) > 1 or not args[0].startswith("-"):
+        raise UserError("train takes one preset, environment or --settings FILE")
+    return [files[0], *_without(args, "--settings")]
+
+
 def _several(name: str, args: list[str], command: Train) -> int:
     """Train with several seeds, each in a process of its own."""
     if command.resume and command.log_dir is None:
@@ -78,23 +88,17 @@ def _several(name: str, args: list[str], command: Train) -> int:
     for option in ("--seeds", "--jobs", "--seed", "--log-dir"):
         args = _without(args, option)
     args = [arg for arg in args if arg != "--resume"]
-    log_dir = command.log_dir or new_folder(Path("runs") / _title(name))
+    log_dir = command.log_dir or new_folder(Path("runs") / title(name))
     return train_seeds(name, args, command.config.seed, command.seeds, command.jobs, log_dir, command.resume)
 
 
-def _title(name: str) -> str:
-    """Return what a run is called: the preset, the file's name or the environment's."""
-    return Path(name).stem if is_preset_file(name) else name.rpartition("/")[2].rpartition(":")[2]
-
-
 def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: Any) -> int:
-    title = _title(name)
     console = Console(highlight=False, soft_wrap=True, markup=False)
     if command.log_dir is not None and not command.resume:
         RunDirectory(command.log_dir).check_free()
     trainer = Trainer(command.config, parts)
     try:
-        log_dir = command.log_dir or new_folder(Path("runs") / title)
+        log_dir = command.log_dir or new_folder(Path("runs") / title(name))
         directory = RunDirectory(log_dir)
         if command.resume:
             for note in resume(trainer, directory, method):
@@ -103,32 +107,20 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
             trainer.check()
             directory.create(command.config)
         total = trainer.config.iterations
-        console.print(f"{title}: {trainer.config.title}, {total} meta-iterations, writing to {log_dir}")
+        console.print(f"{title(name)}: {trainer.config.title}, {total} meta-iterations, writing to {log_dir}")
         curve = None
         if trainer.progress.iteration >= total:
             console.print(
                 f"nothing left to do: all {total} meta-iterations are done; --iterations N goes on to N of them"
             )
         else:
-            curve = run_training(trainer, total, directory, [Terminal(total, title)], callbacks=callbacks)
+            curve = run_training(trainer, total, directory, [Terminal(total, title(name))], callbacks=callbacks)
         show_curve(console, curve or trainer.evaluate(), trainer.config)
     finally:
         trainer.close()
     again = "".join(f" --import {module}" for module in command.config.own_modules)
     console.print(f"\nLook further:\n  tensorboard --logdir {log_dir}\n  metarl eval {log_dir}{again}", markup=False)
     return 0
-
-
-def _start(name: str) -> Settings:
-    """Return a preset's configuration, or the defaults for an environment."""
-    if is_preset_file(name):
-        return find_preset(name)
-    if "/" in name or ":" in name or name.rpartition("-v")[2].isdecimal():
-        return for_env(name)
-    if name not in PRESETS:
-        near = did_you_mean(name, [*PRESETS, *registered()]) or ";"
-        raise UserError(f"unknown preset {name!r}{near} 'metarl presets' lists all {len(PRESETS)}")
-    return find_preset(name)
 
 
 def _modules(name: str, args: list[str]) -> set[str]:

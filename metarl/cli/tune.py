@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
+import os
+import signal
+import warnings
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import tyro
 from rich.console import Console
 from rich.table import Table
 
+from metarl.cli.helpers import Helpers
 from metarl.cli.options import parse
 from metarl.cli.seeds import COMMAND
+from metarl.cli.start import start, title
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.base_config import Settings
 from metarl.experiment.callbacks import Callback
 from metarl.experiment.config_file import as_dict
-from metarl.experiment.preset_file import find_preset, is_preset_file
+from metarl.experiment.preset_file import is_preset_file
 from metarl.experiment.presets import PRESETS
 from metarl.experiment.run import train
 from metarl.experiment.settings import with_method, with_settings
+from metarl.experiment.signals import Interrupted
 from metarl.experiment.trainer import Trainer
 
 Range = tuple[float, float, bool]
@@ -68,38 +74,47 @@ class Tune:
     """Seed of the sampler; the runs have the preset's."""
     out: Path = Path("best.json")
     """Where to write the preset file."""
+    job: tyro.conf.Suppress[int] = 0
+    """Which of several processes this is; the first begins the others."""
 
 
 def tune(args: list[str]) -> int:
     """Search for settings, and write the best."""
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
-        raise UserError(f"tune needs a preset first: {', '.join(PRESETS)}")
+        raise UserError(f"tune needs a preset or an environment first: {', '.join(PRESETS)}")
     name, rest = ("PRESET", ["--help"]) if args[0] in ("-h", "--help") else (args[0], args[1:])
     command: Tune = parse(Tune, rest, f"metarl tune {name}")
     config = _configured(name, command)
     space = _space(config, command.search)
     if command.trials < 1 or command.jobs < 1:
         raise UserError(f"trials and jobs must be at least 1, got {command.trials} and {command.jobs}")
+    if command.seed < 0:
+        raise UserError(f"seed must be at least 0, got {command.seed}")
     if command.jobs > 1 and command.storage is None:
         raise UserError("several jobs share a study by its storage: give --storage sqlite:///tune.db, say")
-    if command.out.exists():
+    if command.out.exists() and not command.job:
         raise UserError(f"{command.out} exists; choose another --out")
     try:
         import optuna
     except ImportError as error:
         raise UserError("tune needs Optuna: pip install 'metarl-toolkit[tune]'") from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = _study(optuna, name, command, config)
-    others = [subprocess.Popen([*COMMAND, "tune", name, *_of_helper(rest, job)]) for job in range(1, command.jobs)]
-    _search(optuna, study, command, config, space)
-    for process in others:
-        process.wait()
-    return _finish(optuna, study, name, command, space)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = _study(optuna, name, command)
+    others = [[*COMMAND, "tune", name, *rest, "--jobs", "1", "--job", str(job)] for job in range(1, command.jobs)]
+    try:
+        with Helpers(others):
+            _search(optuna, study, command, config, space)
+    except Interrupted as stop:
+        if not command.job:
+            stop.outcome = _left(optuna, study, name, command, config, space)
+            raise
+        return stop.exit_status  # the first process tells
+    return 0 if command.job else _finish(optuna, study, name, command, config, space)
 
 
 def _configured(name: str, command: Tune) -> Settings:
     """Return the configuration that the trials change."""
-    config = with_method(find_preset(name), command.method)
+    config = with_method(start(name), command.method)
     return config if command.iterations is None else dataclasses.replace(config, iterations=command.iterations)
 
 
@@ -130,25 +145,30 @@ def _value(config: Settings, name: str, value: float) -> int | float:
     return round(value) if isinstance(now, int) and not isinstance(now, bool) else value
 
 
-def _study(optuna: Any, name: str, command: Tune, config: Settings) -> Any:
-    samplers = optuna.samplers
-    kinds = {"tpe": samplers.TPESampler, "random": samplers.RandomSampler, "qmc": samplers.QMCSampler}
+def _study(optuna: Any, name: str, command: Tune) -> Any:
+    """Return the study, begun or gone on with."""
     pruners = {"median": optuna.pruners.MedianPruner, "hyperband": optuna.pruners.HyperbandPruner}
-    pruner = pruners.get(command.pruner, optuna.pruners.NopPruner)()
-    title = Path(name).stem if is_preset_file(name) else name
-    return optuna.create_study(
-        study_name=command.study or "-".join(filter(None, (title, command.method))),
+    study = optuna.create_study(
+        study_name=command.study or "-".join(filter(None, (title(name), command.method))),
         storage=command.storage,
-        sampler=kinds[command.sampler](seed=command.seed),
-        pruner=pruner,
+        pruner=pruners.get(command.pruner, optuna.pruners.NopPruner)(),
         direction="maximize",
         load_if_exists=True,
     )
+    samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
+    if command.sampler == "qmc":  # processes share its sequence by the study
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.sampler = optuna.samplers.QMCSampler(seed=command.seed)
+    else:  # a study that goes on and a further process would else draw again what has been tried
+        seeds = np.random.SeedSequence([command.seed, command.job, len(study.trials)])
+        study.sampler = samplers[command.sampler](seed=int(seeds.generate_state(1)[0]))
+    return study
 
 
 def _search(optuna: Any, study: Any, command: Tune, config: Settings, space: dict[str, Range]) -> None:
     """Take part in the study until it has its trials."""
-    states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
+    states = _finished(optuna)
     enough = optuna.study.MaxTrialsCallback(command.trials, states=states)
     console = Console(highlight=False, soft_wrap=True)
 
@@ -157,7 +177,7 @@ def _search(optuna: Any, study: Any, command: Tune, config: Settings, space: dic
             n: _value(config, n, trial.suggest_float(n, low, high, log=log)) for n, (low, high, log) in space.items()
         }
         trainer = Trainer(with_settings(config, drawn))
-        report = _Report(optuna, trial)
+        report = _Report(optuna, trial, bool(command.job))
         try:
             train(trainer, config.iterations, callbacks=[report])
         except FloatingPointError as error:  # settings under which learning breaks down
@@ -171,20 +191,31 @@ def _search(optuna: Any, study: Any, command: Tune, config: Settings, space: dic
         score = "pruned" if trial.value is None else f"{trial.value:.4g}"
         console.print(f"trial {trial.number}: {score}  ({shown})")
 
-    done = sum(trial.state in states for trial in study.trials)
+    done = len(study.get_trials(states=states))
     if done < command.trials:
         study.optimize(objective, n_trials=command.trials - done, callbacks=[told, enough])
 
 
-class _Report(Callback):
-    """Tells Optuna of each evaluation on held-out tasks."""
+def _finished(optuna: Any) -> tuple[Any, Any]:
+    """Return the states of trials that count."""
+    return optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED
 
-    def __init__(self, optuna: Any, trial: Any) -> None:
+
+class _Report(Callback):
+    """Tells Optuna of each evaluation on held-out tasks; a helper whose first process is gone ends."""
+
+    def __init__(self, optuna: Any, trial: Any, helper: bool) -> None:
         self.optuna, self.trial, self.score = optuna, trial, float("-inf")
+        self.parent = os.getppid() if helper else None
 
     def on_start(self, trainer: Trainer) -> None:
         """Take note of the trainer."""
         self.trainer = trainer
+
+    def on_iteration(self, trainer: Trainer, metrics: dict[str, float]) -> None:
+        """End where nobody is left to help."""
+        if self.parent is not None and os.getppid() != self.parent:
+            raise Interrupted(signal.SIGTERM)
 
     def on_evaluation(self, curve: AdaptationCurve) -> None:
         """Report the score after as many steps as training takes; end the trial if it has fallen behind."""
@@ -194,21 +225,22 @@ class _Report(Callback):
             raise self.optuna.TrialPruned
 
 
-def _of_helper(args: list[str], job: int) -> list[str]:
-    """Return the options of a further process: a seed and a file of its own, and no processes beside it."""
-    own = ("--jobs", "--seed", "--out")
-    args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--") else [arg])]
-    kept = [arg for at, arg in enumerate(args) if arg not in own and (at == 0 or args[at - 1] not in own)]
-    return [*kept, "--seed", str(job), "--out", f".tune-{job}.json"]
+def _left(optuna: Any, study: Any, name: str, command: Tune, config: Settings, space: dict[str, Range]) -> str:
+    """Return what is left of a search that was stopped; without a storage, what is best so far is written."""
+    done = len(study.get_trials(states=_finished(optuna)))
+    if command.storage is not None:
+        return f"{command.storage} keeps its {done} finished trials, and the same command goes on"
+    if not study.get_trials(states=_finished(optuna)[:1]):
+        return "no trial was finished"
+    _finish(optuna, study, name, command, config, space)
+    return f"the best of its {done} finished trials is in {command.out}"
 
 
-def _finish(optuna: Any, study: Any, name: str, command: Tune, space: dict[str, Range]) -> int:
+def _finish(optuna: Any, study: Any, name: str, command: Tune, config: Settings, space: dict[str, Range]) -> int:
     """Print the best trials, and write the best as a preset file."""
-    complete = [trial for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+    complete = study.get_trials(states=_finished(optuna)[:1])
     if not complete:
         raise UserError("no trial was finished; give --pruner none, or another --search")
-    if command.out.name.startswith(".tune-"):
-        return 0
     complete.sort(key=lambda trial: -trial.value)
     table = Table("trial", "held-out", *space)
     for trial in complete[:5]:
@@ -216,9 +248,8 @@ def _finish(optuna: Any, study: Any, name: str, command: Tune, space: dict[str, 
         table.add_row(str(trial.number), f"{trial.value:.4g}", *values)
     console = Console(highlight=False)
     console.print(table)
-    config = _configured(name, command)
     best = {n: _value(config, n, value) for n, value in complete[0].params.items()}
-    begin: dict[str, Any] = {"preset": name}
+    begin: dict[str, Any] = {"preset" if name in PRESETS else "env": name}
     if is_preset_file(name):
         begin = json.loads(Path(name).read_text()) if name.endswith(".json") else _toml(Path(name))
     settings = {**begin, **({} if command.method is None else {"method": command.method}), **best}

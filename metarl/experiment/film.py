@@ -136,7 +136,7 @@ def _add_film(writer: SummaryWriter, frames: Frames, fps: int, step: int) -> Non
     image = Summary.Image(
         height=height, width=width, colorspace=3, encoded_image_string=encode_gif(frames, fps)
     )  # fmt: skip
-    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag="adaptation/film", image=image)]), step)
+    writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag="pictures/film", image=image)]), step)
 
 
 def encode_gif(frames: Frames, fps: int) -> bytes:

@@ -52,7 +52,7 @@ class Log(Callback):
             record("eval/dropped_tasks", curve.dropped)
         if self.directory is None:
             return
-        record("eval/adaptation_curve", curve_figure(curve), TENSORBOARD_ONLY)
+        record("pictures/adaptation_curve", curve_figure(curve), TENSORBOARD_ONLY)
         for name, values in histograms(trainer.params, curve.change).items():
             record(name, values, TENSORBOARD_ONLY)
         self.directory.write_curve({"iteration": trainer.progress.iteration, **curve.as_dict()})

@@ -14,6 +14,9 @@ from metarl.errors import UserError
 class Interrupted(Exception):
     """The run ended early, after a whole iteration and with a checkpoint, because a signal asked for it."""
 
+    outcome = "saved"
+    """What has become of what was done."""
+
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.exit_status = 128 + number

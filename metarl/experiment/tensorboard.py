@@ -21,8 +21,8 @@ from metarl.evaluation import AdaptationCurve
 if TYPE_CHECKING:
     import matplotlib.figure
 
-FIRST = ("method", "env", "data", "method.inner_lr", "method.inner_steps", "tasks", "episodes", "shots", "seed")
-"""Settings that people compare runs by, which the HParams tab shows before all others."""
+FIRST = ("method", "env", "data", "method.inner_lr", "tasks", "episodes", "shots")
+"""Settings that people compare runs by; a run has five of them, as many as the HParams tab shows unasked."""
 
 
 def log_start(logger: Logger, record: Mapping[str, Any], measure: str, inner_steps: int, eval_steps: int) -> None:
@@ -92,13 +92,15 @@ def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str
 
 def card(record: Mapping[str, Any]) -> str:
     """Return how a run was started, as Markdown: the command, the commit of the code, versions and settings."""
+    program, *rest = map(str, record["command"])
+    program = Path(program).name if Path(program).name == "metarl" else program  # wherever it is installed
     rows = {
-        "command": f"`{' '.join(map(str, record['command']))}`",
         "commit": record["git_commit"] or "not in a repository",
         **{name: version for name, version in record["versions"].items() if version},
         **{f"`{name}`": value for name, value in hparams(record["config"]).items()},
     }
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+    head = f"| command | `{' '.join([program, *rest])}` |"
+    return "\n".join([head, "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
 def curve_figure(curve: AdaptationCurve) -> Figure:

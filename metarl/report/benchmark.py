@@ -191,7 +191,7 @@ def _finished(file: Path, protocol: Protocol, config: Config) -> dict[str, Any] 
     try:
         found = json.loads(file.read_text())
         before, made_with = found["protocol"], from_dict(found["config"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error!r}); remove it to run it again") from error
     if before != dataclasses.asdict(protocol):
         raise UserError(f"{str(file)!r} was made under another protocol {before}; choose another --out")

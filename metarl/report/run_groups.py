@@ -135,7 +135,12 @@ def read_curve(path: Path, measure: str | None = None) -> AdaptationCurve | None
     try:
         found = json.loads(file.read_text())
         found = found["success"] if measure == "success" else found
-        per_task, what = np.array(found["per_task"], dtype=np.float64), str(found.get("measure", "return"))
+        per_task, what = np.array(found["per_task"], dtype=np.float64), found.get("measure", "return")
+        if per_task.ndim != 2 or not per_task.size:
+            raise ValueError(f"per_task is {per_task.shape}, not tasks by steps")
+        texts = (found["env"], found["unit"], what)
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError(f"env, unit and measure are {texts}")
         return AdaptationCurve(found["env"], per_task, int(found["env_steps"]), unit=found["unit"], measure=what)
-    except (KeyError, ValueError, TypeError) as error:
+    except (AttributeError, KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error})") from error

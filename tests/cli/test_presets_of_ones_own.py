@@ -1,7 +1,6 @@
-"""Files as presets, several seeds at once, and the search for settings."""
+"""Files as presets, and several seeds at once."""
 
 import json
-import sys
 
 import pytest
 
@@ -50,6 +49,21 @@ def test_a_file_is_taken_where_a_preset_is(preset, capsys):
     assert found["tasks"] == 3 and found["method"]["name"] == "promp"
     assert found["method"]["inner_lr"] == 0.2 and found["method"]["outer"]["clip"] == 0.25
     assert "mine: metarl/PointNavigation-v0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [["--settings", "mine.toml"], ["--settings=mine.toml"]])
+def test_a_file_is_taken_as_an_option_too(words, preset):
+    assert main(["train", *words, "--tasks", "3", "--log-dir", "run"]) == 0
+    assert main(["train", "--tasks", "3", *words, "--log-dir", "run", "--resume"]) == 0
+    assert recorded("run")["tasks"] == 3 and recorded("run")["method"]["name"] == "promp"
+
+
+@pytest.mark.parametrize(
+    "words", [["point-navigation", "--settings", "a.toml"], ["--settings", "a", "--settings", "b"]]
+)
+def test_two_presets_are_refused(words, capsys):
+    assert main(["train", *words]) == 2
+    assert capsys.readouterr().err == "metarl: train takes one preset, environment or --settings FILE\n"
 
 
 def test_a_runs_own_settings_are_a_preset(preset):
@@ -109,59 +123,3 @@ def test_a_finished_run_has_nothing_left_to_do(preset, capsys):
     assert main(["train", preset, "--log-dir", "run"]) == 0
     assert main(["train", preset, "--log-dir", "run", "--resume"]) == 0
     assert "nothing left to do: all 2 meta-iterations are done" in capsys.readouterr().out
-
-
-def test_tune_writes_a_preset_that_train_takes(preset, tmp_path, capsys):
-    optuna = pytest.importorskip("optuna")
-    arguments = [
-        "tune",
-        preset,
-        "--storage",
-        "sqlite:///tune.db",
-        "--pruner",
-        "none",
-        "--search",
-        "inner_lr=0.1:0.5:log",
-    ]
-    assert main([*arguments, "--search", "hidden=1:2", "--trials", "1"]) == 2
-    assert main([*arguments, "--trials", "2"]) == 0
-    assert main([*arguments, "--trials", "3", "--out", "more.json"]) == 0  # goes on with the study
-    study = optuna.load_study(study_name="mine", storage="sqlite:///tune.db")
-    assert len(study.trials) == 3 and study.best_value == max(trial.value for trial in study.trials)
-    best = find_preset("more.json")
-    assert best.method.inner_lr == study.best_params["inner_lr"] and 0.1 <= best.method.inner_lr <= 0.5
-    assert best.env_options == {"goal_range": 0.3}
-    assert main(["train", "more.json", "--log-dir", "run"]) == 0
-    curve = json.loads((tmp_path / "run" / "curve.json").read_text())
-    assert curve["mean"][1] == pytest.approx(study.best_value)  # the trial is the run that the preset makes
-
-
-def test_tune_in_several_processes(preset):
-    optuna = pytest.importorskip("optuna")
-    arguments = ["--storage", "sqlite:///tune.db", "--jobs", "2", "--trials", "4", "--out=many.json"]
-    assert main(["tune", preset, *arguments]) == 0
-    trials = optuna.load_study(study_name="mine", storage="sqlite:///tune.db").trials
-    assert 4 <= len(trials) <= 5 and find_preset("many.json").tasks == 2
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ([], "tune needs a preset first"),
-        (["point-navigation", "--jobs", "2"], "give --storage"),
-        (["point-navigation", "--trials", "0"], "trials and jobs must be at least 1"),
-        (["point-navigation", "--search", "inner_lr"], "search takes NAME=LOW:HIGH"),
-        (["point-navigation", "--search", "inner_lr=2:1"], "search needs LOW < HIGH"),
-        (["point-navigation", "--search", "inner_lrr=0.1:1"], "did you mean 'inner_lr'?"),
-    ],
-)
-def test_bad_input_of_tune_is_one_line(arguments, message, capsys):
-    assert main(["tune", *arguments]) == 2
-    said = capsys.readouterr().err
-    assert message in said and said.count("\n") == 1
-
-
-def test_tune_without_optuna_says_what_to_install(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "optuna", None)
-    assert main(["tune", "point-navigation"]) == 2
-    assert "pip install 'metarl-toolkit[tune]'" in capsys.readouterr().err

@@ -70,8 +70,9 @@ def check_commands(text: str, monkeypatch) -> int:
     monkeypatch.setattr(train, "train_seeds", lambda *parsed: 0)
     shown = commands(text)
     for words in shown:
+        words = words[: words.index(">")] if ">" in words else words
         command, rest = words[0], [word for word in words[1:] if word != "--resume"]
-        if command in ("train", "presets", "envs") or "--help" in words:
+        if command in ("train", "presets", "envs", "completion") or "--help" in words:
             try:
                 assert main([command, *rest]) == 0, words
             except SystemExit as stop:  # --help

@@ -136,6 +136,21 @@ test_values = values_test(quick)
 test_many_values = pytest.mark.slow(values_test(long))
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("{", "[" * 2000 + "{"),
+        ('"per_task": [', '"per_task": null, "other": ['),
+        ('"env_steps": ', '"env_steps": 1e999, "other": '),
+        ('"unit": "', '"unit": ["x"], "other": "'),
+    ],
+)
+def test_curves_that_the_long_test_found(old, new, run, tmp_path):
+    text = (run / "curve.json").read_text()
+    assert old in text
+    provoke("curve.json", text.replace(old, new, 1).encode(), run, tmp_path)
+
+
 @quick
 @given(edits)
 def test_pictures(tmp_path, changes):

@@ -1,0 +1,35 @@
+"""What is typed where a command says PRESET."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from metarl.errors import UserError, did_you_mean
+from metarl.experiment.base_config import Settings
+from metarl.experiment.names import import_module
+from metarl.experiment.preset_file import find_preset, is_preset_file
+from metarl.experiment.presets import PRESETS, for_env
+from metarl.rl.environments import registered
+
+
+def start(name: str) -> Settings:
+    """Return the configuration of a preset or a file, or the defaults for an environment.
+
+    Raises:
+        UserError: If there is no such preset.
+    """
+    if is_preset_file(name):
+        return find_preset(name)
+    if "/" in name or ":" in name or name.rpartition("-v")[2].isdecimal():
+        if ":" in name:
+            import_module(name.partition(":")[0])  # it was typed
+        return for_env(name)
+    if name not in PRESETS:
+        near = did_you_mean(name, [*PRESETS, *registered()]) or ";"
+        raise UserError(f"unknown preset {name!r}{near} 'metarl presets' lists all {len(PRESETS)}")
+    return find_preset(name)
+
+
+def title(name: str) -> str:
+    """Return what its runs are called: the preset, the file's name or the environment's."""
+    return Path(name).stem if is_preset_file(name) else name.rpartition("/")[2].rpartition(":")[2]

@@ -1,0 +1,108 @@
+"""metarl tune: a search that goes on, and is shared by processes."""
+
+import json
+import sys
+
+import pytest
+
+from metarl.cli.main import main
+from metarl.experiment.preset_file import find_preset
+
+optuna = pytest.importorskip("optuna")
+
+TOML = """
+preset = "point-navigation"
+method = "promp"
+tasks = 2
+episodes = 2
+horizon = 5
+eval_tasks = 2
+eval_episodes = 2
+iterations = 2
+eval_every = 1
+film = false
+hidden = [8, 8]
+[env_options]
+goal_range = 0.3
+"""
+KEPT = ["--storage", "sqlite:///tune.db", "--pruner", "none"]
+
+
+@pytest.fixture
+def preset(tmp_path):
+    (tmp_path / "mine.toml").write_text(TOML)
+    return "mine.toml"
+
+
+def study(name="mine"):
+    return optuna.load_study(study_name=name, storage="sqlite:///tune.db")
+
+
+def drawn(name="mine"):
+    return [tuple(trial.params.values()) for trial in study(name).trials]
+
+
+def test_tune_writes_a_preset_that_train_takes(preset, tmp_path, capsys):
+    arguments = ["tune", preset, *KEPT, "--search", "inner_lr=0.1:0.5:log"]
+    assert main([*arguments, "--search", "hidden=1:2", "--trials", "1"]) == 2
+    assert main([*arguments, "--trials", "2"]) == 0
+    assert main([*arguments, "--trials", "3", "--out", "more.json"]) == 0  # goes on with the study
+    found = study()
+    assert len(found.trials) == 3 and found.best_value == max(trial.value for trial in found.trials)
+    assert len(set(drawn())) == 3  # nothing is drawn again
+    best = find_preset("more.json")
+    assert best.method.inner_lr == found.best_params["inner_lr"] and 0.1 <= best.method.inner_lr <= 0.5
+    assert best.env_options == {"goal_range": 0.3}
+    assert main(["train", "more.json", "--log-dir", "run"]) == 0
+    curve = json.loads((tmp_path / "run" / "curve.json").read_text())
+    assert curve["mean"][1] == pytest.approx(found.best_value)  # the trial is the run that the preset makes
+
+
+def test_tune_in_several_processes(preset):
+    arguments = ["--storage", "sqlite:///tune.db", "--jobs", "2", "--trials", "4", "--out=many.json"]
+    assert main(["tune", preset, *arguments]) == 0
+    assert 4 <= len(drawn()) <= 5 and len(set(drawn())) == len(drawn())
+    assert find_preset("many.json").tasks == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "tune needs a preset or an environment first"),
+        (["point-navigation", "--jobs", "2"], "give --storage"),
+        (["point-navigation", "--trials", "0"], "trials and jobs must be at least 1"),
+        (["point-navigation", "--seed", "-1"], "seed must be at least 0"),
+        (["point-navigatio"], "did you mean 'point-navigation'?"),
+        (["point-navigation", "--search", "inner_lr"], "search takes NAME=LOW:HIGH"),
+        (["point-navigation", "--search", "inner_lr=2:1"], "search needs LOW < HIGH"),
+        (["point-navigation", "--search", "inner_lrr=0.1:1"], "did you mean 'inner_lr'?"),
+    ],
+)
+def test_bad_input_of_tune_is_one_line(arguments, message, capsys):
+    assert main(["tune", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+def test_tune_without_optuna_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert main(["tune", "point-navigation"]) == 2
+    assert "pip install 'metarl-toolkit[tune]'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc"])
+def test_the_sampler_of_a_study_that_goes_on_draws_something_new(sampler, preset):
+    for trials in (2, 4):
+        arguments = ["--sampler", sampler, "--trials", str(trials), "--out", f"{trials}.json"]
+        assert main(["tune", preset, *KEPT, "--iterations", "1", *arguments]) == 0
+    assert len(set(drawn())) == len(drawn()) == 4
+
+
+def test_an_environment_is_taken_where_a_preset_is(tmp_path, capsys):
+    (tmp_path / "small.json").write_text('{"env": "metarl/Bandit-v0", "tasks": 2, "episodes": 2, "horizon": 4}')
+    sizes = ["--iterations", "1", "--trials", "1", "--search", "inner_lr=0.1:0.5"]
+    assert main(["tune", "metarl/Bandit-v0", *sizes, "--out", "of-id.json"]) == 0
+    assert json.loads((tmp_path / "of-id.json").read_text())["env"] == "metarl/Bandit-v0"
+    assert find_preset("of-id.json").env == "metarl/Bandit-v0"
+    assert main(["benchmark", "metarl/Bandit-v0", "--seeds", "0"]) == 2  # past the name
+    assert capsys.readouterr().err == "metarl: seeds and budget must be at least 1, got 0 and 2000000\n"
