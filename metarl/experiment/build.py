@@ -21,7 +21,7 @@ from metarl.fewshot.networks import MLP, ConvNet
 from metarl.fewshot.sinusoid import Sinusoids
 from metarl.methods import InnerLoop, method_name
 from metarl.rl.advantages import BASELINES, Baseline, picture_baseline
-from metarl.rl.environments import EnvSource, make_vec, register
+from metarl.rl.environments import EnvSource, is_ours, make_vec, register
 from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.losses import InnerLoss, PolicyGradient
 from metarl.rl.memory_loop import MemoryInnerLoop
@@ -143,6 +143,27 @@ class InnerLoopMaker:
         register(self.registration)
         usual = (c.eval_tasks, c.eval_episodes) if held_out else (c.tasks, c.episodes)
         return build_inner_loop(c, self.parts, tasks or usual[0], episodes or usual[1])
+
+    def check_memory(self) -> None:
+        """Refuse to build what this machine's memory does not hold, all tasks of a meta-iteration together."""
+        c = self.config
+        each = c.queries if isinstance(c, FewShotConfig) else c.episodes
+        check_memory(c, c.tasks, each, own_policy=self.parts.policy is not None)
+
+
+MOST_THREADS = 4
+"""Threads of Python that share the tasks of a process, at most: they take turns in what is Python."""
+
+
+def threads_for_tasks(config: Config | FewShotConfig, parts: Parts) -> int:
+    """Return among how many threads the tasks are shared: as many as torch may use, where nothing speaks against it.
+
+    Objects of the user's may not bear it, nor does it pay where the environments are Python.
+    """
+    own = bool(recorded_names(config)) or ":" in method_name(config.method) or parts != Parts()
+    if own or config.device != "cpu" or not (isinstance(config, FewShotConfig) or is_ours(config.env)):
+        return 1
+    return max(1, min(torch.get_num_threads(), config.tasks // 2, MOST_THREADS))
 
 
 def build_inner_loop(config: Config, parts: Parts, tasks: int, episodes: int) -> PolicyInnerLoop:
