@@ -39,7 +39,7 @@ dist: install
 bench: install
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
 	$(BIN)/python benchmarks/sampling.py --envs all --seconds 0.7 --json benchmarks/results/sampling.json
-	$(BIN)/python benchmarks/meta_update.py --presets point-navigation,half-cheetah-vel --methods all --repeats 2 --json benchmarks/results/meta_update.json
+	$(BIN)/python benchmarks/iteration.py --presets point-navigation,half-cheetah-vel,ant-dir --methods all --json benchmarks/results/iteration.json
 
 ledger: install
 	$(BIN)/python benchmarks/ledger.py reproduce --family $(FAMILY)

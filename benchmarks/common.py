@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import gymnasium
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -41,6 +43,16 @@ def report(title: str, rows: list[dict[str, Any]], file: Path | None, **more: An
         file.parent.mkdir(parents=True, exist_ok=True)
         body = {"machine": machine(), "versions": versions(), **more, "rows": rows}
         file.write_text(json.dumps(body, indent=2) + "\n")
+
+
+def draw(space: gymnasium.Space, steps: int, n: int) -> np.ndarray:
+    """Draw actions `[steps, n, ...]`."""
+    rng = np.random.default_rng(0)
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return rng.integers(space.n, size=(steps, n))
+    assert isinstance(space, gymnasium.spaces.Box)
+    noise = 0.1 * rng.standard_normal((steps, n, *space.shape))
+    return np.clip(noise, space.low, space.high).astype(space.dtype)
 
 
 def _shown(value: Any) -> str:

@@ -23,7 +23,7 @@ import gymnasium
 import mujoco
 import numpy as np
 import tyro
-from common import report
+from common import draw, report
 from metarl_envs.mujoco_family import quiet
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import SubprocVecEnv
@@ -190,16 +190,6 @@ def other(system: str, env_id: str, args: Args) -> System | None:
             return stepped(env, draw(env.action_space, 100, n), plays, args.seconds)
         env = gymnasium.make_vec(plays, n, vectorization_mode=mode, **options)
     return stepped(env, draw(env.single_action_space, 100, n), plays, args.seconds)
-
-
-def draw(space: gymnasium.Space, steps: int, n: int) -> np.ndarray:
-    """Draw actions `[steps, n, ...]`."""
-    rng = np.random.default_rng(0)
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return rng.integers(space.n, size=(steps, n))
-    assert isinstance(space, gymnasium.spaces.Box)
-    noise = 0.1 * rng.standard_normal((steps, n, *space.shape))
-    return np.clip(noise, space.low, space.high).astype(space.dtype)
 
 
 def fitting_horizon(env_id: str, args: Args) -> int:

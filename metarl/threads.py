@@ -4,11 +4,18 @@ OpenMP's threads spin for a while after every operation. That steals the cores f
 and where another program wants them too, it makes a meta-update ten times slower. So threads sleep
 soon (unless OMP_WAIT_POLICY says otherwise, or torch was imported before metarl): a short spin is as
 fast as a long one on an idle machine. And torch runs on one thread while episodes are played.
+
+Where the tasks can be shared among threads of ours (`side_by_side`), each of them runs torch and its share of the
+physics: the network works on some tasks while the physics of others do, and no operation waits for another thread.
 """
 
+import ctypes
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 if "OMP_WAIT_POLICY" not in os.environ:  # read once, when torch loads OpenMP
     os.environ["OMP_WAIT_POLICY"] = "passive"
@@ -41,9 +48,78 @@ class one_thread(AbstractContextManager[None]):
         self.torch.set_num_threads(self.before)
 
 
+@contextmanager
+def physics_shared_by(number: int) -> Iterator[None]:
+    """Give environments that are made in the block their share of the cores, where so many are stepped side by side."""
+    before = os.environ.get("METARL_PHYSICS_THREADS")
+    if number > 1 and (before is None or before.isdecimal()):
+        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        os.environ["METARL_PHYSICS_THREADS"] = str(max(1, -(-min(cpus, int(before or cpus)) // number)))
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("METARL_PHYSICS_THREADS", None)
+        else:
+            os.environ["METARL_PHYSICS_THREADS"] = before
+
+
 def threads_for(tasks: int) -> AbstractContextManager[None]:
     """Return the context in which torch computes something of so many tasks at once.
 
     Threads share out the tasks of a batch. In a lone task they would share out its sums, which rounds them differently.
     """
     return one_thread() if tasks == 1 else nullcontext()
+
+
+def side_by_side(calls: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Return what the calls return: the first runs here, each other one in a thread; torch has one thread in each.
+
+    They must not share a network: running it with other params changes it for a moment.
+
+    Raises:
+        BaseException: What a call raises, once all have ended. What interrupts the first one ends the others too.
+    """
+    if len(calls) == 1:
+        return [calls[0]()]
+    outcomes: list[Any] = [None] * len(calls)
+
+    def run(i: int) -> None:
+        try:
+            outcomes[i] = calls[i]()
+        except BaseException as error:
+            outcomes[i] = _Raised(error)
+
+    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(1, len(calls))]
+    with one_thread():  # it holds for threads begun here
+        for thread in threads:
+            thread.start()
+        try:
+            run(0)
+            for thread in threads:
+                thread.join()
+        except BaseException:  # a signal while waiting
+            _interrupt(threads)
+            raise
+        if isinstance(outcomes[0], _Raised) and not isinstance(outcomes[0].error, Exception):
+            _interrupt(threads)
+    for outcome in outcomes:
+        if isinstance(outcome, _Raised):
+            raise outcome.error
+    return outcomes
+
+
+class _Raised:
+    """An error instead of an answer."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _interrupt(threads: Sequence[threading.Thread]) -> None:
+    """End threads at their next line of Python."""
+    raise_in = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    for thread in threads:
+        raise_in(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(KeyboardInterrupt))
+    for thread in threads:
+        thread.join()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -157,16 +158,33 @@ def write_fields(model: mujoco.MjModel, fields: dict[str, Array]) -> None:
     mujoco.mj_setConst(model, mujoco.MjData(model))
 
 
+class _Quiet:
+    """What MuJoCo logged to before it was silenced, and by how many threads it is."""
+
+    lock = threading.Lock()
+    depth = 0
+    before: Any = None
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep MuJoCo's warnings off the terminal and out of MUJOCO_LOG.TXT; the counters tell us of divergence."""
+    """Keep MuJoCo's warnings off the terminal and out of MUJOCO_LOG.TXT; the counters tell us of divergence.
+
+    They are one setting of the process, which comes back when the last thread is done.
+    """
     if not hasattr(mujoco, "MjLogConfig"):  # before MuJoCo 4
         yield
         return
-    before, silent = mujoco.MjLogConfig.get(), mujoco.MjLogConfig.get()
-    silent.logto_console = silent.logto_file = False
-    silent.set()
+    with _Quiet.lock:
+        if not _Quiet.depth:
+            _Quiet.before, silent = mujoco.MjLogConfig.get(), mujoco.MjLogConfig.get()
+            silent.logto_console = silent.logto_file = False
+            silent.set()
+        _Quiet.depth += 1
     try:
         yield
     finally:
-        before.set()
+        with _Quiet.lock:
+            _Quiet.depth -= 1
+            if not _Quiet.depth:
+                _Quiet.before.set()

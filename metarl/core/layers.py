@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 
 class Linear(nn.Linear):
@@ -69,3 +71,36 @@ def mlp(
     if last_std is not None:
         nn.init.normal_(cast(Linear, layers[-1]).weight, std=last_std, generator=generator)
     return nn.Sequential(*layers)
+
+
+def prepared_mlp(network: nn.Sequential, params: Mapping[str, Tensor], prefix: str) -> Callable[[Tensor], Tensor]:
+    """Return the forward pass of an `mlp` under params stacked over tasks, for many inputs `[K, N, in]` in turn.
+
+    It saves `functional_call` in every pass. Nothing is differentiated. (Weights turned once and for all would save as
+    much again of what is left, but products of narrow layers would be rounded in another way.)
+
+    Args:
+        network: The layers.
+        params: Params `[K, ...]`, by name.
+        prefix: What their names begin with.
+    """
+    passes: list[Callable[[Tensor], Tensor]] = []
+    for name, layer in network.named_children():
+        own = {key: params[f"{prefix}{name}.{key}"] for key, _ in layer.named_parameters()}
+        if isinstance(layer, Linear) and not (len(own["weight"]) == 1 and 1 in own["weight"].shape[1:]):
+            passes.append(_prepared_linear(own["weight"].mT, own["bias"].unsqueeze(-2)))
+        elif isinstance(layer, nn.Tanh):
+            passes.append(torch.Tensor.tanh_)  # of what the layer before it has just made
+        else:
+            passes.append(partial(functional_call, layer, own) if own else layer)
+
+    def forward(x: Tensor) -> Tensor:
+        for each in passes:
+            x = each(x)
+        return x
+
+    return forward
+
+
+def _prepared_linear(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda x: torch.baddbmm(bias, x, weight)

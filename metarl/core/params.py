@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -39,6 +40,21 @@ def rows_by(keys: Iterable[Key]) -> dict[Key, list[int]]:
     rows: dict[Key, list[int]] = {}
     for row, key in enumerate(keys):
         rows.setdefault(key, []).append(row)
+    return rows
+
+
+def in_parts(rows: Sequence[int], at_once: int) -> list[list[int]]:
+    """Cut rows into parts of at most so many, whose sizes differ by at most one."""
+    number = -(-len(rows) // max(at_once, 1))
+    ends = [len(rows) * i // number for i in range(number + 1)]
+    return [list(rows[start:end]) for start, end in pairwise(ends)]
+
+
+def index(rows: Sequence[int]) -> slice | list[int]:
+    """Return what picks rows out of a tensor: a slice, which copies nothing, where they follow one another."""
+    rows = list(rows)
+    if rows and rows == list(range(rows[0], rows[0] + len(rows))):
+        return slice(rows[0], rows[0] + len(rows))
     return rows
 
 

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 from gymnasium import Env
+from numpy.typing import NDArray
 
+from metarl.core.params import Params
 from metarl.errors import UserError, check_counts
 from metarl.experiment.config import Config
 from metarl.experiment.trainer import Trainer
-from metarl.rl.adapted_policy import AdaptedPolicy
+from metarl.rl.adapted_policy import AdaptedPolicies, AdaptedPolicy
 from metarl.rl.environments import make_single
 from metarl.rl.inner_loop import PolicyInnerLoop
+from metarl.rl.recurrent import Memory
 from metarl.seeding import TEST, task_rngs
 
 PolicyTrainer = Trainer[Config, PolicyInnerLoop]
@@ -46,25 +49,48 @@ def policy_for(
     Raises:
         UserError: If a number is out of range or the task none of the environment's.
     """
+    return policies_for(trainer, _numbers(task).reshape(1, -1), steps, episodes, seed)[0]
+
+
+def policies_for(
+    trainer: PolicyTrainer, tasks: Any, steps: int | None = None, episodes: int | None = None, seed: int = 0
+) -> AdaptedPolicies:
+    """Play tasks `[K, d]` side by side and return the policy adapted to each; see `policy_for`.
+
+    The first task's is that of `policy_for`, bit for bit; each other one's episodes have random numbers of their own.
+    """
     config = trainer.config
     steps = config.method.inner_steps if steps is None else steps
     episodes = config.episodes if episodes is None else episodes
     check_counts(steps=(steps, 0), episodes=(episodes, 1), seed=(seed, 0))
-    try:
-        tasks = np.asarray(task, dtype=np.float64).reshape(1, -1)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"a task is numbers [d], got {task!r}") from error
-    inner_loop = trainer.build_inner_loop(tasks=1, episodes=episodes)
+    tasks = _numbers(tasks)
+    if tasks.ndim != 2 or not len(tasks):
+        raise UserError(f"tasks are numbers [n, d] with n of 1 or more, got shape {list(tasks.shape)}")
+    inner_loop = trainer.build_inner_loop(tasks=len(tasks), episodes=episodes)
     try:
         inner_loop.sampler.env.set_tasks(np.repeat(tasks, episodes, axis=0))  # refuses what is no task
-        adapted = inner_loop.adapted(trainer.params, tasks, task_rngs(seed, TEST, 1, [0]), steps)
+        rngs = task_rngs(seed, TEST, 1, range(len(tasks)))
+        adapted = inner_loop.adapted(trainer.params, tasks, rngs, steps)
     except FloatingPointError:
         raise
     except ValueError as error:
         raise UserError(str(error)) from error
     finally:
         inner_loop.close()
-    return AdaptedPolicy(trainer.network, adapted, _shape(inner_loop), seed)
+    if isinstance(adapted, Memory):
+        adapted = adapted.lifetimes(0, episodes)
+        each: list[Params | Memory] = [adapted.lifetimes(k, len(tasks)) for k in range(len(tasks))]
+    else:
+        each = [{name: value[k : k + 1] for name, value in adapted.items()} for k in range(len(tasks))]
+    policies = [AdaptedPolicy(trainer.network, own, _shape(inner_loop), seed) for own in each]
+    return AdaptedPolicies(policies, adapted, seed)
+
+
+def _numbers(task: Any) -> NDArray[np.float64]:
+    try:
+        return np.asarray(task, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"a task is numbers [d], got {task!r}") from error
 
 
 def _shape(inner_loop: PolicyInnerLoop) -> tuple[int, ...]:

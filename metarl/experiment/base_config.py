@@ -114,6 +114,11 @@ class Settings(ABC):
         """Return what another process has to be told of the environment's id; None where there is none."""
         return None
 
+    @property
+    @abstractmethod
+    def batched(self) -> bool:
+        """Whether many tasks are computed at a time outside of Python, so that threads may share them."""
+
     @abstractmethod
     def judging(self, held_out: bool) -> int:
         """Return how many data judge a task, in training or an evaluation: episodes, or examples (of each class)."""

@@ -21,6 +21,7 @@ from metarl.rl.recurrent import LifetimeGradient, RecurrentPolicy
 from metarl.rl.sampler import Sampler
 
 if TYPE_CHECKING:
+    from metarl.experiment.base_config import Settings
     from metarl.experiment.config import Config
 
 
@@ -34,6 +35,20 @@ def check_device(device: str) -> None:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
+
+
+MOST_THREADS = 4
+"""Threads of Python that share the tasks of a process, at most: they take turns in what is Python."""
+
+
+def threads_for_tasks(config: Settings, parts: Parts) -> int:
+    """Return among how many threads the tasks are shared: as many as torch may use, where nothing speaks against it.
+
+    Objects of the user's may not bear it, nor does it pay where the environments are Python.
+    """
+    if config.own_modules or parts != Parts() or config.device != "cpu" or not config.batched:
+        return 1
+    return max(1, min(torch.get_num_threads(), config.tasks // 2, MOST_THREADS))
 
 
 def build_inner_loop(config: Config, parts: Parts, tasks: int, episodes: int) -> PolicyInnerLoop:

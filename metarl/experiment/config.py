@@ -15,7 +15,7 @@ from metarl.fewshot.images import SIDE
 from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.methods import METHODS, SUPERVISED, Method
 from metarl.rl.advantages import BASELINES
-from metarl.rl.environments import Vectorization, registered, registration
+from metarl.rl.environments import Vectorization, is_ours, registered, registration
 from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.losses import INNER_LOSSES
 from metarl.rl.policies import Activation
@@ -109,6 +109,11 @@ class Config(Settings):
     def registration(self, parts: Parts) -> Any:
         """Return what Gymnasium knows of the environment's id."""
         return registration(parts.source(self.env))
+
+    @property
+    def batched(self) -> bool:
+        """Whether the environment is one of ours."""
+        return is_ours(self.env)
 
     def judging(self, held_out: bool) -> int:
         """Return the episodes of a task."""
@@ -222,6 +227,11 @@ class FewShotConfig(Settings):
     def check_held_out(self) -> None:
         """Refuse pictures or classes that are missing."""
         build_shot_loop(self, 1, held_out=True)
+
+    @property
+    def batched(self) -> bool:
+        """Yes."""
+        return True
 
     def judging(self, held_out: bool) -> int:
         """Return the query examples of a task."""

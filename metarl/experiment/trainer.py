@@ -16,6 +16,7 @@ from metarl.core.params import Params
 from metarl.errors import NotFinite, UserError
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment.base_config import Settings
+from metarl.experiment.build import threads_for_tasks
 from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.config_file import as_dict
 from metarl.experiment.memory import check_memory
@@ -25,9 +26,10 @@ from metarl.methods.protocols import InnerLoop
 from metarl.outer import State
 from metarl.rl.environments import register
 from metarl.seeding import HELD_OUT
+from metarl.threads import physics_shared_by
 from metarl.workers.local import Workers
 from metarl.workers.objective import WorkersObjective
-from metarl.workers.ray_actor import Job
+from metarl.workers.ray_actor import Job, shares
 from metarl.workers.ray_workers import RayWorkers
 from metarl.workers.worker import Worker
 
@@ -86,17 +88,17 @@ class Trainer(Generic[AnySettings, AnyInnerLoop]):
 
     def __init__(self, config: AnySettings, parts: Parts = NO_PARTS) -> None:
         self.config, self.parts = config, parts
-        local = config.workers == "local"
-        self.inner_loop = self.build_inner_loop() if local else self.build_inner_loop(tasks=1, episodes=1)
+        self._eval_loop: AnyInnerLoop | None = None
+        self._loops = self._build_loops()
+        self.inner_loop = self._loops[0]
         self.network: Any = self.inner_loop.network
         start = config.method.initial(P.params_of(self.network))
         self.params: Params = {name: value.clone() for name, value in start.items()}  # a file holds no tensor twice
         self.outer_state: State = config.method.initial_state(P.flatten(self.params.values()))
-        self._eval_loop: AnyInnerLoop | None = None
         try:
-            self.workers = self._local_worker() if local else self._ray_workers()
+            self.workers = self._local_workers() if config.workers == "local" else self._ray_workers()
         except BaseException:
-            self.inner_loop.close()
+            self._close_loops()
             raise
         self.progress = Progress()
 
@@ -106,9 +108,30 @@ class Trainer(Generic[AnySettings, AnyInnerLoop]):
         """Build what plays training or held-out tasks; by default as many as the configuration says."""
         return self.config.build(self.parts, held_out, tasks, episodes)
 
-    def _local_worker(self) -> Workers:
+    def _build_loops(self) -> list[AnyInnerLoop]:
+        """Build what plays in each thread of this process, or, where others play, what knows the tasks."""
         c = self.config
-        return Workers([Worker(self.inner_loop, self.params, c.seed, c.tasks, range(c.tasks))], c.on_nan)
+        if c.workers != "local":
+            return [self.build_inner_loop(tasks=1, episodes=1)]
+        check_memory(c, c.tasks, c.judging(held_out=False), own_policy=self.parts.policy is not None)
+        parts = shares(c.tasks, threads_for_tasks(c, self.parts))
+        loops: list[AnyInnerLoop] = []
+        try:
+            with physics_shared_by(len(parts)):
+                for part in parts:
+                    loops.append(self.build_inner_loop(tasks=len(part)))
+        except BaseException:
+            for loop in loops:
+                loop.close()
+            raise
+        return loops
+
+    def _local_workers(self) -> Workers:
+        c, parts = self.config, shares(self.config.tasks, len(self._loops))
+        workers = [
+            Worker(loop, self.params, c.seed, c.tasks, part) for loop, part in zip(self._loops, parts, strict=True)
+        ]
+        return Workers(workers, c.on_nan, threads=len(workers) > 1)
 
     def _ray_workers(self) -> RayWorkers:
         c = self.config
@@ -226,7 +249,10 @@ class Trainer(Generic[AnySettings, AnyInnerLoop]):
     def close(self) -> None:
         """Close the environments, and the workers' processes."""
         self.workers.close()
-        for inner_loop in (self.inner_loop, self._eval_loop):
+        self._close_loops()
+
+    def _close_loops(self) -> None:
+        for inner_loop in (*self._loops, self._eval_loop):
             if inner_loop is not None:
                 inner_loop.close()
 

@@ -43,6 +43,10 @@ class Regression:
         """Return the context in which torch differentiates: with all its threads."""
         return nullcontext()
 
+    def tasks_at_once(self, data: Examples) -> int:
+        """Return how many tasks to compute together."""
+        return len(data)
+
     def own(self, params: Params) -> Params:
         """Return the network's own params, without what a method keeps beside them (step sizes, say)."""
         return _own(self.network, params)
@@ -87,6 +91,10 @@ class Classification:
     def threads(self) -> AbstractContextManager[None]:
         """Return the context in which torch differentiates: with all its threads."""
         return nullcontext()
+
+    def tasks_at_once(self, data: Examples) -> int:
+        """Return how many tasks to compute together."""
+        return len(data)
 
     def own(self, params: Params) -> Params:
         """Return the network's own params, without what a method keeps beside them (step sizes, say)."""

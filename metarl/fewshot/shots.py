@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from metarl.core.params import index
 from metarl.errors import Fault
 
 
@@ -43,7 +44,8 @@ class Examples:
 
     def select_tasks(self, tasks: Sequence[int]) -> Examples:
         """Return the examples of some tasks."""
-        return Examples(self.x[list(tasks)], self.y[list(tasks)])
+        rows = index(tasks)
+        return Examples(self.x[rows], self.y[rows])
 
     def every_nth_step(self, stride: int) -> Examples:
         """Return every stride-th example of each task."""

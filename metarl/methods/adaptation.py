@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 
-from metarl.core.params import Params, rows_by
+from metarl.core.params import Params, in_parts, index, rows_by
 from metarl.methods.protocols import Loss, Method
 from metarl.threads import threads_for
 
 
 def adapt_once(
-    method: Method, loss: Loss, adapted: Params, support: Any, number: int, later_lr: float, device: str
+    method: Method,
+    loss: Loss,
+    adapted: Params,
+    support: Any,
+    number: int,
+    later_lr: float,
+    device: str,
+    at_once: Callable[[Any], int] = len,
 ) -> Params:
     """Return the params after an inner step, `[K, ...]` on the CPU; nobody will differentiate them.
 
@@ -25,18 +32,24 @@ def adapt_once(
         number: Which step it is, 0 the first.
         later_lr: Factor on the step size beyond the steps that the method trains with.
         device: Where to compute.
+        at_once: How many tasks of data to compute together.
     """
     scale = 1.0 if number < method.inner_steps else later_lr
-    groups = rows_by(support.spans)
+    lengths = rows_by(support.spans)
+    groups = [
+        (length, part)
+        for length, rows in lengths.items()
+        for part in in_parts(rows, at_once(support.select_tasks(rows).at_length(length)))
+    ]
     parts = []
-    for length, rows in groups.items():
+    for length, rows in groups:
         whole = len(groups) == 1
         data = (support if whole else support.select_tasks(rows)).at_length(length)
-        moved = {name: (value if whole else value[rows]).to(device) for name, value in adapted.items()}
+        moved = {name: (value if whole else value[index(rows)]).to(device) for name, value in adapted.items()}
         with threads_for(len(rows)):
             moved = method.inner_step(loss, moved, data, scale)
         parts.append({name: value.cpu() for name, value in moved.items()})
-    order = torch.tensor([row for rows in groups.values() for row in rows]).argsort()
+    order = torch.tensor([row for _, rows in groups for row in rows]).argsort()
     return parts[0] if len(parts) == 1 else {name: torch.cat([p[name] for p in parts])[order] for name in parts[0]}
 
 

@@ -1,14 +1,16 @@
-"""A policy for one task, as scripts and stable-baselines3's tools use it."""
+"""Policies for one task or several, as scripts and stable-baselines3's tools use it."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, overload
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
 from metarl.core.params import Params
+from metarl.errors import UserError
 from metarl.rl.policies import distribution
 from metarl.rl.recurrent import Memory
 
@@ -65,3 +67,61 @@ class AdaptedPolicy:
         self.memory.see(self._act, torch.tensor([reward]), torch.ones(1, dtype=torch.bool))
         if done:
             self.memory.end_episode()
+
+
+class AdaptedPolicies(Sequence[AdaptedPolicy]):
+    """The policies of several tasks, adapted together; `predict` acts in all of them at once.
+
+    Args:
+        policies: That of each task.
+        adapted: Their params, `[K, ...]`; or the memory of a lifetime of each.
+        seed: Seed of the sampled actions.
+    """
+
+    def __init__(self, policies: Sequence[AdaptedPolicy], adapted: Params | Memory, seed: int = 0) -> None:
+        self.policies, self.adapted = list(policies), adapted
+        self.policy, self.shape = self.policies[0].policy, self.policies[0].shape
+        self.rng = np.random.default_rng(seed)
+
+    @overload
+    def __getitem__(self, task: int) -> AdaptedPolicy: ...
+
+    @overload
+    def __getitem__(self, task: slice) -> Sequence[AdaptedPolicy]: ...
+
+    def __getitem__(self, task: int | slice) -> AdaptedPolicy | Sequence[AdaptedPolicy]:
+        """Return the policy of one task."""
+        return self.policies[task]
+
+    def __len__(self) -> int:
+        """Return the number of tasks K."""
+        return len(self.policies)
+
+    def predict(
+        self,
+        observation: ArrayLike,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], None]:
+        """Return the environments' actions `[K E, ...]` for observations `[K E, ...]`, E rows a task, and None.
+
+        A recurrent policy acts from what it has adapted by.
+
+        Raises:
+            UserError: If the rows cannot be shared among the tasks.
+        """
+        observation = np.asarray(observation, dtype=np.float32)
+        rows, tasks = len(observation), len(self)
+        if observation.shape[1:] != self.shape or not rows or rows % tasks:
+            wanted = f"as many observations of shape {list(self.shape)} in each of {tasks} tasks"
+            raise UserError(f"predict takes {wanted}, got an array {list(observation.shape)}")
+        obs = torch.from_numpy(observation.reshape(tasks, rows // tasks, -1))
+        with torch.no_grad():
+            if isinstance(self.adapted, Memory):
+                actions = self.adapted.repeated(rows // tasks).act(obs)
+            else:
+                actions = distribution(self.policy, self.adapted, obs)
+            noise = torch.from_numpy(self.policy.noise(self.rng, obs.shape[:2]))
+            act = actions.mode() if deterministic else actions.sample(noise)
+            return self.policy.env_action(act.flatten(0, 1)), None

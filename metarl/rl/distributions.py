@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -112,3 +112,14 @@ class Categorical:
     def mode(self) -> Tensor:
         """Return the likeliest actions, `[K, N]`."""
         return self.logits.argmax(-1)
+
+
+def stacked(distributions: Sequence[Any]) -> Any:
+    """Return distributions in T steps as one, with a dimension T in front of what differs from step to step."""
+    first = distributions[0]
+
+    def joined(name: str) -> Tensor:
+        values = [getattr(distribution, name) for distribution in distributions]
+        return values[0] if all(value is values[0] for value in values) else torch.stack(values)
+
+    return replace(first, **{name: joined(name) for name in vars(first)})

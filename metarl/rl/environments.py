@@ -128,6 +128,11 @@ def _vectorised_with_tasks(spec: EnvSpec) -> bool:
     return entry is not None and hasattr(entry, "set_tasks")
 
 
+def is_ours(source: Any) -> bool:
+    """Return whether this is the id of an environment of ours, which steps many rows at once."""
+    return isinstance(source, str) and source.startswith("metarl/") and _vectorised_with_tasks(find_spec(source))
+
+
 def registered() -> dict[str, EnvSpec]:
     """Return the specs of all our own environments by id."""
     import metarl_envs  # noqa: F401 - registers the ids

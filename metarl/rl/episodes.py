@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from metarl.core.params import rows_by
+from metarl.core.params import index, rows_by
 from metarl.errors import Fault
 
 
@@ -108,8 +108,9 @@ class Episodes:
 
     def select_tasks(self, tasks: Sequence[int]) -> Episodes:
         """Return the episodes of some tasks."""
-        success = None if self.success is None else self.success[list(tasks)]
-        chosen = {name: getattr(self, name)[list(tasks)] for name in _STEPPED}
+        rows = index(tasks)
+        success = None if self.success is None else self.success[rows]
+        chosen = {name: getattr(self, name)[rows] for name in _STEPPED}
         return replace(self, **chosen, success=success, faults={}, cut={})
 
     def select_episodes(self, chosen: Tensor) -> Episodes:

@@ -106,4 +106,6 @@ class PolicyInnerLoop:
 
     def step(self, adapted: Params, data: Episodes, number: int) -> Params:
         """Return the params after this inner step (0 the first), `[K, ...]` on the CPU."""
-        return adapt_once(self.method, self.losses.loss, adapted, data, number, self.later_lr, self.device)
+        return adapt_once(
+            self.method, self.losses.loss, adapted, data, number, self.later_lr, self.device, self.losses.tasks_at_once
+        )

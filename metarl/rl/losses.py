@@ -19,6 +19,9 @@ from metarl.rl.policies import distribution
 INNER_LOSSES = ("likelihood-ratio", "log-likelihood", "dice")
 """Forms of the inner loss there are."""
 
+STEPS_AT_ONCE = 16_000
+"""Steps of all tasks that are computed together, or those of one task: with more, half as much time again goes by."""
+
 InnerLoss = str | Callable[[Any, Episodes], Tensor]
 """One of `INNER_LOSSES`; or from the action distributions in every step `[K, E T]` and the episodes to losses `[K]`."""
 
@@ -33,6 +36,11 @@ class PolicyGradient:
     def threads(self) -> AbstractContextManager[None]:
         """Return the context in which torch differentiates: with all its threads."""
         return nullcontext()
+
+    def tasks_at_once(self, data: Episodes) -> int:
+        """Return how many tasks to compute together, so that what the layers return stays in the processor's cache."""
+        _, episodes, time = data.mask.shape
+        return max(STEPS_AT_ONCE // (episodes * time), 1)
 
     def own(self, params: Params) -> Params:
         """Return the policy's own params, without what a method keeps beside them (step sizes, say)."""

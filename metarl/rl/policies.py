@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metarl.core.layers import mlp
+from metarl.core.layers import mlp, prepared_mlp
 from metarl.core.params import Params
 from metarl.errors import UserError
 from metarl.rl.distributions import Categorical, Gaussian
@@ -103,6 +103,10 @@ class Policy(nn.Module):
         """Return the actions that the environment takes, from the policy's own `[N, ...]`."""
         return self.actions.to_env(act)
 
+    def prepared(self, params: Params) -> Callable[[Tensor], Any]:
+        """Return the forward pass under params stacked over tasks that stay the same for many states `[K, N, o]`."""
+        return lambda obs: distribution(self, params, obs)
+
 
 class GaussianMLP(Policy):
     """Normal distribution whose mean is a perceptron and whose log-std does not depend on the state.
@@ -136,6 +140,12 @@ class GaussianMLP(Policy):
         """Return the action distributions in states `[..., N, o]`."""
         return Gaussian(self.mean(obs), self.log_std.clamp(min=self.min_log_std).unsqueeze(-2))
 
+    def prepared(self, params: Params) -> Callable[[Tensor], Gaussian]:
+        """Return the forward pass under stacked params; log_std is one tensor in all states."""
+        mean = prepared_mlp(self.mean, params, "mean.")
+        log_std = params["log_std"].clamp(min=self.min_log_std).unsqueeze(-2)
+        return lambda obs: Gaussian(mean(obs), log_std)
+
 
 class CategoricalMLP(Policy):
     """Categorical distribution whose logits are a perceptron.
@@ -162,6 +172,11 @@ class CategoricalMLP(Policy):
     def forward(self, obs: Tensor) -> Categorical:
         """Return the action distributions in states `[..., N, o]`."""
         return Categorical(torch.log_softmax(self.logits(obs), dim=-1))
+
+    def prepared(self, params: Params) -> Callable[[Tensor], Categorical]:
+        """Return the forward pass under stacked params."""
+        logits = prepared_mlp(self.logits, params, "logits.")
+        return lambda obs: Categorical(torch.log_softmax(logits(obs), dim=-1))
 
 
 def make_policy(
@@ -202,3 +217,12 @@ def observation_size(space: Space) -> int:
 def distribution(policy: nn.Module, params: Params, obs: Tensor) -> Any:
     """Return the policy's distributions in states `[K, N, o]` under params stacked over tasks `[K, ...]`."""
     return functional_call(policy, params, (obs,), tie_weights=False)
+
+
+def prepared(policy: Any, params: Params) -> Callable[[Tensor], Any]:
+    """Return states `[K, N, o]` -> the policy's distributions under stacked params, which stay the same meanwhile.
+
+    For playing, where nothing is differentiated. The numbers are those of `distribution`, bit for bit.
+    """
+    prepare = getattr(policy, "prepared", None)
+    return prepare(params) if prepare is not None else lambda obs: distribution(policy, params, obs)

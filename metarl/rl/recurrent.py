@@ -130,6 +130,19 @@ class Memory:
         copy.state, copy.before = self.state[:1].expand(rows, -1), self.before[:1].expand(rows, -1)
         return copy
 
+    def repeated(self, times: int) -> Memory:
+        """Return the memory of each lifetime in so many rows, one after another."""
+        several = Memory(self.policy, self.params, len(self.state) * times)
+        several.state = self.state.repeat_interleave(times, 0)
+        several.before = self.before.repeat_interleave(times, 0)
+        return several
+
+    def lifetimes(self, first: int, every: int) -> Memory:
+        """Return the memory of every n-th lifetime from the first one given."""
+        some = Memory(self.policy, self.params, len(self.state[first::every]))
+        some.state, some.before = self.state[first::every], self.before[first::every]
+        return some
+
     def end_episode(self) -> None:
         """Remember that an episode has ended."""
         self.before = self.before.clone()
@@ -172,6 +185,10 @@ class LifetimeGradient(PolicyGradient):
     def threads(self) -> AbstractContextManager[None]:
         """Return the context of one thread: hundreds of small steps in turn only wait for the others."""
         return one_thread()
+
+    def tasks_at_once(self, data: Episodes) -> int:
+        """Return the number of all tasks: many small steps in turn take as long for a few."""
+        return len(data)
 
     def outputs(self, params: Params, episodes: Episodes) -> Distribution:
         """Return the action distributions in every step, `[K, E L]`, under params that all tasks share."""

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from metarl.core.params import Params
 from metarl.errors import Fault, UserError
-from metarl.rl.distributions import Distribution
+from metarl.rl.distributions import Distribution, stacked
 from metarl.rl.episodes import Episodes, span_of
-from metarl.rl.policies import distribution
+from metarl.rl.policies import prepared
 from metarl.threads import one_thread
 
 
@@ -68,73 +68,20 @@ class Sampler:
             or param is not finite ends there and is named in their `faults`; its neighbours play on.
         """
         with torch.no_grad(), one_thread():
-            return self._sample(params, tasks, rngs, memory)
-
-    def _sample(
-        self,
-        params: Params,
-        tasks: NDArray[np.float64],
-        rngs: Iterable[np.random.Generator],
-        memory: Memory | None,
-    ) -> Episodes:
-        k, e, t_max, env = self.tasks, self.episodes, self.horizon, self.env
-        noise, seeds = self._draw(rngs)
-        env.set_tasks(np.repeat(tasks, e, axis=0))
-        observation, _ = env.reset(seed=seeds)
-        obs = torch.zeros(t_max, k, e, int(np.prod(env.single_observation_space.shape)))
-        act: list[torch.Tensor] = []
-        logp: list[torch.Tensor] = []
-        rew = np.zeros((t_max, k * e))
-        alive = np.ones(k * e, np.bool_)
-        mask = np.zeros((t_max, k * e), np.bool_)
-        faults = _Faults(tasks, alive)
-        if memory is None:
-            faults.find("adapted param", ~_finite_params(params).repeat(e))
-        unstable, cut = 0, {}
-        solved: NDArray[np.bool_] | None = None
-        t = 0
-        while t < t_max and (alive.any() or not t):  # one step at least, even where every task's params are bad
-            obs[t].view(k * e, -1).copy_(torch.from_numpy(np.asarray(observation).reshape(k * e, -1)))
-            actions = distribution(self.policy, params, obs[t]) if memory is None else memory.act(obs[t])
-            action = actions.sample(noise[t])
-            logp.append(actions.log_prob(action))
-            # an action that is not finite shows in its log-probability, and never reaches the physics
-            sound, seen = _finite(logp[-1]), _finite(obs[t])
-            if not (sound.all() and seen.all()):
-                faults.find("observation", ~seen.all(-1).flatten(), t)
-                faults.find("action", ~sound.flatten(), t)
-                action = torch.where(_like(sound, k, e, action)[0] != 0, action, torch.zeros_like(action))
-            act.append(action)
-            observation, reward, terminated, truncated, infos = env.step(self.policy.env_action(action))
-            faults.find("reward", ~(np.abs(reward) <= LARGEST), t)
-            rew[t] = reward
-            mask[t] = alive
-            if "unstable" in infos:
-                unstable += int((_flags(infos, "unstable", k * e) & alive).sum())
-            if "success" in infos:
-                now = _flags(infos, "success", k * e) & alive
-                solved = now if solved is None else solved | now
-            if memory is not None:
-                memory.see(action, torch.from_numpy(rew[t]).float(), torch.from_numpy(mask[t]))
-            t += 1
-            if t < t_max and truncated.any():
-                cut |= _last_observations(observation, alive & truncated & ~terminated, e)
-            alive &= ~(terminated | truncated)
-        taken = torch.from_numpy(mask[:t]).view(t, k, e)
-        # steps not taken are zero whatever stands there: not multiplied, for that leaves NaN
-        played = Episodes(
-            obs=_by_task(obs[:t].masked_fill(~taken[..., None], 0)),
-            act=_by_task(torch.stack(act) * _like(mask[:t], k, e, act[0])),
-            rew=_by_task(torch.from_numpy(np.where(mask[:t], rew[:t], 0)).view(t, k, e).float()),
-            mask=_by_task(taken.float()),
-            logp=_by_task(torch.stack(logp).masked_fill(~taken, 0)),
-            adv=torch.zeros(k, e, t),
-            success=None if solved is None else torch.from_numpy(solved).view(k, e).float(),
-            unstable=unstable,
-            cut=cut,
-        )
-        played = played.blank(faults.found)
-        return played.at_length(min(span_of(t), t_max))
+            noise, seeds = self._draw(rngs)
+            self.env.set_tasks(np.repeat(tasks, self.episodes, axis=0))
+            observation, _ = self.env.reset(seed=seeds)
+            record = _Record(self, tasks)
+            if memory is None:
+                record.faults.find("adapted param", ~_finite_params(params).repeat(self.episodes))
+            act = prepared(self.policy, params) if memory is None else memory.act
+            while record.goes_on:
+                obs = record.see(observation)
+                action = record.act(actions := act(obs), actions.sample(noise[record.t]))
+                observation = record.outcome(*self.env.step(self.policy.env_action(action)))
+                if memory is not None:
+                    memory.see(action, *record.newest)
+            return record.episodes()
 
     def _draw(self, rngs: Iterable[np.random.Generator]) -> tuple[torch.Tensor, list[int]]:
         """Draw the policy's noise of a whole phase `[T, K, E, ...]` and a seed for each row of the environment."""
@@ -144,6 +91,105 @@ class Sampler:
             noise.append(self.policy.noise(rng, (self.horizon, self.episodes)))
         # 31 bits, as much as anybody's environment takes
         return torch.from_numpy(np.stack(noise, axis=1)), (np.concatenate(seeds) * 2**31).astype(np.int64).tolist()
+
+
+class _Record:
+    """What happens in one batch of episodes, step by step.
+
+    Args:
+        sampler: Knows the sizes.
+        tasks: The tasks, `[K, d]`.
+    """
+
+    def __init__(self, sampler: Sampler, tasks: NDArray[np.float64]) -> None:
+        self.k, self.e, self.horizon = sampler.tasks, sampler.episodes, sampler.horizon
+        rows = self.k * self.e
+        self.t = 0
+        self.obs = torch.zeros(self.horizon, rows, int(np.prod(sampler.env.single_observation_space.shape)))
+        self.actions: list[Distribution] = []
+        self.acts: list[torch.Tensor] = []
+        self.rew = np.zeros((self.horizon, rows))
+        self.mask = np.zeros((self.horizon, rows), np.bool_)
+        self.alive = np.ones(rows, np.bool_)
+        self.faults = _Faults(tasks, self.alive)
+        self.solved: NDArray[np.bool_] | None = None
+        self.unstable, self.cut = 0, {}
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is another step: one at least, even where every task's params are bad."""
+        return self.t < self.horizon and (not self.t or bool(self.alive.any()))
+
+    @property
+    def newest(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The rewards of the newest step, and in which rows it was taken, `[K E]` each."""
+        return torch.from_numpy(self.rew[self.t - 1]).float(), torch.from_numpy(self.mask[self.t - 1])
+
+    def see(self, observation: Any) -> torch.Tensor:
+        """Note the observations of all rows; returns them as `[K, E, o]`."""
+        obs = self.obs[self.t].copy_(torch.from_numpy(np.asarray(observation).reshape(len(self.alive), -1)))
+        seen = _finite(obs)
+        if not seen.all():
+            self.faults.find("observation", ~seen.all(-1), self.t)
+        return obs.view(self.k, self.e, -1)
+
+    def act(self, actions: Distribution, action: torch.Tensor) -> torch.Tensor:
+        """Note the actions drawn; returns those to take, for what is not finite never reaches the physics."""
+        # what is drawn from logits is a whole number, whatever they are
+        drawn = _finite(action if action.is_floating_point() else actions.log_prob(action))
+        sound = drawn.reshape(len(self.alive), -1).all(-1)
+        if not sound.all():
+            self.faults.find("action", ~sound, self.t)
+            kept = torch.from_numpy(sound).view(self.k, self.e, *[1] * (action.dim() - 2))
+            action = torch.where(kept, action, torch.zeros_like(action))
+        self.actions.append(actions)
+        self.acts.append(action)
+        return action
+
+    def outcome(self, observation: Any, reward: Any, terminated: Any, truncated: Any, infos: Any) -> Any:
+        """Note what a step has led to; returns the observations."""
+        t, rows, alive = self.t, len(self.alive), self.alive
+        self.faults.find("reward", ~(np.abs(reward) <= LARGEST), t)
+        self.rew[t], self.mask[t] = reward, alive
+        if "unstable" in infos:
+            self.unstable += int((_flags(infos, "unstable", rows) & alive).sum())
+        if "success" in infos:
+            now = _flags(infos, "success", rows) & alive
+            self.solved = now if self.solved is None else self.solved | now
+        self.t += 1
+        if self.t < self.horizon and truncated.any():
+            self.cut |= _last_observations(observation, alive & truncated & ~terminated, self.e)
+        alive &= ~(terminated | truncated)
+        return observation
+
+    def episodes(self) -> Episodes:
+        """Return the episodes; steps not taken are zero."""
+        t, k, e = self.t, self.k, self.e
+        taken = torch.from_numpy(self.mask[:t]).view(t, k, e)
+        act = torch.stack(self.acts)
+        logp = stacked(self.actions).log_prob(act)
+        self._find_improbable(logp, taken)
+        # not multiplied, for that leaves NaN of what stands there
+        blank = ~taken
+        played = Episodes(
+            obs=_by_task(self.obs[:t].view(t, k, e, -1).masked_fill(blank[..., None], 0)),
+            act=_by_task(act.masked_fill(blank if act.dim() == 3 else blank[..., None], 0)),
+            rew=_by_task(torch.from_numpy(np.where(self.mask[:t], self.rew[:t], 0)).view(t, k, e).float()),
+            mask=_by_task(taken.float()),
+            logp=_by_task(logp.masked_fill(blank, 0)),
+            adv=torch.zeros(k, e, t),
+            success=None if self.solved is None else torch.from_numpy(self.solved).view(k, e).float(),
+            unstable=self.unstable,
+            cut=self.cut,
+        )
+        return played.blank(self.faults.found).at_length(min(span_of(t), self.horizon))
+
+    def _find_improbable(self, logp: torch.Tensor, taken: torch.Tensor) -> None:
+        """Note the tasks in which an action taken has no finite log-probability: that of a vanishing width, say."""
+        bad = ~(torch.isfinite(logp) | ~taken).numpy()
+        for t in np.flatnonzero(bad.any((1, 2))).tolist():
+            self.alive[:] = [k not in self.faults.found for k in range(self.k) for _ in range(self.e)]
+            self.faults.find("action", bad[t].reshape(-1), t)
 
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -206,12 +252,6 @@ def _finite_params(params: Params) -> NDArray[np.bool_]:
 def _finite(x: torch.Tensor) -> NDArray[np.bool_]:
     """Return which numbers are finite; NumPy needs a tenth of torch's time to tell."""
     return np.isfinite(x.numpy())
-
-
-def _like(mask: NDArray[np.bool_], k: int, e: int, act: torch.Tensor) -> torch.Tensor:
-    """Return the mask in a shape and dtype that multiply actions of one step."""
-    column = torch.from_numpy(mask).view(-1, k, e).to(act.dtype)
-    return column[..., None] if act.dim() == 3 else column
 
 
 def _by_task(x: torch.Tensor) -> torch.Tensor:

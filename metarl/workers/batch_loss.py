@@ -157,13 +157,20 @@ class BatchLoss:
         share = query.select_episodes(chosen).mask.sum((1, 2)) / query.mask.sum((1, 2))
         return part[2] * share * losses
 
+    def _adapted(self, at: Tensor) -> Params:
+        """Return the tasks' params adapted from these meta-params, `[K, ...]`: those that played, where these did."""
+        if self.batch.adapted and torch.equal(at, self.batch.params):
+            return {name: value.to(self.device) for name, value in self.batch.adapted.items()}
+        path = adaptation_path(self.method, self.losses.loss, self._stacked(at), self.batch.support, create_graph=False)
+        return path[-1]
+
     def _build_curvature(self, at: Tensor, stride: int) -> Callable[[Tensor], Tensor]:
         leaves, method, loss = self._leaves(at), self.method, self.losses.loss
         support = [self.losses.thin(data, stride) for data in self.batch.support]
         query = self.batch.query.every_nth_step(stride)
         adapted = adaptation_path(method, loss, leaves, support, create_graph=True)[-1]
         if stride > 1:  # linearise at the policies that the whole support leads to, not at those of the thinner one
-            exact = adaptation_path(method, loss, self._stacked(at), self.batch.support, create_graph=False)[-1]
+            exact = self._adapted(at)
             adapted = {name: value + (exact[name] - value).detach() for name, value in adapted.items()}
         outputs = self.losses.outputs(adapted, query)
         points = list(leaves.values())

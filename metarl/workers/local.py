@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from metarl.errors import Fault, NotFinite, OnNan, stop_at
+from metarl.threads import side_by_side
 from metarl.workers.worker import Worker
 
 
@@ -19,17 +21,19 @@ class Workers:
         workers: The workers.
         on_nan: Whether a task in which something is not finite stops the run or is left out; without
             any task left the run stops in either case.
+        threads: Whether each has a thread; then each has a network of its own.
     """
 
-    def __init__(self, workers: Sequence[Worker], on_nan: OnNan = "stop") -> None:
-        self.workers, self.on_nan = list(workers), on_nan
+    def __init__(self, workers: Sequence[Worker], on_nan: OnNan = "stop", threads: bool = False) -> None:
+        self.workers, self.on_nan, self.threads = list(workers), on_nan, threads
         self.dropped: dict[int, Fault] = {}
         self.episodes = 0  # of a task
         self.remaining = sum(len(worker.share) for worker in self.workers)
 
     def ask(self, name: str, *args: Any) -> list[Any]:
         """Call a method of every worker and return their answers in order."""
-        return [getattr(worker, name)(*args) for worker in self.workers]
+        calls = [partial(getattr(worker, name), *args) for worker in self.workers]
+        return side_by_side(calls) if self.threads else [call() for call in calls]
 
     def close(self) -> None:
         """Nothing to close."""

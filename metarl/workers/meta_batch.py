@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from metarl.core.params import Params, rows_by
+from metarl.core.params import Params, in_parts, index, rows_by
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,13 @@ class MetaBatch:
             *support, query = (data.at_length(n) for data, n in zip(part.phases, lengths, strict=True))
             yield replace(part, support=tuple(support), query=query)
 
+    def in_parts(self, at_once: int) -> Iterator[MetaBatch]:
+        """Yield the meta-batches of so many of its tasks at most, all of about one size."""
+        if at_once >= len(self):
+            yield self
+            return
+        yield from (self.select_tasks(rows) for rows in in_parts(range(len(self)), at_once))
+
     def select_tasks(self, rows: Sequence[int]) -> MetaBatch:
         """Return the meta-batch of some of its tasks, by their rows."""
         rows = list(rows)
@@ -53,5 +60,5 @@ class MetaBatch:
             tasks=tuple(self.tasks[row] for row in rows),
             support=tuple(data.select_tasks(rows) for data in self.support),
             query=self.query.select_tasks(rows),
-            adapted={name: value[rows] for name, value in self.adapted.items()},
+            adapted={name: value[index(rows)] for name, value in self.adapted.items()},
         )

@@ -77,7 +77,9 @@ class Worker:
     def hold(self, batch: MetaBatch) -> None:
         """Answer questions about this meta-batch from now on."""
         self.batch = batch
-        self.losses = [BatchLoss(self.inner_loop, self.like, self.seed, part) for part in batch.by_length()]
+        losses = self.inner_loop.losses
+        parts = [part for same in batch.by_length() for part in same.in_parts(losses.tasks_at_once(same.query))]
+        self.losses = [BatchLoss(self.inner_loop, self.like, self.seed, part) for part in parts]
 
     def drop(self, tasks: Collection[int]) -> None:
         """Leave tasks out of this meta-iteration, by their indices among those of all workers."""

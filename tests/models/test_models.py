@@ -154,3 +154,25 @@ def test_bad_numbers_are_refused(model):
         metarl.adaptation_curve(model, tasks=0)
     with pytest.raises(UserError, match="steps=3 need a task to adapt to"):
         model.export_sb3("ppo.zip", steps=3)
+
+
+@pytest.mark.parametrize("method", [metarl.MAML, metarl.RL2])
+def test_many_tasks_adapt_together(method):
+    tasks = np.array([[0.3, -0.2], [-0.4, 0.1], [0.0, 0.5]])
+    model = method(ENV, **SMALL)
+    policies = model.adapt(tasks, seed=2)
+    alone, obs = model.adapt(tasks[0], seed=2), np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
+    together, _ = policies.predict(obs, deterministic=True)
+    assert len(policies) == 3 and together.shape == (6, 2)
+    assert all(torch.equal(value, policies[0].params[name]) for name, value in alone.params.items())
+    np.testing.assert_array_equal(*(p.predict(obs[:2], deterministic=True)[0] for p in (alone, policies[0])))
+    for k, policy in enumerate(policies):
+        rows = slice(2 * k, 2 * k + 2)
+        np.testing.assert_allclose(policy.predict(obs[rows], deterministic=True)[0], together[rows], atol=1e-6)
+    assert not np.allclose(policies.predict(np.tile(obs[:1], (3, 1)), deterministic=True)[0].std(0), 0)  # they differ
+    assert policies.predict(obs)[0].shape == (6, 2)
+    with pytest.raises(metarl.UserError, match="each of 3 tasks, got an array"):
+        policies.predict(obs[:4])
+    with pytest.raises(metarl.UserError, match=r"n of 1 or more, got shape \[0, 2\]"):
+        model.adapt(np.zeros((0, 2)))
+    model.close()
