@@ -23,11 +23,12 @@ from metarl.methods import InnerLoop, method_name
 from metarl.rl.advantages import BASELINES, Baseline, picture_baseline
 from metarl.rl.environments import EnvSource, make_vec, register
 from metarl.rl.inner_loop import PolicyInnerLoop
+from metarl.rl.lifetimes import LifetimeGradient
 from metarl.rl.losses import InnerLoss, PolicyGradient
 from metarl.rl.memory_loop import MemoryInnerLoop
 from metarl.rl.own_policy import PolicyMaker, is_picture, make_own_policy, make_picture_policy
 from metarl.rl.policies import make_policy
-from metarl.rl.recurrent import LifetimeGradient, RecurrentPolicy
+from metarl.rl.recurrent import RecurrentPolicy
 from metarl.rl.sampler import Sampler
 
 
@@ -175,7 +176,9 @@ def build_inner_loop(config: Config, parts: Parts, tasks: int, episodes: int) ->
             raise UserError(f"{method_name(config.method)} takes no pictures, got observations {spaces[0]}")
         if not config.hidden:
             raise UserError(f"{method_name(config.method)} needs a memory; give hidden at least one width")
-        memory = RecurrentPolicy(*spaces, config.hidden, config.seed, *rules)
+        method: Any = config.method
+        more = {"embedding": getattr(method, "embedding", 0), "critic": getattr(method, "vf_coef", 0.0) > 0}
+        memory = RecurrentPolicy(*spaces, config.hidden, config.seed, *rules, **more)
         return MemoryInnerLoop(Sampler(env, memory, tasks, episodes, horizon), LifetimeGradient(memory), *rest)
     policy = _policy(config, parts, *spaces)
     # the device's copy shares the CPU policy's architecture only: params always come as arguments

@@ -18,7 +18,8 @@ def with_method(config: AnyConfig, method: str | Method | None, outer: str | Non
     """Return the configuration with another method and outer update; None leaves them.
 
     A configuration that has a method of that name already keeps its settings; else the inner step size stays, and so
-    do the outer update's settings where it stays of its kind. The method may bring settings that suit it.
+    do the outer update's settings where it stays of its kind (a memory keeps its own). The method may bring
+    settings that suit it.
 
     Args:
         config: The configuration.
@@ -51,12 +52,13 @@ def _named(config: Config | FewShotConfig, name: str) -> Method:
 
 
 def _kept(method: Any, before: Any) -> Any:
-    """Return the method with the inner step size of another one, and its outer update's settings if of one kind."""
+    """Return the method with the inner step size of another one, and its outer update's settings if both are alike."""
     own, old = (
         {f.name for f in dataclasses.fields(m)} if dataclasses.is_dataclass(m) else set() for m in (method, before)
     )
     kept = {"inner_lr": before.inner_lr} if "inner_lr" in own & old else {}
-    if type(method.outer) is type(before.outer):
+    memory = method.remembers or before.remembers  # neither's step sizes suit the other
+    if type(method.outer) is type(before.outer) and not memory:
         kept["outer"] = before.outer
     return dataclasses.replace(method, **kept)
 

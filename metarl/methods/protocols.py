@@ -38,6 +38,14 @@ class Losses(Protocol):
         """Return the mean KL(old, new)."""
         ...
 
+    def value_loss(self, new: Any, data: Any) -> Tensor:
+        """Return the squared error of the critic."""
+        ...
+
+    def entropy(self, new: Any, data: Any) -> Tensor:
+        """Return the mean entropy of the action distributions."""
+        ...
+
     def exploration(self, new: Any, support: Any, query: Any, mean: float, std: float) -> Tensor:
         """Return the loss that credits the support data with the normalised return of the query data."""
         ...
@@ -161,8 +169,11 @@ class InnerLoop(Protocol):
         """
         ...
 
-    def arrange(self, data: list[Any]) -> tuple[list[Any], Any]:
-        """Return the support data of each inner step and the query data, from those of every phase."""
+    def arrange(self, data: list[Any], params: Params) -> tuple[list[Any], Any]:
+        """Return the support data of each inner step and the query data, from those of every phase.
+
+        The meta-params say what a critic that is one of them thinks of the data.
+        """
         ...
 
     def step(self, adapted: Params, data: Any, number: int) -> Params:

@@ -16,13 +16,16 @@ from metarl.errors import stop_at
 from metarl.rl.advantages import value_beyond, with_advantages
 from metarl.rl.episodes import Episodes
 from metarl.rl.inner_loop import PolicyInnerLoop
-from metarl.rl.recurrent import Memory, join
+from metarl.rl.lifetimes import LifetimeGradient, join
+from metarl.rl.recurrent import Memory
 from metarl.seeding import TaskRngs
 
 
 @dataclass(frozen=True)
 class MemoryInnerLoop(PolicyInnerLoop):
     """Plays lifetimes: one episode after another in the same task, with the memory kept."""
+
+    losses: LifetimeGradient
 
     adapts_by: ClassVar[str] = "episodes seen"
 
@@ -54,14 +57,20 @@ class MemoryInnerLoop(PolicyInnerLoop):
         own = {name: value.cpu() for name, value in self.losses.own(params).items()}
         return Memory(self.sampler.policy, own, self.sampler.tasks * self.sampler.episodes)
 
-    def arrange(self, data: list[Episodes]) -> tuple[list[Episodes], Episodes]:
-        """Return no support data, and as query data the lifetimes with their advantages."""
+    def arrange(self, data: list[Episodes], params: Params) -> tuple[list[Episodes], Episodes]:
+        """Return no support data, and as query data the lifetimes with their advantages.
+
+        The critic's values take the place of the baseline's, if there is one; both look at the whole rest of the
+        lifetime, which ends with its last episode.
+        """
         longest = len(data) * self.sampler.horizon
         lifetimes, beyond = join(self.sampler.policy, data, longest), None
         if any(episodes.cut for episodes in data):  # joined as the advantages, which nobody has computed yet
             worth = [replace(e, adv=value_beyond(e, self.discount, self.baseline)) for e in data]
             beyond = join(self.sampler.policy, worth, longest).adv
-        lifetimes = with_advantages(lifetimes, self.discount, self.gae_lambda, self.baseline, beyond)
+        own = self.losses.own(params)
+        critic = None if self.sampler.policy.critic is None else lambda e, _: self.losses.worth(own, e)
+        lifetimes = with_advantages(lifetimes, self.discount, self.gae_lambda, critic or self.baseline, beyond)
         return [], lifetimes.to(self.device)
 
     def _play(
