@@ -19,8 +19,9 @@ from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.fewshot.losses import Classification, Regression
 from metarl.fewshot.networks import MLP, ConvNet
 from metarl.fewshot.sinusoid import Sinusoids
-from metarl.methods import InnerLoop, method_name
+from metarl.methods import InnerLoop, VariBAD, method_name
 from metarl.rl.advantages import BASELINES, Baseline, picture_baseline
+from metarl.rl.belief import BeliefGradient, BeliefPolicy
 from metarl.rl.environments import EnvSource, make_vec, register
 from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.lifetimes import LifetimeGradient
@@ -176,15 +177,24 @@ def build_inner_loop(config: Config, parts: Parts, tasks: int, episodes: int) ->
             raise UserError(f"{method_name(config.method)} takes no pictures, got observations {spaces[0]}")
         if not config.hidden:
             raise UserError(f"{method_name(config.method)} needs a memory; give hidden at least one width")
-        method: Any = config.method
-        more = {"embedding": getattr(method, "embedding", 0), "critic": getattr(method, "vf_coef", 0.0) > 0}
-        memory = RecurrentPolicy(*spaces, config.hidden, config.seed, *rules, **more)
-        return MemoryInnerLoop(Sampler(env, memory, tasks, episodes, horizon), LifetimeGradient(memory), *rest)
+        losses = _with_memory(config, spaces, rules)
+        return MemoryInnerLoop(Sampler(env, losses.policy, tasks, episodes, horizon), losses, *rest)
     policy = _policy(config, parts, *spaces)
     # the device's copy shares the CPU policy's architecture only: params always come as arguments
     sampler = Sampler(env, policy, tasks, episodes, horizon)
     inner_loss: InnerLoss = config.inner_loss if parts.inner_loss is None else parts.inner_loss
     return PolicyInnerLoop(sampler, PolicyGradient(policy, inner_loss), *rest)
+
+
+def _with_memory(config: Config, spaces: tuple[Any, Any], rules: tuple[float, float]) -> LifetimeGradient:
+    """Return the losses of a policy with a memory, and in them the policy."""
+    method: Any = config.method
+    usual = (*spaces, config.hidden, config.seed, *rules)
+    if isinstance(method, VariBAD):
+        believing = BeliefPolicy(*usual, method.latent, method.decoder)
+        return BeliefGradient(believing, points=method.elbo_points, kl_coef=method.kl_coef)
+    embedding, critic = getattr(method, "embedding", 0), getattr(method, "vf_coef", 0.0) > 0
+    return LifetimeGradient(RecurrentPolicy(*usual, embedding, critic))
 
 
 def _policy(config: Config, parts: Parts, observations: Any, actions: Any) -> Any:

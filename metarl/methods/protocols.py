@@ -42,6 +42,10 @@ class Losses(Protocol):
         """Return the squared error of the critic."""
         ...
 
+    def elbo(self, new: Any, data: Any) -> Tensor:
+        """Return the evidence lower bound of beliefs about the task."""
+        ...
+
     def entropy(self, new: Any, data: Any) -> Tensor:
         """Return the mean entropy of the action distributions."""
         ...
@@ -169,10 +173,11 @@ class InnerLoop(Protocol):
         """
         ...
 
-    def arrange(self, data: list[Any], params: Params) -> tuple[list[Any], Any]:
+    def arrange(self, data: list[Any], params: Params, rngs: TaskRngs) -> tuple[list[Any], Any]:
         """Return the support data of each inner step and the query data, from those of every phase.
 
-        The meta-params say what a critic that is one of them thinks of the data.
+        The meta-params tell what a critic that is one of them thinks of the data; the random numbers are those of the
+        tasks, whose first phases have been used.
         """
         ...
 

@@ -111,6 +111,16 @@ class RL2Keywords(PolicyKeywords, OuterKeywords, total=False):
     embedding: int
 
 
+class VariBADKeywords(RL2Keywords, total=False):
+    """Settings of VariBAD."""
+
+    latent: int
+    decoder: int
+    elbo_coef: float
+    kl_coef: float
+    elbo_points: int
+
+
 class FewShotKeywords(RunKeywords, OuterKeywords, total=False):
     """Settings of supervised tasks and of the methods that learn them."""
 

@@ -16,7 +16,6 @@ from metarl.core.params import Params
 from metarl.rl.distributions import Valued
 from metarl.rl.episodes import Episodes, span_of
 from metarl.rl.losses import PolicyGradient
-from metarl.rl.recurrent import RecurrentPolicy
 from metarl.threads import one_thread
 
 
@@ -24,13 +23,15 @@ from metarl.threads import one_thread
 class Lifetimes(Episodes):
     """Lifetimes `[K, E, L, ...]`: the steps of their episodes one after another, padding last."""
 
-    STEPPED: ClassVar[tuple[str, ...]] = (*Episodes.STEPPED, "ret")
+    STEPPED: ClassVar[tuple[str, ...]] = (*Episodes.STEPPED, "ret", "noise")
 
     ret: Tensor
     """Discounted return of the lifetime's rest, by the λ of the advantages, `[K, E, L]`."""
+    noise: Tensor
+    """Standard normal noise for losses that sample, `[K, E, L, n]`; n is 0 where none does."""
 
 
-def join(policy: RecurrentPolicy, played: Sequence[Episodes], longest: int | None = None) -> Lifetimes:
+def join(policy: Any, played: Sequence[Episodes], longest: int | None = None) -> Lifetimes:
     """Return lifetimes `[K, E, L, ...]` from their episodes.
 
     Their observations are the policy's inputs. With `longest`, the longest there could be, they are padded to a length
@@ -50,8 +51,8 @@ def join(policy: RecurrentPolicy, played: Sequence[Episodes], longest: int | Non
 
     names = ("obs", "act", "rew", "mask", "logp", "adv")
     steps: dict[str, Any] = {name: in_order([getattr(episodes, name) for episodes in played]) for name in names}
-    life = Lifetimes(**steps, ret=torch.zeros_like(steps["adv"]))
-    seen = torch.cat([policy.encode(life.act), life.rew[..., None], in_order(ends)[..., None]], dim=-1)
+    life = Lifetimes(**steps, ret=torch.zeros_like(steps["adv"]), noise=steps["adv"].new_zeros(*order.shape, 0))
+    seen = policy.seen(life.obs, life.act, life.rew, in_order(ends))
     inputs = torch.cat([life.obs, before(seen)], dim=-1) * life.mask[..., None]
     life = replace(life, obs=inputs, unstable=sum(episodes.unstable for episodes in played))
     return life if longest is None else life.at_length(min(span_of(order.shape[-1]), longest))
@@ -59,9 +60,12 @@ def join(policy: RecurrentPolicy, played: Sequence[Episodes], longest: int | Non
 
 @dataclass(frozen=True)
 class LifetimeGradient(PolicyGradient):
-    """The policy-gradient objectives of a recurrent policy on whole lifetimes."""
+    """The policy-gradient objectives of a policy with a memory on whole lifetimes."""
 
-    policy: RecurrentPolicy
+    policy: Any
+
+    noise_size: ClassVar[int] = 0
+    """Numbers of noise a step that a loss needs."""
 
     def threads(self) -> AbstractContextManager[None]:
         """Return the context of one thread: hundreds of small steps in turn only wait for the others."""

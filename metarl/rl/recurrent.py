@@ -16,7 +16,7 @@ from metarl.core.layers import mlp
 from metarl.core.params import Params, stack
 from metarl.rl.distributions import Valued
 from metarl.rl.gru import unroll
-from metarl.rl.policies import CategoricalMLP, make_policy, observation_size
+from metarl.rl.policies import CategoricalMLP, Policy, make_policy, observation_size
 from metarl.threads import one_thread
 
 
@@ -53,18 +53,11 @@ class RecurrentPolicy(nn.Module):
         self.size = hidden[0]
         features = spaces.Box(-np.inf, np.inf, (self.size,))
         self.actor = make_policy(features, action_space, hidden[1:], seed, init_std, action_scale)
-        self.action_size = self.actor.actions.size
-        inputs = observation_size(observation_space) + self.action_size + 2
+        self.before_size = self.actor.actions.size + 2
+        inputs = observation_size(observation_space) + self.before_size
         generator = torch.Generator().manual_seed(seed + 1)
-
-        def gates(begin: Callable[..., Tensor], columns: int) -> nn.Parameter:
-            return nn.Parameter(torch.cat([begin(torch.empty(self.size, columns), generator=generator) for _ in "rzn"]))
-
-        with one_thread():  # the rounding of an orthogonal matrix may depend on the number of threads
-            self.input_weight = gates(nn.init.xavier_uniform_, embedding or inputs)
-            self.input_bias = nn.Parameter(torch.zeros(3 * self.size))
-            self.memory_weight = gates(nn.init.orthogonal_, self.size)
-            self.memory_bias = nn.Parameter(torch.zeros(3 * self.size))
+        weights = gated_unit(embedding or inputs, self.size, generator)
+        self.input_weight, self.input_bias, self.memory_weight, self.memory_bias = weights
         self.embed = mlp([inputs, embedding], generator) if embedding else None
         self.critic = Critic([self.size, *hidden[1:]], generator) if critic else None
 
@@ -85,11 +78,9 @@ class RecurrentPolicy(nn.Module):
         actions = self.actor(seen)
         return actions if self.critic is None else self.critic(actions, seen), states[:, :, -1]
 
-    def encode(self, act: Tensor) -> Tensor:
-        """Return actions as inputs, `[..., a]`."""
-        if isinstance(self.actor, CategoricalMLP):
-            return nn.functional.one_hot(act.long(), self.action_size).to(self.input_weight.dtype)
-        return act
+    def seen(self, obs: Tensor, act: Tensor, rew: Tensor, ended: Tensor) -> Tensor:
+        """Return what the inputs of the next step hold of this one, `[..., before_size]`: action, reward, end."""
+        return torch.cat([encoded(self.actor, act, rew.dtype), rew[..., None], ended[..., None]], dim=-1)
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Draw the noise that actions are sampled with."""
@@ -98,6 +89,24 @@ class RecurrentPolicy(nn.Module):
     def env_action(self, act: Tensor) -> NDArray[Any]:
         """Return the actions that the environment takes."""
         return self.actor.env_action(act)
+
+
+def encoded(actor: Policy, act: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return a policy's actions as inputs of a network, `[..., a]`: one-hot if they are discrete."""
+    if isinstance(actor, CategoricalMLP):
+        return nn.functional.one_hot(act.long(), actor.actions.size).to(dtype)
+    return act
+
+
+def gated_unit(inputs: int, size: int, generator: torch.Generator) -> list[nn.Parameter]:
+    """Return weight and bias of the inputs, then of the memory, drawn gate by gate: the order that checkpoints have."""
+
+    def gates(begin: Callable[..., Tensor], columns: int) -> nn.Parameter:
+        return nn.Parameter(torch.cat([begin(torch.empty(size, columns), generator=generator) for _ in "rzn"]))
+
+    with one_thread():  # the rounding of an orthogonal matrix may depend on the number of threads
+        by_input, by_memory = gates(nn.init.xavier_uniform_, inputs), gates(nn.init.orthogonal_, size)
+    return [by_input, nn.Parameter(torch.zeros(3 * size)), by_memory, nn.Parameter(torch.zeros(3 * size))]
 
 
 class Critic(nn.Module):
@@ -122,30 +131,30 @@ class Memory:
     """What a policy remembers in each of several lifetimes.
 
     Args:
-        policy: The policy.
+        policy: A policy with a memory, such as `RecurrentPolicy`.
         params: Its params.
         rows: Number of lifetimes N.
     """
 
-    def __init__(self, policy: RecurrentPolicy, params: Params, rows: int) -> None:
+    def __init__(self, policy: Any, params: Params, rows: int) -> None:
         self.policy, self.params = policy, params
         self.state = torch.zeros(rows, policy.size)
-        self.before = torch.zeros(rows, policy.action_size + 2)
-        self._next = self.state
+        self.before = torch.zeros(rows, policy.before_size)
+        self._obs, self._next = self.before[:, :0], self.state
 
     def act(self, obs: Tensor) -> Any:
         """Return the action distributions `[K, E]` for observations `[K, E, o]`, K E = N; remembers nothing yet."""
         rows = obs.shape[:2]
         inputs = torch.cat([obs, self.before.view(*rows, -1)], dim=-1)[:, :, None]
         stacked = stack(self.params, len(obs))
-        actions, after = functional_call(self.policy, stacked, (inputs, self.state.view(*rows, -1)))
-        self._next = after.flatten(0, 1)
+        actions, after, *_ = functional_call(self.policy, stacked, (inputs, self.state.view(*rows, -1)))
+        self._obs, self._next = obs.flatten(0, 1), after.flatten(0, 1)
         return actions
 
     def see(self, act: Tensor, rew: Tensor, alive: Tensor) -> None:
         """Remember the observation acted on, the actions and their rewards, in lifetimes that are alive `[N]`."""
         kept = alive[:, None]
-        new = torch.cat([self.policy.encode(act).flatten(0, 1), rew[:, None], torch.zeros(len(rew), 1)], dim=-1)
+        new = self.policy.seen(self._obs, act.flatten(0, 1), rew, torch.zeros_like(rew))
         self.state = torch.where(kept, self._next, self.state)
         self.before = torch.where(kept, new, self.before)
 

@@ -55,7 +55,7 @@ class Worker:
         named = P.unflatten(params, self.like)
         played = loop.play(named, tasks, rngs, drop=True)
         reached, data = zip(*islice(played, phases), strict=True)
-        support, query = loop.arrange(list(data), named)
+        support, query = loop.arrange(list(data), named, rngs)
         adapted = {}
         if support:
             adapted = reached[-1] if method.plays_query else loop.step(reached[-1], support[-1], phases - 1)

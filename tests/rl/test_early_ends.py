@@ -117,8 +117,8 @@ def test_diverging_does_not_pay_in_a_lifetime_either():
         if len(phases) == 2:
             break
     assert phases[0].cut
-    fair = loop.arrange(phases, params)[1]
-    pays = loop.arrange([replace(e, cut={}) for e in phases], params)[1]
+    fair = loop.arrange(phases, params, iter)[1]
+    pays = loop.arrange([replace(e, cut={}) for e in phases], params, iter)[1]
     early = [episode for _, episode in phases[0].cut]
     assert fair.adv[0, early, 2].mean() < pays.adv[0, early, 2].mean() - 0.5
     assert torch.equal(fair.rew, pays.rew) and torch.equal(fair.obs, pays.obs)
