@@ -71,7 +71,7 @@ def analyse(model: Model | FewShot, steps: int | None = None, tasks: int = 20, s
     """
     c = model.trainer.config
     if c.method.remembers:
-        raise UserError("nothing to analyse: rl2 adapts its memory, not its layers")
+        raise UserError(f"nothing to analyse: {method_name(c.method)} adapts its memory, not its layers")
     if isinstance(model.trainer.network, OwnPolicy):
         raise UserError("analyse takes the built-in perceptrons only, not a policy of your own or on pictures")
     steps = c.method.inner_steps if steps is None else steps
