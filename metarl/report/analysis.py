@@ -18,6 +18,7 @@ from metarl.core.similarity import linear_cka, svcca
 from metarl.errors import UserError, check_counts
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.fewshot.inner_loop import ShotInnerLoop
+from metarl.methods import method_name
 from metarl.methods.protocols import InnerLoop, Method
 from metarl.models.rl import Model
 from metarl.models.supervised import FewShot

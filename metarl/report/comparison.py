@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metarl.experiment.checkpoint import write_atomically
+from metarl.methods import METHODS
 from metarl.report.plot import LINES
 from metarl.report.statistics import interquartile_mean, stratified_bootstrap
 
