@@ -105,7 +105,7 @@ def _choices(hint: Any) -> Iterable[Any]:
     return [word for inner in get_args(hint) for word in _choices(inner)]
 
 
-NO_OPTION = [mark for kind in (tyro.conf.Positional[int], tyro.conf.Suppress[int]) for mark in kind.__metadata__]
+NO_OPTION = [mark for kind in (tyro.conf.Positional[int], tyro.conf.Suppress[int]) for mark in get_args(kind)[1:]]
 """What marks a field that is no option."""
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from metarl.experiment.checkpoint import write_atomically
+from metarl.methods import METHODS
 from metarl.report.plot import LINES
 from metarl.report.statistics import interquartile_mean, stratified_bootstrap
 
@@ -78,7 +79,8 @@ def draw(summary: dict[str, Any]) -> Figure:
         axis.plot(steps, row["iqm"], style, color=colours[method], marker="o", ms=3, label=method)
         axis.fill_between(steps, row["ci_low"], row["ci_high"], color=colours[method], alpha=0.12, lw=0)
     budget, seeds = summary["protocol"]["budget"], summary["seeds"]
-    unit = "gradient steps" + " (rl2: episodes seen)" * ("rl2" in summary["methods"])
+    memories = ", ".join(method for method in summary["methods"] if method in METHODS and METHODS[method].remembers)
+    unit = "gradient steps" + f" ({memories}: episodes seen)" * bool(memories)
     axis.set(xlabel=unit, ylabel="return (interquartile mean)")
     axis.set(title=f"{summary['env']}, {budget / 1e6:g}M steps, {seeds} seeds")
     axis.set_xticks(range(summary["protocol"]["steps"] + 1))

@@ -130,7 +130,7 @@ class _Record:
         obs = self.obs[self.t].copy_(torch.from_numpy(np.asarray(observation).reshape(len(self.alive), -1)))
         seen = _finite(obs)
         if not seen.all():
-            self.faults.find("observation", ~seen.all(-1), self.t)
+            self.faults.find("observation", np.asarray(~seen.all(-1)), self.t)
         return obs.view(self.k, self.e, -1)
 
     def act(self, actions: Distribution, action: torch.Tensor) -> torch.Tensor:
@@ -139,7 +139,7 @@ class _Record:
         drawn = _finite(action if action.is_floating_point() else actions.log_prob(action))
         sound = drawn.reshape(len(self.alive), -1).all(-1)
         if not sound.all():
-            self.faults.find("action", ~sound, self.t)
+            self.faults.find("action", np.asarray(~sound), self.t)
             kept = torch.from_numpy(sound).view(self.k, self.e, *[1] * (action.dim() - 2))
             action = torch.where(kept, action, torch.zeros_like(action))
         self.actions.append(actions)
