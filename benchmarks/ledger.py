@@ -189,7 +189,9 @@ def text() -> str:
         "way",
         "1 step, by seed",
     ]
-    rows = [row(folder) for family in families() for folder in sorted((LEDGER / family).iterdir()) if folder.is_dir()]
+    folders = [path for family in families() for path in sorted((LEDGER / family).iterdir()) if path.is_dir()]
+    rows = [row(folder) for folder in folders]
+    rows += [row(folder, "success") for folder in folders if "success" in curves_of(folder)[0]]
     lines += table(header, rows)
     lines += ["", "## Published", "", "Other bodies, time steps and horizons than ours, where the source says so.", ""]
     names, published = (
@@ -208,11 +210,17 @@ def text() -> str:
     return "\n".join(lines) + "\n"
 
 
-def row(folder: Path) -> list[str]:
-    """Return a method's row of the page."""
+def curves_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the curves of a method's seeds."""
+    return [json.loads((seed / "curve.json").read_text()) for seed in sorted(folder.glob("seed-*"))]
+
+
+def row(folder: Path, measure: str | None = None) -> list[str]:
+    """Return a method's row of the page: what it learned by, or its success."""
     seeds = sorted(folder.glob("seed-*"))
     runs = [json.loads((seed / "run.json").read_text()) for seed in seeds]
-    curves = np.array([json.loads((seed / "curve.json").read_text())["per_task"] for seed in seeds])  # [S, K, steps]
+    shown = [curve[measure] if measure else curve for curve in curves_of(folder)]
+    curves = np.array([curve["per_task"] for curve in shown])  # [S, K, steps]
     per_task = curves.mean(0)
     half = stats.t.ppf(0.975, len(per_task) - 1) * stats.sem(per_task, axis=0)
     digits = 2 if np.abs(per_task.mean(0)).max() < 10 else 1
@@ -222,8 +230,9 @@ def row(folder: Path) -> list[str]:
     minutes = np.mean([run["seconds"] for run in runs]) / 60
     shown = " to ".join(f"{n / 1e6:.2f}M" for n in dict.fromkeys((steps[0], steps[-1])))
     each = ", ".join(f"{value:.{digits}f}" for value in curves[:, :, 1].mean(1))
-    way = way_to_the_oracle(folder.parent, per_task.mean(0)[1])
-    return [folder.parent.name, folder.name, str(len(seeds)), shown, f"{minutes:.0f}", *cells, way, each]
+    way = "" if measure else way_to_the_oracle(folder.parent, per_task.mean(0)[1])
+    family = folder.parent.name + (f", {measure}" if measure else "")
+    return [family, folder.name, str(len(seeds)), shown, f"{minutes:.0f}", *cells, way, each]
 
 
 def way_to_the_oracle(family: Path, reached: float) -> str:

@@ -148,10 +148,10 @@ PRESETS: dict[str, Settings] = {**IN_ENVIRONMENTS, **ON_DATA}
 """Every preset.
 
 The ledger of results (`benchmarks/ledger/ledger.md`) shows what each has reached, most of them in one short run. In
-the hopper's the policy learns, but a gradient step adds nothing yet. The two of ants are not in it; one earlier
-run of each with these settings reached 145 (ant-dir, 12M steps) and 50 (ant-vel, 6M) after a step. Families that are
+the hopper's the policy learns, but a gradient step adds nothing yet. ant-dir is not in it; one earlier run with
+these settings reached 145 after a step (12M environment steps). Families that are
 not here have not been seen to learn with settings of ours. Of Meta-World's, which have published settings, only
-ml1-reach has been seen to learn (`benchmarks/README.md`); ml1-push, ml1-pick-place and ml10 have not been trained yet.
+ml1-reach has been seen to learn; ml1-push, ml1-pick-place and ml10 have not been trained yet.
 """
 
 
