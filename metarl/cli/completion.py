@@ -106,8 +106,6 @@ def _choices(hint: Any) -> Iterable[Any]:
 
 
 NO_OPTION = [mark for kind in (tyro.conf.Positional[int], tyro.conf.Suppress[int]) for mark in get_args(kind)[1:]]
-MARKED: tuple[Any, ...] = (tyro.conf.Positional[int], tyro.conf.Suppress[int])
-NO_OPTION = [mark for kind in MARKED for mark in kind.__metadata__]
 """What marks a field that is no option."""
 
 
