@@ -186,6 +186,8 @@ class Sb3:
     """Episodes a point of it in each task."""
     out: Path = Path("model.zip")
     """Where to write the model; it is written after each meta-iteration."""
+    resume: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Go on with the training that wrote it, up to `iterations` in all."""
     json: Path | None = None
     """Where to write the adaptation curve as JSON."""
     log_dir: Path | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from metarl.cli.options import Sb3, parse
 from metarl.cli.tables import curve_table
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.callbacks import Callback, StopOnSignal
-from metarl.experiment.checkpoint import write_json
+from metarl.experiment.checkpoint import Checkpoint, load, save, write_json
 from metarl.experiment.names import find, import_module
 from metarl.experiment.outputs import make_logger
 from metarl.experiment.presets import IN_ENVIRONMENTS, ON_DATA, PRESETS
+from metarl.experiment.signals import full_disk
 from metarl.experiment.terminal import Terminal
 from metarl.rl.environments import registered
 from metarl.sb3.reptile import Reptile
@@ -37,15 +39,21 @@ def sb3(args: list[str]) -> int:
     if command.iterations < 1 or command.tasks < 0:
         raise UserError(f"iterations must be at least 1 and tasks 0, got {command.iterations} and {command.tasks}")
     reptile = _reptile(command)
+    progress = _Progress(command)
+    if command.resume:
+        progress.go_on(reptile)
     console = Console(highlight=False, soft_wrap=True)
     shown = f"{reptile.title}: Reptile over {reptile.algorithm.__name__}, {command.iterations} x {command.k:,} steps"
     console.print(f"{shown}, writing {command.out}")
     outputs = [Terminal(command.iterations, reptile.title)]
     if command.log_dir is not None:
         command.log_dir.mkdir(parents=True, exist_ok=True)
-        outputs += make_logger(command.log_dir, 0, []).output_formats
+        outputs += make_logger(command.log_dir, reptile.env_steps, []).output_formats
     try:
-        reptile.learn(command.iterations, [_Save(command.out), StopOnSignal()], outputs)
+        if (left := command.iterations - reptile.iteration) > 0:
+            reptile.learn(left, [_Save(command.out), progress, StopOnSignal()], outputs)
+        else:
+            console.print(f"nothing left to do: all {command.iterations} meta-iterations are done")
         if command.tasks:
             curve = reptile.adaptation_curve(command.steps, command.tasks, command.episodes, command.seed)
             console.print(curve_table(curve))
@@ -71,6 +79,46 @@ class _Save(Callback):
             trainer.save(self.path)
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+
+class _Progress(Callback):
+    """Writes where the training stands beside the model, whose own file would be unpickled when it is read.
+
+    Args:
+        command: The options; a training goes on with the same.
+    """
+
+    def __init__(self, command: Sb3) -> None:
+        self.path = command.out.with_suffix(".progress.safetensors")
+        length = ("iterations",) if not command.decay else ()  # which decay depends on
+        aside = {*length, "out", "resume", "json", "log_dir", "steps", "tasks", "episodes"}
+        self.options = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(command).items()
+            if name not in aside
+        }
+
+    def go_on(self, reptile: Reptile) -> None:
+        """Take up the training that is there; where there is none, it begins.
+
+        Raises:
+            UserError: If it was another, or the file is damaged.
+        """
+        if not self.path.exists():
+            return
+        found = load(self.path)
+        differ = [name for name, value in self.options.items() if found.config.get(name) != value]
+        if differ:
+            changes = ", ".join(f"{name}: {found.config.get(name)} -> {self.options[name]}" for name in differ)
+            raise UserError(f"cannot go on with {self.path}: its options differ: {changes}")
+        reptile.go_on_from({"policy": found.params, "loose": found.outer}, **found.state)
+
+    def on_iteration(self, trainer: Any, metrics: dict[str, float]) -> None:
+        """Write it."""
+        state = trainer.state()
+        stands = {"iteration": trainer.iteration, "env_steps": trainer.env_steps}
+        with full_disk(str(self.path)):
+            save(Checkpoint(state["policy"], self.options, stands, state["loose"]), self.path)
 
 
 def _reptile(command: Sb3) -> Reptile:

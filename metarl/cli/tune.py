@@ -83,7 +83,8 @@ def tune(args: list[str]) -> int:
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
         raise UserError(f"tune needs a preset or an environment first: {', '.join(PRESETS)}")
     name, rest = ("PRESET", ["--help"]) if args[0] in ("-h", "--help") else (args[0], args[1:])
-    command: Tune = parse(Tune, rest, f"metarl tune {name}")
+    job, rest = (int(rest[-1]), rest[:-2]) if rest[-2:-1] == ["--job"] else (0, rest)  # of ours: no option of the help
+    command: Tune = dataclasses.replace(parse(Tune, rest, f"metarl tune {name}"), job=job)
     config = _configured(name, command)
     space = _space(config, command.search)
     if command.trials < 1 or command.jobs < 1:

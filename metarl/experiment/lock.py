@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -13,8 +14,15 @@ from metarl.errors import UserError
 
 try:
     import fcntl
-except ImportError:  # Windows, where nothing keeps two processes apart
+except ImportError:  # Windows
     fcntl = None
+try:
+    import msvcrt
+except ImportError:  # everywhere else
+    msvcrt = None
+
+FAR = 2**30
+"""Which byte Windows locks: beyond the text, which others could not read otherwise."""
 
 NAME = "run.lock"
 """The file that is locked; it says who holds it, and is gone at the end."""
@@ -26,7 +34,7 @@ _held: set[tuple[int, int, int]] = set()
 class Lock:
     """A lock on a folder, held until `release` or the end of this process, however it comes.
 
-    It is POSIX's, which children that are forked do not inherit and NFS knows.
+    It is POSIX's, which children that are forked do not inherit and NFS knows; on Windows that of `msvcrt`.
 
     Args:
         folder: The folder.
@@ -48,21 +56,24 @@ class Lock:
                 os.ftruncate(self._descriptor, 0)
                 started = time.strftime("%Y-%m-%d %H:%M:%S")
                 who = f"process {os.getpid()} on {socket.gethostname()} since {started}\n"
-                os.pwrite(self._descriptor, who.encode(), 0)
+                os.lseek(self._descriptor, 0, os.SEEK_SET)
+                os.write(self._descriptor, who.encode())
 
     def _locked(self) -> int | None:
         """Return the descriptor of the locked file; None where the file system knows no locks."""
-        while fcntl is not None:
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+        while True:
             try:
-                descriptor = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+                descriptor = os.open(self.file, flags, 0o644)
             except OSError as error:
                 raise UserError(f"cannot write {str(self.file)!r}: {error.strerror}") from error
             try:
-                fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _lock(descriptor)
                 if self._is_there(descriptor):
                     return descriptor
             except (BlockingIOError, PermissionError) as error:
-                who = os.pread(descriptor, 200, 0).decode(errors="replace").strip() or "another process"
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                who = os.read(descriptor, 200).decode(errors="replace").strip() or "another process"
                 os.close(descriptor)
                 raise UserError(f"{str(self.file.parent)!r} is in use by {who}") from error
             except OSError as error:
@@ -70,7 +81,6 @@ class Lock:
                 os.close(descriptor)
                 return None
             os.close(descriptor)  # whoever held it has removed it in between
-        return None
 
     def _is_there(self, descriptor: int) -> bool:
         """Return whether the file that was opened is still that of this name."""
@@ -86,8 +96,19 @@ class Lock:
             return
         with suppress(OSError):
             if os.path.samestat(os.fstat(self._descriptor), os.stat(folder / NAME)):
-                os.unlink(folder / NAME)
+                os.unlink(folder / NAME)  # Windows removes no file that is open; a lock that nobody holds does no harm
         os.close(self._descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Lock an open file, or raise at once: PermissionError or BlockingIOError where another process holds it."""
+    if fcntl is not None:
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    elif msvcrt is not None:
+        os.lseek(descriptor, FAR, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+    else:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
 
 class Hold:
@@ -102,12 +123,14 @@ class Hold:
 
     def __init__(self, path: Path) -> None:
         self.lock = Lock(path)
-        self.folder = os.open(path, os.O_RDONLY)
+        self.folder = os.open(path, os.O_RDONLY) if hasattr(os, "O_DIRECTORY") else None  # Windows opens no folders
+        self.status = os.stat(path)
 
     def is_at(self, path: Path) -> bool:
         """Return whether the folder is there."""
         try:
-            return os.path.samestat(os.fstat(self.folder), os.stat(path))
+            status = self.status if self.folder is None else os.fstat(self.folder)
+            return os.path.samestat(status, os.stat(path))
         except OSError:
             return False
 
@@ -122,4 +145,5 @@ class Hold:
     def release(self, path: Path) -> None:
         """Let others have it."""
         self.lock.release(path)
-        os.close(self.folder)
+        if self.folder is not None:
+            os.close(self.folder)

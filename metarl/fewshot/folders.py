@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -53,8 +54,10 @@ def _read(file: Path) -> np.ndarray:
     if not file.is_file():  # a pipe would make us wait
         raise UserError(f"picture {str(file)!r} is not a regular file")
     try:
-        with Image.open(file, formats=("PNG",)) as image:
-            small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)  # gigabytes once it is unpacked
+            with Image.open(file, formats=("PNG",)) as image:
+                small = image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     except RAISED_BY_PILLOW as error:
         raise UserError(f"picture {str(file)!r} is damaged or no PNG ({error})") from error
     return 255 - np.asarray(small)

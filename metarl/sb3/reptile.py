@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecMonitor
+from torch import Tensor
 
 from metarl.errors import UserError, check_counts
 from metarl.evaluation import AdaptationCurve
@@ -237,6 +238,27 @@ class Reptile:
     def save(self, path: str | Path) -> None:
         """Write `model`, which the algorithm's own `load` reads, as in `PPO.load(path)`."""
         self.model.save(path)
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """Return a copy of the meta-params: those of the policy, and what is learned beside it."""
+        return learnt(self.model)
+
+    def go_on_from(self, state: dict[str, dict[str, Tensor]], iteration: int, env_steps: int) -> None:
+        """Take up a training where it stood; it goes on as if it had never stopped.
+
+        Args:
+            state: What `state()` gave then.
+            iteration: Meta-iterations done.
+            env_steps: Environment steps taken in them.
+
+        Raises:
+            UserError: If the meta-params are those of another network.
+        """
+        try:
+            set_learnt(self.model, state)
+        except (AttributeError, KeyError, RuntimeError) as error:
+            raise UserError(f"the meta-params do not fit {self.algorithm.__name__} as it is set up here") from error
+        self.iteration, self.env_steps = iteration, env_steps
 
     def close(self) -> None:
         """Close the environments."""

@@ -99,10 +99,10 @@ def test_the_sampler_of_a_study_that_goes_on_draws_something_new(sampler, preset
 
 
 def test_an_environment_is_taken_where_a_preset_is(tmp_path, capsys):
-    (tmp_path / "small.json").write_text('{"env": "metarl/Bandit-v0", "tasks": 2, "episodes": 2, "horizon": 4}')
+    (tmp_path / "small.json").write_text('{"env": "metarl/TabularMDP-v0", "tasks": 2, "episodes": 2, "horizon": 4}')
     sizes = ["--iterations", "1", "--trials", "1", "--search", "inner_lr=0.1:0.5"]
-    assert main(["tune", "metarl/Bandit-v0", *sizes, "--out", "of-id.json"]) == 0
-    assert json.loads((tmp_path / "of-id.json").read_text())["env"] == "metarl/Bandit-v0"
-    assert find_preset("of-id.json").env == "metarl/Bandit-v0"
-    assert main(["benchmark", "metarl/Bandit-v0", "--seeds", "0"]) == 2  # past the name
+    assert main(["tune", "metarl/TabularMDP-v0", *sizes, "--out", "of-id.json"]) == 0
+    assert json.loads((tmp_path / "of-id.json").read_text())["env"] == "metarl/TabularMDP-v0"
+    assert find_preset("of-id.json").env == "metarl/TabularMDP-v0"
+    assert main(["benchmark", "metarl/TabularMDP-v0", "--seeds", "0"]) == 2  # past the name
     assert capsys.readouterr().err == "metarl: seeds and budget must be at least 1, got 0 and 2000000\n"

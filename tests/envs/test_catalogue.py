@@ -34,7 +34,7 @@ def test_every_family_says_all():
 
 def test_examples_run(capsys):
     examples = re.findall(r"```python\n(.*?)```", README, flags=re.S)
-    assert len(examples) == 6
+    assert len(examples) == 2
     names: dict = {"__name__": "readme"}
     for example in examples:
         exec(example, names)

@@ -168,3 +168,16 @@ def test_pictures(tmp_path, changes):
         except folders.UserError as error:
             assert str(file) in str(error) and "\n" not in str(error)
     assert not os.path.exists("it-was-run")
+
+
+def test_a_picture_that_is_a_bomb(tmp_path, monkeypatch):
+    """Pillow warns of one, and raises for twice as large a one."""
+    for name in "abcde":
+        (tmp_path / name).mkdir()
+        Image.new("L", (40, 40)).save(tmp_path / name / "1.png")
+    for most in (1000, 500):
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
+        folders.read_folder.cache_clear()
+        with pytest.raises(folders.UserError, match=r"1\.png.*decompression bomb") as caught:
+            folders.read_folder(str(tmp_path), held_out=False)
+        assert "\n" not in str(caught.value)

@@ -33,14 +33,17 @@ def preset(tmp_path):
 
 
 def begun(arguments):
-    """A search in a process of its own, which is in its second trial."""
+    """A search in a process of its own, which has been at it for a while."""
     process = subprocess.Popen(
         [*COMMAND, "tune", *arguments, "--trials", "100000", "--pruner", "none"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None and process.stdout.readline().startswith("trial")
+    assert process.stdout is not None
+    end = time.monotonic() + 12  # by then the helpers search too
+    while time.monotonic() < end:
+        assert process.stdout.readline().startswith("trial")
     return process
 
 
@@ -49,7 +52,7 @@ def begun(arguments):
 def test_a_signal_ends_every_process_and_says_what_is_kept(name, preset, observe):
     process = begun([preset, *KEPT, "--jobs", "3"])
     helpers = children(process.pid)
-    assert len(helpers) == 2
+    assert len(helpers) == 2 and all(map(running, helpers))
     process.send_signal(getattr(signal, name))
     _, said = process.communicate(timeout=60)
     assert process.returncode == 128 + getattr(signal, name)

@@ -237,5 +237,25 @@ def test_the_command(tmp_path, capsys):
         assert message in wrong and wrong.count("\n") == 1
 
 
+@pytest.mark.parametrize("algorithm", ["sac", "ppo"])
+def test_the_command_goes_on_as_if_it_had_never_stopped(algorithm, tmp_path, capsys):
+    own = {"sac": ["learning_starts=8", "policy_kwargs={'net_arch': [8]}"], "ppo": ["policy_kwargs={'net_arch': [8]}"]}
+    command = ["sb3", POINT, "--algorithm", algorithm, "--k", "32", "--tasks", "0", "--horizon", "8", "--num-envs", "2"]
+    command += ["--settings", *own[algorithm]]
+    assert main([*command, "--iterations", "3", "--out", "whole.zip"]) == 0
+    for iterations in ("1", "3"):
+        stopped = ["--iterations", iterations, "--out", "stopped.zip", "--log-dir", "logs", "--resume"]
+        assert main([*command, *stopped]) == 0
+    kind = {"sac": SAC, "ppo": PPO}[algorithm]
+    assert same(state(kind.load("whole.zip")), state(kind.load("stopped.zip")))
+    assert len((tmp_path / "logs" / "progress.csv").read_text().splitlines()) == 4
+    capsys.readouterr()
+    assert main([*command, *stopped]) == 0
+    assert "nothing left to do: all 3 meta-iterations are done" in capsys.readouterr().out
+    assert main([*command, *stopped, "--epsilon", "0.5"]) == 2
+    said = capsys.readouterr().err
+    assert "its options differ: epsilon: 0.25 -> 0.5" in said and said.count("\n") == 1
+
+
 def test_metarl_itself_has_its_own_reptile():
     assert metarl.Reptile is not Reptile and metarl.sb3.SB3VecEnv is metarl.SB3VecEnv
