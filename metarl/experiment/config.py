@@ -230,8 +230,8 @@ class FewShotConfig(Settings):
 
     @property
     def batched(self) -> bool:
-        """Yes."""
-        return True
+        """Whether the network is convolutional: others are small enough for Python to take the time."""
+        return self.network == "conv"
 
     def judging(self, held_out: bool) -> int:
         """Return the query examples of a task."""
