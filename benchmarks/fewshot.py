@@ -1,4 +1,4 @@
-"""One MAML step of few-shot classification: tasks computed together against a loop over tasks.
+"""One MAML step of few-shot classification: tasks computed a few at a time against a loop over tasks.
 
     python benchmarks/fewshot.py --json benchmarks/results/fewshot.json
     python benchmarks/fewshot.py --learn2learn FOLDER   # that of learn2learn's unpacked sources, or installed: auto
@@ -10,16 +10,19 @@ version 0.2.0 needs gym and extensions that do not build on Python 3.11.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import statistics
 import sys
 import time
 import types
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import tyro
 from common import report
@@ -31,6 +34,7 @@ from metarl.fewshot.losses import Classification
 from metarl.fewshot.networks import ConvNet
 from metarl.fewshot.shots import Examples
 from metarl.methods import MAML
+from metarl.threads import side_by_side
 
 INNER_LR = 0.4
 Step = Callable[[], Tensor]
@@ -75,13 +79,23 @@ class Blocks(nn.Module):
 
 
 def together(network: ConvNet, support: Examples, query: Examples) -> Step:
-    """metarl: all tasks in one forward pass."""
-    method, problem = MAML(inner_lr=INNER_LR), Classification(network)
+    """metarl: as many tasks in one forward pass as fit the cache, shared among as many threads as torch has."""
+    method, params, number = MAML(inner_lr=INNER_LR), P.params_of(network), torch.get_num_threads()
+    losses = [Classification(copy.deepcopy(network)) for _ in range(number)]
+    rows = [share.tolist() for share in np.array_split(np.arange(len(support)), number)]
+
+    def gradients(losses: Classification, rows: list[int]) -> Tensor:
+        found = []
+        for part in P.in_parts(rows, losses.tasks_at_once(query)):
+            leaves = {name: value.clone().requires_grad_() for name, value in P.stack(params, len(part)).items()}
+            adapted = method.inner_step(losses.loss, leaves, support.select_tasks(part), create_graph=True)
+            loss = losses.loss(adapted, query.select_tasks(part)).sum()
+            found.append(P.flatten_stacked(P.grad(loss, list(leaves.values()))).sum(0))
+        return torch.stack(found).sum(0)
 
     def step() -> Tensor:
-        leaves = {name: value.requires_grad_() for name, value in P.params_of(network).items()}
-        adapted = method.adapt(problem.loss, leaves, [support])
-        return P.flatten(P.grad(problem.loss(adapted, query).mean(), list(leaves.values())))
+        parts = side_by_side([partial(gradients, *each) for each in zip(losses, rows, strict=True)])
+        return torch.stack(parts).sum(0) / len(support)
 
     return step
 

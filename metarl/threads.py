@@ -85,24 +85,19 @@ def side_by_side(calls: Sequence[Callable[[], Any]]) -> list[Any]:
     outcomes: list[Any] = [None] * len(calls)
 
     def run(i: int) -> None:
-        try:
-            outcomes[i] = calls[i]()
-        except BaseException as error:
-            outcomes[i] = _Raised(error)
+        outcomes[i] = _Raised.by(calls[i], BaseException)
 
     threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(1, len(calls))]
     with one_thread():  # it holds for threads begun here
         for thread in threads:
             thread.start()
         try:
-            run(0)
+            outcomes[0] = _Raised.by(calls[0])
             for thread in threads:
                 thread.join()
-        except BaseException:  # a signal while waiting
+        except BaseException:  # a signal, in the first call or while waiting for the others
             _interrupt(threads)
             raise
-        if isinstance(outcomes[0], _Raised) and not isinstance(outcomes[0].error, Exception):
-            _interrupt(threads)
     for outcome in outcomes:
         if isinstance(outcome, _Raised):
             raise outcome.error
@@ -114,6 +109,14 @@ class _Raised:
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
+
+    @staticmethod
+    def by(call: Callable[[], Any], kind: type[BaseException] = Exception) -> Any:
+        """Return what a call returns, or the error of this kind that it raises."""
+        try:
+            return call()
+        except kind as error:
+            return _Raised(error)
 
 
 def _interrupt(threads: Sequence[threading.Thread]) -> None:

@@ -93,6 +93,7 @@ class MujocoTaskVectorEnv(TaskVectorEnv):
     METARL_PHYSICS_THREADS bounds it for processes that share a machine.
     """
 
+    has_physics = True
     family: MujocoFamily
 
     def __init__(self, num_envs: int = 1, *args: Any, nthread: int | None = None, **options: Any) -> None:

@@ -37,6 +37,8 @@ class TaskVectorEnv(VectorEnv):
     """
 
     family_type: ClassVar[type[Family]]
+    has_physics: ClassVar[bool] = False
+    """Whether a step spends its time in the physics engine instead of in Python."""
     tasks_start_at_reset: ClassVar[bool] = False
     """Whether a task decides how an episode starts, so that it takes effect at the row's next reset only."""
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 - Gymnasium's own form

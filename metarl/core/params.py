@@ -52,8 +52,13 @@ def rows_by(keys: Iterable[Key]) -> dict[Key, list[int]]:
 
 
 def in_parts(rows: Sequence[int], at_once: int) -> list[list[int]]:
-    """Cut rows into parts of at most so many, whose sizes differ by at most one."""
+    """Cut rows into parts of about so many at most, whose sizes differ by at most one; none is alone unless all are.
+
+    What computes a lone task may round in another way than what computes several.
+    """
     number = -(-len(rows) // max(at_once, 1))
+    if at_once > 1:
+        number = max(min(number, len(rows) // 2), 1)
     ends = [len(rows) * i // number for i in range(number + 1)]
     return [list(rows[start:end]) for start, end in pairwise(ends)]
 

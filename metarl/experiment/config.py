@@ -15,7 +15,7 @@ from metarl.fewshot.images import SIDE
 from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.methods import METHODS, SUPERVISED, Method
 from metarl.rl.advantages import BASELINES
-from metarl.rl.environments import Vectorization, is_ours, registered, registration
+from metarl.rl.environments import Vectorization, has_physics, registered, registration
 from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.losses import INNER_LOSSES
 from metarl.rl.policies import Activation
@@ -112,8 +112,8 @@ class Config(Settings):
 
     @property
     def batched(self) -> bool:
-        """Whether the environment is one of ours."""
-        return is_ours(self.env)
+        """Whether the environment is one of ours with physics."""
+        return has_physics(self.env)
 
     def judging(self, held_out: bool) -> int:
         """Return the episodes of a task."""
@@ -230,8 +230,8 @@ class FewShotConfig(Settings):
 
     @property
     def batched(self) -> bool:
-        """Yes."""
-        return True
+        """Whether the network is convolutional: others are small enough for Python to take the time."""
+        return self.network == "conv"
 
     def judging(self, held_out: bool) -> int:
         """Return the query examples of a task."""

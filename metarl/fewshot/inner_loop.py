@@ -95,7 +95,8 @@ class ShotInnerLoop:
 
     def step(self, adapted: Params, data: Examples, number: int) -> Params:
         """Return the params after this inner step (0 the first), `[K, ...]` on the CPU."""
-        return adapt_once(self.method, self.losses.loss, adapted, data, number, self.later_lr, self.device)
+        rest = (self.later_lr, self.device, self.losses.tasks_at_once)
+        return adapt_once(self.method, self.losses.loss, adapted, data, number, *rest)
 
     def close(self) -> None:
         """Nothing to close."""

@@ -14,6 +14,9 @@ from torch.func import functional_call
 from metarl.core.params import Params
 from metarl.fewshot.shots import Examples
 
+PICTURES_AT_ONCE = 200
+"""Pictures of all tasks that are computed together: with more, a loop over tasks would be faster."""
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -44,7 +47,7 @@ class Regression:
         return nullcontext()
 
     def tasks_at_once(self, data: Examples) -> int:
-        """Return how many tasks to compute together."""
+        """Return how many tasks to compute together: all of them, for they are small."""
         return len(data)
 
     def own(self, params: Params) -> Params:
@@ -93,8 +96,8 @@ class Classification:
         return nullcontext()
 
     def tasks_at_once(self, data: Examples) -> int:
-        """Return how many tasks to compute together."""
-        return len(data)
+        """Return how many tasks to compute together, so that what the layers return stays in the processor's cache."""
+        return max(PICTURES_AT_ONCE // data.x.shape[1], 2)
 
     def own(self, params: Params) -> Params:
         """Return the network's own params, without what a method keeps beside them (step sizes, say)."""

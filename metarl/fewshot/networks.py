@@ -53,10 +53,15 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the features `[K, N, filters, h / 2, w / 2]` of inputs `[K, N, channels, h, w]`."""
+        if len(x) == 1:  # alone, a convolution has a routine of its own, which rounds in another way
+            return self._features(*(torch.cat([value, value]) for value in (x, self.weight, self.gain, self.shift)))[:1]
+        return self._features(x, self.weight, self.gain, self.shift)
+
+    def _features(self, x: Tensor, weight: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
         k, n = x.shape[:2]
         h = x.transpose(0, 1).flatten(1, 2)  # a group of channels a task: faster than unfolding and bmm, or vmap
-        h = functional.conv2d(h, self.weight.flatten(0, 1), stride=2, padding=1, groups=k)
-        h = functional.batch_norm(h, None, None, self.gain.flatten(), self.shift.flatten(), training=True)
+        h = functional.conv2d(h, weight.flatten(0, 1), stride=2, padding=1, groups=k)
+        h = functional.batch_norm(h, None, None, gain.flatten(), shift.flatten(), training=True)
         return torch.relu(h).view(n, k, -1, *h.shape[2:]).transpose(0, 1)
 
 

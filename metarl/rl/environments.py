@@ -122,15 +122,20 @@ def register(spec: EnvSpec | None) -> None:
 
 def _vectorised_with_tasks(spec: EnvSpec) -> bool:
     """Return whether an id has a vector environment of its own that gives each row its task."""
+    return hasattr(_vector_class(spec), "set_tasks")
+
+
+def _vector_class(spec: EnvSpec) -> Any:
+    """Return what makes an id's own vector environment; None where there is nothing."""
     entry = spec.vector_entry_point
-    if isinstance(entry, str):
-        entry = _call(spec.id, load_env_creator, entry)
-    return entry is not None and hasattr(entry, "set_tasks")
+    return _call(spec.id, load_env_creator, entry) if isinstance(entry, str) else entry
 
 
-def is_ours(source: Any) -> bool:
-    """Return whether this is the id of an environment of ours, which steps many rows at once."""
-    return isinstance(source, str) and source.startswith("metarl/") and _vectorised_with_tasks(find_spec(source))
+def has_physics(source: Any) -> bool:
+    """Return whether this is the id of an environment of ours that steps many rows at once in a physics engine."""
+    if not isinstance(source, str) or not source.startswith("metarl/"):
+        return False
+    return getattr(_vector_class(find_spec(source)), "has_physics", False)
 
 
 def registered() -> dict[str, EnvSpec]:

@@ -66,10 +66,6 @@ def test_sine_waves_on_two_actors(name):
 
 @pytest.mark.parametrize("name", ["maml", "reptile"])
 def test_pictures_on_two_actors(name):
-    """A convolution picks another routine for a lone task: the one case in which rounding depends on the share."""
+    """One of them has a lone task, for which a convolution would pick another routine."""
     config = dataclasses.replace(GLYPHS, method=SUPERVISED[name])
-    (whole, _, curve), (params, _, shared) = run(config), run(on(2, config))
-    torch.testing.assert_close(params, whole, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(shared, curve, rtol=1e-3)
-    config = dataclasses.replace(config, tasks=4, eval_tasks=4)
     assert_same(run(config), run(on(2, config)))

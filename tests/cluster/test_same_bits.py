@@ -7,6 +7,7 @@ import torch
 from runs import TINY
 
 from metarl.core import params as P
+from metarl.experiment.presets import find_preset
 from metarl.experiment.trainer import Trainer
 from metarl.methods import METHODS, RL2, Reptile, VariBAD
 from metarl.outer import PPO, Adam
@@ -89,6 +90,29 @@ def test_a_minibatch_and_inner_adam_too():
         assert torch.equal(trained(config, 1, 2), trained(config, 3, 2))
     config = dataclasses.replace(HOPPER, method=Reptile(inner_optimizer="adam", inner_lr=0.01, outer=Adam()))
     assert torch.equal(trained(config, 1, 2), trained(config, 3, 2))
+
+
+def test_pictures_too_even_with_one_task_a_worker():
+    """A lone task's convolution has a routine of its own, and 3 tasks are not 2 and a lone one."""
+    config = find_preset("glyphs-5way-1shot")
+    config = dataclasses.replace(config, tasks=5, filters=8, queries=20)  # two tasks at once
+    whole = trained(config, 1, 2)
+    for workers in (2, 5):
+        assert torch.equal(trained(config, workers, 2), whole), workers
+
+
+@pytest.mark.parametrize("config", [CHEETAH, HOPPER], ids=["half-cheetah", "hopper"])
+def test_threads_of_one_process_too(config, monkeypatch):
+    config = dataclasses.replace(config, horizon=15, method=METHODS["maml"])
+    whole = trained(config, 1, 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    trainer = Trainer(config)
+    assert len(trainer.workers.workers) == 2 and trainer.workers.threads
+    monkeypatch.undo()
+    for _ in range(2):
+        trainer.iterate()
+    assert torch.equal(P.flatten(trainer.params.values()), whole)
+    trainer.close()
 
 
 def test_a_run_goes_on_with_another_number_of_workers():

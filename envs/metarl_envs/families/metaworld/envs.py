@@ -174,6 +174,7 @@ class MetaWorldTaskVectorEnv(TaskVectorEnv):
     """
 
     family: MetaWorld
+    has_physics = True
     tasks_start_at_reset = True
 
     def __init__(self, num_envs: int = 1, *args: Any, nthread: int | None = None, **options: Any) -> None:
