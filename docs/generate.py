@@ -18,7 +18,7 @@ from typing import Any
 
 from metarl.cli.main import COMMANDS, main
 from metarl.experiment.config import Config, FewShotConfig, Settings
-from metarl.methods import EMAML, MAML, RL2, ProMP, Reptile
+from metarl.methods import EMAML, MAML, RL2, ProMP, Reptile, VariBAD
 from metarl.outer import PPO, TRPO, Adam, Interpolation
 from metarl.rl.environments import catalogue
 
@@ -26,7 +26,7 @@ GROUPS: dict[str, list[type[Any]]] = {
     "Every run": [Settings],
     "Runs in environments": [Config],
     "Few-shot runs": [FewShotConfig],
-    "Methods": [MAML, Reptile, ProMP, EMAML, RL2],
+    "Methods": [MAML, Reptile, ProMP, EMAML, RL2, VariBAD],
     "Outer updates": [TRPO, PPO, Adam, Interpolation],
 }
 """The dataclasses that hold settings. FOMAML, ANIL, Meta-SGD and PPO-MAML have those of MAML."""

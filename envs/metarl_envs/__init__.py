@@ -30,6 +30,7 @@ HORIZONS = {
     "navigation:PointNavigation": 100,
     "navigation:SparseNavigation": 20,
     "navigation:CornerNavigation": 100,
+    "grid:GridNavigation": 15,
     "tabular:Bandit": 1,
     "tabular:TabularMDP": 10,
     "half_cheetah:HalfCheetahVel": 200,

@@ -1,4 +1,4 @@
-"""Task spaces that a Box does not describe: signs, indices, circles, and two spaces side by side."""
+"""Task spaces that a Box does not describe: signs, indices, cells, circles, and two spaces side by side."""
 
 from __future__ import annotations
 
@@ -62,6 +62,37 @@ class Index(spaces.Box):
     def __repr__(self) -> str:
         """Show the set, which Box's bounds would hide."""
         return f"Index({{0, ..., {self.n - 1}}})"
+
+
+class Cells(spaces.Box):
+    """The cells of a square grid that are not within one cell of the corner (0, 0), as coordinates.
+
+    Args:
+        side: Cells along a side.
+        seed: See Gymnasium.
+    """
+
+    def __init__(self, side: int, seed: Seed = None) -> None:
+        super().__init__(0.0, float(side - 1), (2,), np.float64, seed)
+        self.side = side
+        x, y = np.divmod(np.arange(side * side, dtype=np.float64), side)
+        self.cells = np.stack([x, y], axis=1)[(x > 1) | (y > 1)]
+
+    def draw(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw n cells, `[n, 2]`, each with the same probability."""
+        return self.cells[rng.integers(len(self.cells), size=n)]
+
+    def contains(self, x: object) -> bool:
+        """Return whether x is such a cell."""
+        return super().contains(x) and bool(np.all(np.asarray(x) == self.cells, axis=1).any())
+
+    def sample(self, mask: None = None, probability: None = None) -> Array:
+        """Draw a cell."""
+        return self.draw(1, self.np_random)[0]
+
+    def __repr__(self) -> str:
+        """Show the set, which Box's bounds would hide."""
+        return f"Cells({self.side} × {self.side} without the corner's 2 × 2)"
 
 
 class Circle(spaces.Box):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,13 @@ def unflatten(vector: Tensor, like: Params) -> Params:
     """Cut a vector `[P]` into the names and shapes of `like` (views of the vector)."""
     pieces = vector.split([value.numel() for value in like.values()])
     return {name: piece.view_as(value) for (name, value), piece in zip(like.items(), pieces, strict=True)}
+
+
+def each_tensor(change: Callable[[Tensor], Tensor], value: Any) -> Any:
+    """Return a dataclass of tensors, or of such dataclasses, with a function applied to each tensor."""
+    if isinstance(value, Tensor):
+        return change(value)
+    return replace(value, **{name: each_tensor(change, part) for name, part in vars(value).items()})
 
 
 def rows_by(keys: Iterable[Key]) -> dict[Key, list[int]]:

@@ -9,15 +9,17 @@ import torch
 from metarl.errors import UserError
 from metarl.experiment.memory import check_memory
 from metarl.experiment.parts import Parts
-from metarl.methods import method_name
+from metarl.methods import VariBAD, method_name
 from metarl.rl.advantages import BASELINES, Baseline, picture_baseline
+from metarl.rl.belief import BeliefGradient, BeliefPolicy
 from metarl.rl.environments import make_vec
 from metarl.rl.inner_loop import PolicyInnerLoop
+from metarl.rl.lifetimes import LifetimeGradient
 from metarl.rl.losses import InnerLoss, PolicyGradient
 from metarl.rl.memory_loop import MemoryInnerLoop
 from metarl.rl.own_policy import is_picture, make_own_policy, make_picture_policy
 from metarl.rl.policies import make_policy
-from metarl.rl.recurrent import LifetimeGradient, RecurrentPolicy
+from metarl.rl.recurrent import RecurrentPolicy
 from metarl.rl.sampler import Sampler
 
 if TYPE_CHECKING:
@@ -80,13 +82,24 @@ def build_inner_loop(config: Config, parts: Parts, tasks: int, episodes: int) ->
             raise UserError(f"{method_name(config.method)} takes no pictures, got observations {spaces[0]}")
         if not config.hidden:
             raise UserError(f"{method_name(config.method)} needs a memory; give hidden at least one width")
-        memory = RecurrentPolicy(*spaces, config.hidden, config.seed, *rules)
-        return MemoryInnerLoop(Sampler(env, memory, tasks, episodes, horizon), LifetimeGradient(memory), *rest)
+        losses = _with_memory(config, spaces, rules)
+        return MemoryInnerLoop(Sampler(env, losses.policy, tasks, episodes, horizon), losses, *rest)
     policy = _policy(config, parts, *spaces)
     # the device's copy shares the CPU policy's architecture only: params always come as arguments
     sampler = Sampler(env, policy, tasks, episodes, horizon)
     inner_loss: InnerLoss = config.inner_loss if parts.inner_loss is None else parts.inner_loss
     return PolicyInnerLoop(sampler, PolicyGradient(policy, inner_loss), *rest)
+
+
+def _with_memory(config: Config, spaces: tuple[Any, Any], rules: tuple[float, float]) -> LifetimeGradient:
+    """Return the losses of a policy with a memory, and in them the policy."""
+    method: Any = config.method
+    usual = (*spaces, config.hidden, config.seed, *rules)
+    if isinstance(method, VariBAD):
+        believing = BeliefPolicy(*usual, method.latent, method.decoder)
+        return BeliefGradient(believing, points=method.elbo_points, kl_coef=method.kl_coef)
+    embedding, critic = getattr(method, "embedding", 0), getattr(method, "vf_coef", 0.0) > 0
+    return LifetimeGradient(RecurrentPolicy(*usual, embedding, critic))
 
 
 def _policy(config: Config, parts: Parts, observations: Any, actions: Any) -> Any:

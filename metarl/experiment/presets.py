@@ -8,7 +8,7 @@ from typing import Any
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.base_config import Settings
 from metarl.experiment.config import Config, FewShotConfig
-from metarl.methods import MAML, ProMP, Reptile
+from metarl.methods import MAML, RL2, ProMP, Reptile
 from metarl.outer import TRPO, Adam
 
 PRETRAINED = Reptile(inner_lr=0.01, inner_steps=1, outer=Adam(outer_lr=3e-3))
@@ -68,6 +68,19 @@ NAVIGATION = Config(
 )
 """That of the MAML paper, with its method."""
 
+GRID = Config(
+    env="metarl/GridNavigation-v0",
+    method=RL2(lifetime=4, ent_coef=0.01),
+    tasks=20,
+    episodes=4,
+    hidden=(64, 32),
+    discount=0.95,
+    gae_lambda=0.95,
+    iterations=100,
+    eval_steps=3,
+)
+"""That of the VariBAD paper: lifetimes of four episodes. A gradient step cannot search a grid."""
+
 TABLES = Config(env="metarl/Bandit-v0", method=MAML(inner_lr=1.0), tasks=40, episodes=20, iterations=200)
 """Without motion: discrete actions, a large inner step."""
 
@@ -107,6 +120,7 @@ IN_ENVIRONMENTS: dict[str, Config] = {
         iterations=25,
     ),
     "corner-navigation": locomotion("CornerNavigation", 40, horizon=50, discount=0.99, gae_lambda=1.0),
+    "grid-navigation": GRID,
     "bandit": TABLES,
     "tabular": replace(TABLES, env="metarl/TabularMDP-v0", iterations=100),
     "half-cheetah-dir": LOCOMOTION,

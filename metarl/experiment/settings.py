@@ -18,7 +18,8 @@ def with_method(config: AnyConfig, method: str | Method | None, outer: str | Non
     """Return the configuration with another method and outer update; None leaves them.
 
     A configuration that has a method of that name already keeps its settings; else the inner step size stays, and so
-    do the outer update's settings where it stays of its kind. The method may bring settings that suit it.
+    do the outer update's settings where it stays of its kind (a memory has one of its own). The method may bring
+    settings that suit it.
 
     Args:
         config: The configuration.
@@ -50,13 +51,17 @@ def _named(config: Settings, name: str) -> Method:
     return config.methods[check_known("method", name, config.methods, also)]
 
 
+LIFETIMES = ("lifetime", "vf_coef", "ent_coef")
+"""What methods with a memory have in common."""
+
+
 def _kept(method: Any, before: Any) -> Any:
-    """Return the method with the inner step size of another one, and its outer update's settings if of one kind."""
+    """Return the method with what it shares with another one, and its outer update if both adapt in the same way."""
     own, old = (
         {f.name for f in dataclasses.fields(m)} if dataclasses.is_dataclass(m) else set() for m in (method, before)
     )
-    kept = {"inner_lr": before.inner_lr} if "inner_lr" in own & old else {}
-    if type(method.outer) is type(before.outer):
+    kept = {name: getattr(before, name) for name in ("inner_lr", *LIFETIMES) if name in own & old}
+    if type(method.outer) is type(before.outer) and method.remembers == before.remembers:
         kept["outer"] = before.outer
     return dataclasses.replace(method, **kept)
 

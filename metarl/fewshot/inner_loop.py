@@ -89,7 +89,7 @@ class ShotInnerLoop:
             params = {name: value.to(self.device) for name, value in adapted.items()}
             return self.losses.score(self.losses.outputs(params, query), query)
 
-    def arrange(self, data: list[Shots]) -> tuple[list[Examples], Examples]:
+    def arrange(self, data: list[Shots], params: Params, rngs: TaskRngs) -> tuple[list[Examples], Examples]:
         """Return the support examples of each inner step and the query examples."""
         return [shots.support for shots in data[: self.method.inner_steps]], data[-1].query
 

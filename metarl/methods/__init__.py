@@ -8,6 +8,7 @@ from metarl.methods.promp import ProMP
 from metarl.methods.protocols import QUERY, InnerLoop, Loss, Losses, Method, Outputs
 from metarl.methods.reptile import Reptile
 from metarl.methods.rl2 import RL2
+from metarl.methods.varibad import VariBAD
 from metarl.outer import PPO, Adam
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Outputs",
     "ProMP",
     "Reptile",
+    "VariBAD",
     "method_name",
 ]
 
@@ -39,6 +41,7 @@ METHODS: dict[str, Method] = {
     "ppo-maml": MAML(outer=PPO()),
     "e-maml": EMAML(),
     "rl2": RL2(),
+    "varibad": VariBAD(),
 }
 """Every method by name, with its customary settings."""
 

@@ -39,6 +39,18 @@ class Losses(Protocol):
         """Return the mean KL(old, new)."""
         ...
 
+    def value_loss(self, new: Any, data: Any) -> Tensor:
+        """Return the squared error of the critic."""
+        ...
+
+    def elbo(self, new: Any, data: Any) -> Tensor:
+        """Return the evidence lower bound of beliefs about the task."""
+        ...
+
+    def entropy(self, new: Any, data: Any) -> Tensor:
+        """Return the mean entropy of the action distributions."""
+        ...
+
     def exploration(self, new: Any, support: Any, query: Any, mean: float, std: float) -> Tensor:
         """Return the loss that credits the support data with the normalised return of the query data."""
         ...
@@ -174,8 +186,12 @@ class InnerLoop(Protocol):
         """
         ...
 
-    def arrange(self, data: list[Any]) -> tuple[list[Any], Any]:
-        """Return the support data of each inner step and the query data, from those of every phase."""
+    def arrange(self, data: list[Any], params: Params, rngs: TaskRngs) -> tuple[list[Any], Any]:
+        """Return the support data of each inner step and the query data, from those of every phase.
+
+        The meta-params tell what a critic that is one of them thinks of the data; the random numbers are those of the
+        tasks, whose first phases have been used.
+        """
         ...
 
     def step(self, adapted: Params, data: Any, number: int) -> Params:

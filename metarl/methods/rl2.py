@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
+from torch import Tensor
+
 from metarl.core.params import Params
-from metarl.errors import UserError, check_fields
-from metarl.methods.protocols import Loss, Method, needs_episodes
-from metarl.outer import PPO, Adam
+from metarl.errors import UserError, check_counts, check_fields
+from metarl.methods.protocols import QUERY, Loss, Losses, Method, Outputs, needs_episodes
+from metarl.outer import PPO, Adam, MetaObjective, State, Updated
+
+UNIT = "critic.unit"
+"""The param that holds mean and standard deviation of the returns a critic has learnt."""
 
 
 @dataclass(frozen=True)
@@ -17,15 +24,25 @@ class RL2(Method):
 
     Nothing adapts but the policy's memory, which begins empty with each lifetime. The first width in
     `hidden` is the memory's size; `episodes` counts the lifetimes played in each task. The meta-loss is that of
-    whole lifetimes.
+    whole lifetimes. It has the terms of actor-critic methods (Schulman et al. 2017, equation 9).
     """
 
     lifetime: int = 5
     """Episodes of a lifetime."""
-    outer: PPO | Adam = field(default_factory=lambda: PPO(outer_lr=3e-3, epochs=5, clip=0.2, minibatches=4))
+    vf_coef: float = 0.5
+    """Weight of the critic's loss; 0 has no critic, but the baseline that is fitted to each task."""
+    ent_coef: float = 0.0
+    """Weight of the mean entropy of the action distributions, which is made larger."""
+    embedding: int = 0
+    """Width of a layer on observation, action, reward and end before the memory; 0 leaves it out."""
+    outer: PPO | Adam = field(
+        default_factory=lambda: PPO(outer_lr=3e-3, epochs=5, clip=0.2, minibatches=4, max_grad_norm=0.5)
+    )
     """How the params move."""
 
     remembers: ClassVar[bool] = True
+    unrecorded: ClassVar[Mapping[str, Any]] = {"vf_coef": 0.0, "ent_coef": 0.0, "embedding": 0}
+    """What the settings were in runs that are older than they."""
 
     def __post_init__(self) -> None:
         """Check kinds and ranges."""
@@ -36,17 +53,51 @@ class RL2(Method):
             )
         if not isinstance(self.outer, PPO | Adam):
             raise UserError(f"RL²'s outer update is PPO or Adam, got {type(self.outer).__name__}")
+        check_counts(embedding=(self.embedding, 0))
+        for name in ("vf_coef", "ent_coef"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise UserError(f"{name} must be 0 or more and finite, got {getattr(self, name)}")
 
     @property
     def inner_steps(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Episodes of a lifetime that others follow."""
         return self.lifetime - 1
 
+    def initial(self, params: Params) -> Params:
+        """Return the network's params, those of a critic's units last."""
+        return {name: params[name] for name in sorted(params, key=lambda name: name == UNIT)}
+
     def inner_step(
         self, loss: Loss, adapted: Params, support: Any, scale: float = 1.0, *, create_graph: bool = False
     ) -> Params:
         """Return the params as they are: the memory adapts."""
         return adapted
+
+    def meta_loss(
+        self, losses: Losses, new: Outputs, old: Outputs, data: Sequence[Any], numbers: Mapping[str, float]
+    ) -> Tensor:
+        """Return the clipped loss of lifetimes plus the critic's, minus the weighted entropy, `[K]`."""
+        loss = super().meta_loss(losses, new, old, data, numbers)
+        if self.vf_coef:
+            loss = loss + self.vf_coef * losses.value_loss(new(QUERY), data[QUERY])
+        if self.ent_coef:
+            loss = loss - self.ent_coef * losses.entropy(new(QUERY), data[QUERY])
+        return loss
+
+    def initial_state(self, params: Tensor) -> State:
+        """Return the outer update's state, and with a critic the number of updates seen."""
+        return self.outer.initial_state(params) | ({"seen": torch.zeros(())} if self.vf_coef else {})
+
+    def update(self, objective: MetaObjective, params: Tensor, state: State) -> Updated:
+        """Return the meta-params `[P]` after the outer steps; the critic's units follow the returns first."""
+        if not self.vf_coef:
+            return self.outer.update(objective, params, state)
+        mean, square = objective.critic_targets()
+        now = torch.tensor([mean, max(square - mean**2, 0.0) ** 0.5 + 1e-6], dtype=torch.float64)
+        seen = state["seen"] + 1
+        unit = torch.lerp(params[-2:].double(), now, 1 / min(float(seen), 10.0))
+        params, state, metrics = self.outer.update(objective, torch.cat([params[:-2], unit.to(params.dtype)]), state)
+        return params, state | {"seen": seen}, metrics
 
     def check(self, settings: Any) -> None:
         """Refuse examples, an inner loss, and settings of networks without a memory."""

@@ -68,6 +68,7 @@ class OuterKeywords(TypedDict, total=False):
     epochs: int
     clip: float
     minibatches: int
+    max_grad_norm: float | None
 
 
 class MAMLKeywords(PolicyKeywords, OuterKeywords, total=False):
@@ -105,6 +106,19 @@ class RL2Keywords(PolicyKeywords, OuterKeywords, total=False):
     """Settings of RL²."""
 
     lifetime: int
+    vf_coef: float
+    ent_coef: float
+    embedding: int
+
+
+class VariBADKeywords(RL2Keywords, total=False):
+    """Settings of VariBAD."""
+
+    latent: int
+    decoder: int
+    elbo_coef: float
+    kl_coef: float
+    elbo_points: int
 
 
 class FewShotKeywords(RunKeywords, OuterKeywords, total=False):

@@ -25,6 +25,7 @@ from metarl.models.keywords import (
     ProMPKeywords,
     ReptileKeywords,
     RL2Keywords,
+    VariBADKeywords,
 )
 from metarl.rl.adapted_policy import AdaptedPolicy
 from metarl.rl.environments import EnvSource, check_source
@@ -303,8 +304,25 @@ class RL2(Model):
         self._build(env, None, log_dir, resume, verbose, settings)
 
 
+class VariBAD(Model):
+    """A policy that acts on its belief about the task (Zintgraf et al. 2020); its steps are episodes seen."""
+
+    name = "varibad"
+
+    def __init__(
+        self,
+        env: EnvSource,
+        *,
+        log_dir: str | Path | None = None,
+        resume: bool = False,
+        verbose: bool = False,
+        **settings: Unpack[VariBADKeywords],
+    ) -> None:
+        self._build(env, None, log_dir, resume, verbose, settings)
+
+
 MODELS: dict[str, type[Model]] = {
-    kind.name: kind for kind in (MAML, FOMAML, ANIL, MetaSGD, Reptile, ProMP, PPOMAML, EMAML, RL2)
+    kind.name: kind for kind in (MAML, FOMAML, ANIL, MetaSGD, Reptile, ProMP, PPOMAML, EMAML, RL2, VariBAD)
 }
 """Every model class by its method's name."""
 

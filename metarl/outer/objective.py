@@ -55,6 +55,10 @@ class MetaObjective(Protocol):
         """Return the mean of the tasks' adapted params, `[P]` in float64."""
         ...
 
+    def critic_targets(self) -> tuple[float, float]:
+        """Return mean and mean square over tasks of what the critic should have said."""
+        ...
+
     def return_moments(self) -> tuple[float, float]:
         """Return mean and mean square over tasks of the return after adaptation."""
         ...

@@ -11,6 +11,14 @@ from torch import Tensor
 from metarl.errors import check_counts, check_fields, check_positive
 from metarl.outer.adam import adam, adam_state
 from metarl.outer.objective import MetaObjective, State, Updated
+from metarl.threads import one_thread
+
+
+def shortened(gradient: Tensor, longest: float) -> Tensor:
+    """Return the gradient, scaled down to a norm of `longest` if it is longer."""
+    with one_thread():  # the rounding of a sum depends on the number of threads
+        norm = float(gradient.double().norm())
+    return gradient * (longest / norm) if norm > longest else gradient
 
 
 @dataclass(frozen=True)
@@ -26,10 +34,15 @@ class PPO:
     minibatches: int = 1
     """Steps a pass, each on some of every task's episodes; at most one for each episode of a task."""
 
+    max_grad_norm: float | None = None
+    """Gradients longer than this are shortened to it; None leaves them."""
+
     def __post_init__(self) -> None:
         """Check kinds and ranges."""
         check_fields(self)
         check_positive(outer_lr=self.outer_lr, clip=self.clip)
+        if self.max_grad_norm is not None:
+            check_positive(max_grad_norm=self.max_grad_norm)
         check_counts(epochs=(self.epochs, 1), minibatches=(self.minibatches, 1))
 
     def initial_state(self, params: Tensor) -> State:
@@ -49,6 +62,8 @@ class PPO:
             loss, gradient = objective.loss_and_gradient(params, *part)
             losses.append(loss)
             norms.append(float(gradient.norm()))
+            if self.max_grad_norm is not None:
+                gradient = shortened(gradient, self.max_grad_norm)
             params, state = adam(params, gradient, state, self.outer_lr)
         after, kl = objective.loss_and_kl(params)
         metrics = {

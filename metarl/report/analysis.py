@@ -18,6 +18,7 @@ from metarl.core.similarity import linear_cka, svcca
 from metarl.errors import UserError, check_counts
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.fewshot.inner_loop import ShotInnerLoop
+from metarl.methods import method_name
 from metarl.methods.protocols import InnerLoop
 from metarl.models.rl import Model
 from metarl.models.supervised import FewShot
@@ -71,7 +72,7 @@ def analyse(model: Model | FewShot, steps: int | None = None, tasks: int = 20, s
     """
     c = model.trainer.config
     if c.method.remembers:
-        raise UserError("nothing to analyse: rl2 adapts its memory, not its layers")
+        raise UserError(f"nothing to analyse: {method_name(c.method)} adapts its memory, not its layers")
     if isinstance(model.trainer.network, OwnPolicy):
         raise UserError("analyse takes the built-in perceptrons only, not a policy of your own or on pictures")
     steps = c.method.inner_steps if steps is None else steps

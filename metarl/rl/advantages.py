@@ -38,19 +38,22 @@ def with_advantages(
         beyond: What each step's state after it is still worth, discounted, `[K, E, T]`; by default `value_beyond`.
 
     Returns:
-        The episodes. Tasks whose advantages are not finite (returns that overflow, say) are among their `faults`.
+        The episodes, and where they have a field `ret`, what the baseline should have said. Tasks whose advantages are
+        not finite (returns that overflow, say) are among their `faults`.
     """
     if beyond is None and episodes.cut:
         beyond = value_beyond(episodes, discount, baseline)
     credited = episodes if beyond is None else replace(episodes, rew=episodes.rew + beyond)
-    adv = torch.zeros_like(episodes.rew)
+    adv, ret = torch.zeros_like(episodes.rew), torch.zeros_like(episodes.rew)
     for rows, part in credited.by_length():
         with threads_for(len(rows)):
             found = _advantages(part, discount, gae_lambda, baseline)
-        length = min(found.shape[-1], adv.shape[-1])
-        adv[rows, :, :length] = found[..., :length]
+        length = min(part.mask.shape[-1], adv.shape[-1])
+        for whole, own in zip((adv, ret), found, strict=True):
+            whole[rows, :, :length] = own[..., :length]
     overflown = (~torch.isfinite(adv).flatten(1).all(1)).nonzero().flatten().tolist()
-    return replace(episodes, adv=adv, cut={}).blank({task: Fault("advantage") for task in overflown})
+    more = {"ret": ret} if "ret" in episodes.STEPPED else {}
+    return replace(episodes, adv=adv, cut={}, **more).blank({task: Fault("advantage") for task in overflown})
 
 
 def value_beyond(episodes: Episodes, discount: float, baseline: Baseline | None = None) -> Tensor:
@@ -99,10 +102,14 @@ def _fitted(episodes: Episodes, returns: Tensor, baseline: Baseline | None) -> T
     return values
 
 
-def _advantages(episodes: Episodes, discount: float, gae_lambda: float, baseline: Baseline | None) -> Tensor:
+def _advantages(
+    episodes: Episodes, discount: float, gae_lambda: float, baseline: Baseline | None
+) -> tuple[Tensor, Tensor]:
+    """Return normalised advantages, and the returns by the same λ, `[K, E, T]` each."""
     returns = discounted_sum(episodes.rew * episodes.mask, discount)
     values = _fitted(episodes, returns, baseline)
-    return normalise(gae(episodes.rew, values, episodes.mask, discount, gae_lambda), episodes.mask)
+    adv = gae(episodes.rew, values, episodes.mask, discount, gae_lambda)
+    return normalise(adv, episodes.mask), (adv + values) * episodes.mask
 
 
 def discounted_sum(x: Tensor, factor: float) -> Tensor:

@@ -31,6 +31,10 @@ class Distribution(Protocol):
         """Return the Fisher matrix of the parameters, states weighted by `[K, N]`, times the tangents."""
         ...
 
+    def entropy(self) -> Tensor:
+        """Return the entropies in nats, `[K, N]`, or `[K, 1]` where all states share one."""
+        ...
+
     def sample(self, noise: Tensor) -> Tensor:
         """Turn the policy's noise into actions."""
         ...
@@ -71,6 +75,10 @@ class Gaussian:
         share = weight.sum(-1)[..., None, None] if shared else weight[..., None]
         return weight[..., None] * inverse_variance * mean, 2 * share * log_std
 
+    def entropy(self) -> Tensor:
+        """Return the differential entropies, `[K, 1]` or `[K, N]`."""
+        return (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum(-1)
+
     def sample(self, noise: Tensor) -> Tensor:
         """Return mean + σ noise, for standard normal noise `[K, N, a]`."""
         return self.mean + torch.exp(self.log_std) * noise
@@ -105,6 +113,10 @@ class Categorical:
         p = self.logits.exp()
         return (weight[..., None] * p * (tangent - (p * tangent).sum(-1, keepdim=True)),)
 
+    def entropy(self) -> Tensor:
+        """Return the entropies, `[K, N]`."""
+        return -(self.logits.exp() * self.logits).sum(-1)
+
     def sample(self, noise: Tensor) -> Tensor:
         """Return argmax(logits - log noise), for standard exponential noise `[K, N, n]` (the Gumbel-max trick)."""
         return (self.logits - noise.log()).argmax(-1)
@@ -114,12 +126,59 @@ class Categorical:
         return self.logits.argmax(-1)
 
 
+@dataclass(frozen=True)
+class Valued:
+    """Action distributions, and what a critic says the states are worth."""
+
+    actions: Distribution
+    value: Tensor
+    """Discounted return to come, in the critic's own units, `[K, N, 1]`."""
+    unit: Tensor
+    """Those units, a constant: mean and standard deviation of the returns that the critic has learnt, `[K, 1, 2]`."""
+
+    @property
+    def parameters(self) -> tuple[Tensor, ...]:
+        """Those of the action distributions."""
+        return self.actions.parameters
+
+    @property
+    def worth(self) -> Tensor:
+        """Discounted return to come, in units of reward, `[K, N]`."""
+        return (self.unit[..., :1] + self.unit[..., 1:] * self.value)[..., 0]
+
+    def log_prob(self, act: Tensor) -> Tensor:
+        """Return the log-probabilities of actions, `[K, N]`."""
+        return self.actions.log_prob(act)
+
+    def kl(self, other: Valued) -> Tensor:
+        """Return the KL divergence of the action distributions, `[K, N]`."""
+        return self.actions.kl(other.actions)
+
+    def fisher(self, tangents: Sequence[Tensor], weight: Tensor) -> tuple[Tensor, ...]:
+        """Return that of the action distributions."""
+        return self.actions.fisher(tangents, weight)
+
+    def entropy(self) -> Tensor:
+        """Return that of the action distributions."""
+        return self.actions.entropy()
+
+    def sample(self, noise: Tensor) -> Tensor:
+        """Turn the policy's noise into actions."""
+        return self.actions.sample(noise)
+
+    def mode(self) -> Tensor:
+        """Return the likeliest actions."""
+        return self.actions.mode()
+
+
 def stacked(distributions: Sequence[Any]) -> Any:
     """Return distributions in T steps as one, with a dimension T in front of what differs from step to step."""
     first = distributions[0]
 
-    def joined(name: str) -> Tensor:
+    def joined(name: str) -> Any:
         values = [getattr(distribution, name) for distribution in distributions]
+        if not isinstance(values[0], Tensor):
+            return stacked(values)
         return values[0] if all(value is values[0] for value in values) else torch.stack(values)
 
     return replace(first, **{name: joined(name) for name in vars(first)})

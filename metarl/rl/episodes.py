@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -19,6 +20,9 @@ class Episodes:
 
     Steps after an episode's end are zero and masked; they count nowhere.
     """
+
+    STEPPED: ClassVar[tuple[str, ...]] = ("obs", "act", "rew", "mask", "logp", "adv")
+    """Fields with something in every step, `[K, E, T, ...]`."""
 
     obs: Tensor
     """Observations before each action, `[K, E, T, o]`."""
@@ -79,12 +83,12 @@ class Episodes:
         longest = self.mask.shape[-1]
         return [min(span_of(int(steps)), longest) for steps in self.lengths.max(1).values.tolist()]
 
-    def at_length(self, length: int) -> Episodes:
+    def at_length(self, length: int) -> Self:
         """Return the episodes cut or padded to a length that no step taken lies beyond."""
         longest = self.mask.shape[-1]
         if length == longest:
             return self
-        values = {name: getattr(self, name)[:, :, :length] for name in _STEPPED}
+        values = {name: getattr(self, name)[:, :, :length] for name in self.STEPPED}
         if length > longest:
             values = {name: _padded(value, length) for name, value in values.items()}
         return replace(self, **values)
@@ -104,20 +108,20 @@ class Episodes:
             return self
         _, e, t = self.mask.shape
         taken = (torch.arange(e)[:, None] + torch.arange(t)).flatten() % stride == 0
-        return replace(self, **{name: getattr(self, name).flatten(1, 2)[:, None, taken] for name in _STEPPED})
+        return replace(self, **{name: getattr(self, name).flatten(1, 2)[:, None, taken] for name in self.STEPPED})
 
     def select_tasks(self, tasks: Sequence[int]) -> Episodes:
         """Return the episodes of some tasks."""
         rows = index(tasks)
         success = None if self.success is None else self.success[rows]
-        chosen = {name: getattr(self, name)[rows] for name in _STEPPED}
+        chosen = {name: getattr(self, name)[rows] for name in self.STEPPED}
         return replace(self, **chosen, success=success, faults={}, cut={})
 
     def select_episodes(self, chosen: Tensor) -> Episodes:
         """Return the episodes of each task at its indices `[K, E']`."""
         rows = torch.arange(len(self))[:, None]
         success = None if self.success is None else self.success[rows, chosen]
-        stepped = {name: getattr(self, name)[rows, chosen] for name in _STEPPED}
+        stepped = {name: getattr(self, name)[rows, chosen] for name in self.STEPPED}
         return replace(self, **stepped, success=success, cut={})
 
     def blank(self, faults: Mapping[int, Fault]) -> Episodes:
@@ -129,7 +133,7 @@ class Episodes:
             return self
         blank = torch.zeros(len(self), dtype=torch.bool)
         blank[list(faults)] = True
-        values = {name: getattr(self, name).clone() for name in _STEPPED}
+        values = {name: getattr(self, name).clone() for name in self.STEPPED}
         for value in values.values():
             value[blank] = 0
         values["mask"][blank, :, 0] = 1
@@ -138,7 +142,7 @@ class Episodes:
 
     def to(self, device: torch.device | str) -> Episodes:
         """Return the episodes on a device."""
-        return replace(self, **{name: getattr(self, name).to(device) for name in _STEPPED})
+        return replace(self, **{name: getattr(self, name).to(device) for name in self.STEPPED})
 
 
 def span_of(steps: int) -> int:
@@ -150,6 +154,3 @@ def span_of(steps: int) -> int:
 def _padded(x: Tensor, length: int) -> Tensor:
     """Return `[K, E, length, ...]` with zeros behind."""
     return torch.cat([x, x.new_zeros(*x.shape[:2], length - x.shape[2], *x.shape[3:])], dim=2)
-
-
-_STEPPED = ("obs", "act", "rew", "mask", "logp", "adv")

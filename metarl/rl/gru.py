@@ -23,7 +23,7 @@ Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 def unroll(inputs: Tensor, memory: Tensor, weights: Weights) -> Tensor:
     """Return the memory after each of L inputs, `[K, L, E, h]`.
 
-    Differentiable once, with respect to the weights.
+    Differentiable once, with respect to the weights and the inputs.
 
     Args:
         inputs: Inputs in order of time, `[K, L, E, i]`.
@@ -55,13 +55,13 @@ class _Unrolled(torch.autograd.Function):
             recalled[:, t] = added[..., 2 * size :]
             new = now[..., 2 * size :].addcmul_(gate[..., :size], recalled[:, t]).tanh_()
             torch.lerp(new, before, gate[..., size:], out=states[:, t + 1])
-        ctx.save_for_backward(inputs, states, gates, recalled, weights[1])
+        ctx.save_for_backward(inputs, states, gates, recalled, *weights[:2])
         return states[:, 1:]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        inputs, states, gates, recalled, weight = ctx.saved_tensors
+        inputs, states, gates, recalled, input_weights, weight = ctx.saved_tensors
         (grad,) = outputs
         tasks, length, rows, size = grad.shape
         by_gates = weight[:1].contiguous().expand(tasks, -1, -1)
@@ -85,4 +85,8 @@ class _Unrolled(torch.autograd.Function):
         memory_bias = to_memory.sum(1)
         input_weight = torch.cat([to_memory[..., : 2 * size].mT @ seen, to_new.mT @ seen], dim=1)
         input_bias = torch.cat([memory_bias[:, : 2 * size], to_new.sum(1)], dim=1)
-        return None, None, input_weight, to_memory.mT @ past, input_bias, memory_bias
+        to_inputs = None
+        if ctx.needs_input_grad[0]:
+            to_gates = torch.cat([to_memory[..., : 2 * size], to_new], dim=-1)
+            to_inputs = (to_gates @ input_weights[:1].contiguous().expand(tasks, -1, -1)).view_as(inputs)
+        return to_inputs, None, input_weight, to_memory.mT @ past, input_bias, memory_bias

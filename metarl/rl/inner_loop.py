@@ -100,7 +100,7 @@ class PolicyInnerLoop:
         """Return what acts in one task before anything has been played: the policy's own params, `[1, ...]`."""
         return P.stack(self.losses.own(params), 1)
 
-    def arrange(self, data: list[Episodes]) -> tuple[list[Episodes], Episodes]:
+    def arrange(self, data: list[Episodes], params: Params, rngs: TaskRngs) -> tuple[list[Episodes], Episodes]:
         """Return the support data of each inner step and the query data, from those of every phase."""
         return data[: self.method.inner_steps], data[-1]
 

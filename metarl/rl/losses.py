@@ -115,6 +115,10 @@ class PolicyGradient:
         credit = (query.returns.mean(-1) - mean) / (std + 1e-8)
         return -credit * (ratio * support.weight).sum(-1)
 
+    def entropy(self, new: Distribution, data: Episodes) -> Tensor:
+        """Return each task's mean entropy of the action distributions over the steps taken, `[K]`."""
+        return (new.entropy() * data.weight).sum(-1)
+
     def _ratio(self, new: Tensor, old: Tensor, episodes: Episodes) -> Tensor:
         """Return exp(new - old), `[K, E T]`, and 1 after an episode's end, where it might overflow."""
         return torch.exp((new - old) * episodes.mask.flatten(1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import ClassVar
@@ -10,19 +10,23 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from metarl.core.params import Params
 from metarl.errors import stop_at
 from metarl.rl.advantages import value_beyond, with_advantages
 from metarl.rl.episodes import Episodes
 from metarl.rl.inner_loop import PolicyInnerLoop
-from metarl.rl.recurrent import Memory, join
+from metarl.rl.lifetimes import LifetimeGradient, join
+from metarl.rl.recurrent import Memory
 from metarl.seeding import TaskRngs
 
 
 @dataclass(frozen=True)
 class MemoryInnerLoop(PolicyInnerLoop):
     """Plays lifetimes: one episode after another in the same task, with the memory kept."""
+
+    losses: LifetimeGradient
 
     adapts_by: ClassVar[str] = "episodes seen"
 
@@ -54,15 +58,29 @@ class MemoryInnerLoop(PolicyInnerLoop):
         own = {name: value.cpu() for name, value in self.losses.own(params).items()}
         return Memory(self.sampler.policy, own, self.sampler.tasks * self.sampler.episodes)
 
-    def arrange(self, data: list[Episodes]) -> tuple[list[Episodes], Episodes]:
-        """Return no support data, and as query data the lifetimes with their advantages."""
+    def arrange(self, data: list[Episodes], params: Params, rngs: TaskRngs) -> tuple[list[Episodes], Episodes]:
+        """Return no support data, and as query data the lifetimes with their advantages.
+
+        The critic's values take the place of the baseline's, if there is one; both look at the whole rest of the
+        lifetime, which ends with its last episode.
+        """
         longest = len(data) * self.sampler.horizon
         lifetimes, beyond = join(self.sampler.policy, data, longest), None
         if any(episodes.cut for episodes in data):  # joined as the advantages, which nobody has computed yet
             worth = [replace(e, adv=value_beyond(e, self.discount, self.baseline)) for e in data]
             beyond = join(self.sampler.policy, worth, longest).adv
-        lifetimes = with_advantages(lifetimes, self.discount, self.gae_lambda, self.baseline, beyond)
+        if self.losses.noise_size:
+            lifetimes = replace(lifetimes, noise=self._noise(lifetimes, longest, rngs(len(data))))
+        own = self.losses.own(params)
+        critic = None if self.sampler.policy.critic is None else lambda e, _: self.losses.worth(own, e)
+        lifetimes = with_advantages(lifetimes, self.discount, self.gae_lambda, critic or self.baseline, beyond)
         return [], lifetimes.to(self.device)
+
+    def _noise(self, lifetimes: Episodes, longest: int, rngs: Iterable[np.random.Generator]) -> Tensor:
+        """Draw each task's noise `[K, E, L, n]`, the same whatever the lengths of the others are."""
+        shape = lifetimes.mask.shape[1], longest, self.losses.noise_size
+        noise = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in rngs])
+        return torch.from_numpy(noise[:, :, : lifetimes.mask.shape[2]])
 
     def _play(
         self,

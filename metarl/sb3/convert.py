@@ -17,7 +17,6 @@ from metarl.core.layers import LayerNorm
 from metarl.core.params import Params
 from metarl.errors import UserError
 from metarl.rl.policies import BoxActions, CategoricalMLP, GaussianMLP, Policy
-from metarl.rl.recurrent import RecurrentPolicy
 
 
 def as_params(model: PPO, like: Params) -> Params:
@@ -96,8 +95,8 @@ def _check(policy: Any, observations: gymnasium.Space, actions: gymnasium.Space)
     Raises:
         UserError: If they cannot.
     """
-    if isinstance(policy, RecurrentPolicy):
-        raise UserError("stable-baselines3's PPO has no memory, so a recurrent policy (rl2) cannot be exported to it")
+    if hasattr(policy, "seen"):
+        raise UserError("stable-baselines3's PPO has no memory, so no policy with a memory can be exported to it")
     if not isinstance(policy, GaussianMLP | CategoricalMLP) or any(isinstance(m, LayerNorm) for m in policy.modules()):
         raise UserError("only the built-in perceptrons without layer norm can be exported to stable-baselines3's PPO")
     if is_image_space(observations):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -95,6 +94,11 @@ class BatchLoss:
         """Return the tasks' return after adaptation, `[K]`."""
         return self.batch.query.returns.double().mean(1)
 
+    def critic_targets(self) -> tuple[Tensor, Tensor]:
+        """Return mean and mean square of what the critic should have said in each task, `[K]`."""
+        ret, weight = self.batch.query.ret.flatten(1).double(), self.batch.query.weight
+        return (ret * weight).sum(-1), (ret.square() * weight).sum(-1)
+
     def adapted(self) -> Tensor:
         """Return the tasks' adapted params, `[K, P]`."""
         return P.flatten_stacked(self.batch.adapted[name] for name in self.like)
@@ -143,7 +147,7 @@ class BatchLoss:
             if chosen is not None and phase == QUERY:
                 return minibatches.cut(self._played(phase), chosen, self.batch.query.mask.shape[1])
             if played_by_these and phase not in self._old:  # these are the policies: no need to compute them twice
-                self._old[phase] = _detached(new(phase))
+                self._old[phase] = P.each_tensor(Tensor.detach, new(phase))
             return self._played(phase)
 
         return self.method.meta_loss(self.losses, new, old, self._data(chosen), numbers)
@@ -175,7 +179,7 @@ class BatchLoss:
         outputs = self.losses.outputs(adapted, query)
         points = list(leaves.values())
         jacobian = P.forward_derivative(outputs.parameters, points)
-        fixed = _detached(outputs)
+        fixed = P.each_tensor(Tensor.detach, outputs)
 
         def product(vector: Tensor) -> Tensor:
             tangents = list(self._stacked(vector).values())
@@ -186,7 +190,3 @@ class BatchLoss:
             return P.flatten_stacked(pulled)
 
         return product
-
-
-def _detached(distribution: Any) -> Any:
-    return replace(distribution, **{name: value.detach() for name, value in vars(distribution).items()})

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from metarl.core.params import each_tensor
 from metarl.outer import Part
 from metarl.seeding import SHUFFLE, stream_rng
 
@@ -40,4 +40,4 @@ def cut(distribution: Any, chosen: Tensor, episodes: int) -> Any:
             return value
         return value.unflatten(1, (episodes, -1))[torch.arange(len(chosen))[:, None], chosen].flatten(1, 2)
 
-    return replace(distribution, **{name: rows(value) for name, value in vars(distribution).items()})
+    return each_tensor(rows, distribution)

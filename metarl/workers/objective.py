@@ -78,6 +78,11 @@ class WorkersObjective:
         returns = self.workers.ask("returns")
         return self._mean(returns), self._mean([[value**2 for value in part] for part in returns])
 
+    def critic_targets(self) -> tuple[float, float]:
+        """Return mean and mean square over all tasks of what the critic should have said."""
+        means, squares = zip(*self.workers.ask("critic_targets"), strict=True)
+        return self._mean(means), self._mean(squares)
+
     def _mean(self, parts: Iterable[Sequence[float]]) -> float:
         """Return the mean of one number a task."""
         numbers = [number for part in parts for number in part]

@@ -52,9 +52,10 @@ class Worker:
         tasks = draw_tasks(loop, self.tasks, self.seed, TRAINING, iteration)[self.share]
         rngs = task_rngs(self.seed, TRAINING, iteration, self.share)
         phases = method.inner_steps + method.plays_query
-        played = loop.play(P.unflatten(params, self.like), tasks, rngs, drop=True)
+        named = P.unflatten(params, self.like)
+        played = loop.play(named, tasks, rngs, drop=True)
         reached, data = zip(*islice(played, phases), strict=True)
-        support, query = loop.arrange(list(data))
+        support, query = loop.arrange(list(data), named, rngs)
         adapted = {}
         if support:
             adapted = reached[-1] if method.plays_query else loop.step(reached[-1], support[-1], phases - 1)
@@ -109,6 +110,11 @@ class Worker:
     def returns(self) -> list[float]:
         """Return each task's return after adaptation."""
         return _numbers([loss.returns() for loss in self.losses])
+
+    def critic_targets(self) -> tuple[list[float], list[float]]:
+        """Return mean and mean square of what the critic should have said in each task."""
+        found = [loss.critic_targets() for loss in self.losses]
+        return _numbers([mean for mean, _ in found]), _numbers([square for _, square in found])
 
     def adapted(self) -> Tensor:
         """Return the sum of the adapted params, `[3, P]`."""

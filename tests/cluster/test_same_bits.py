@@ -8,7 +8,7 @@ from runs import TINY
 
 from metarl.core import params as P
 from metarl.experiment.trainer import Trainer
-from metarl.methods import METHODS, Reptile
+from metarl.methods import METHODS, RL2, Reptile, VariBAD
 from metarl.outer import PPO, Adam
 from metarl.workers.local import Workers
 from metarl.workers.ray_actor import shares
@@ -47,9 +47,13 @@ def slow(*values):
 
 
 @pytest.mark.parametrize("env", [NAVIGATION, slow(CHEETAH), slow(HOPPER)], ids=["navigation", "half-cheetah", "hopper"])
-@pytest.mark.parametrize("name", ["maml", "promp", "reptile", "rl2"])
+@pytest.mark.parametrize("name", ["maml", "promp", "reptile", "rl2", "varibad"])
 def test_params_are_the_same_bits_on_1_2_3_and_5_workers(env, name):
     config = dataclasses.replace(env, method=METHODS[name])
+    if name == "rl2":
+        config = dataclasses.replace(config, method=RL2(lifetime=2, embedding=8, ent_coef=0.01))
+    if name == "varibad":
+        config = dataclasses.replace(config, method=VariBAD(lifetime=2, elbo_points=20))
     whole = trained(config, 1)
     assert not torch.equal(whole, trained(config, 1, iterations=2))
     for workers in (2, 3, 5):

@@ -7,7 +7,7 @@ from metarl_envs import HORIZONS
 
 IDS = [f"metarl/{key.split(':')[1]}-v0" for key in HORIZONS]
 MUJOCO_IDS = [
-    f"metarl/{key.split(':')[1]}-v0" for key in HORIZONS if key.split(":")[0] not in ("navigation", "tabular")
+    f"metarl/{key.split(':')[1]}-v0" for key in HORIZONS if key.split(":")[0] not in ("navigation", "grid", "tabular")
 ]
 
 

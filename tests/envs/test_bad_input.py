@@ -53,7 +53,7 @@ def test_actions(env_id):
             single.step(bad[1])
 
 
-@pytest.mark.parametrize("env_id", ["metarl/Bandit-v0", "metarl/TabularMDP-v0"])
+@pytest.mark.parametrize("env_id", ["metarl/Bandit-v0", "metarl/TabularMDP-v0", "metarl/GridNavigation-v0"])
 def test_discrete_actions(env_id):
     single, env = gymnasium.make(env_id).unwrapped, gymnasium.make_vec(env_id, num_envs=3)
     single.reset(seed=0)
@@ -107,6 +107,7 @@ def test_models(folder):
         ("AntCrippled", {"drawn": (4,)}, r"AntCrippled: drawn=\(4,\); expected some of 0..3"),
         ("HumanoidDir", {"observation": "all"}, "HumanoidDir: observation='all'; expected"),
         ("Bandit", {"arms": 1}, "Bandit: arms must be at least 2, got 1"),
+        ("GridNavigation", {"cells": 2}, "GridNavigation: cells must be at least 3, got 2"),
         ("TabularMDP", {"states": 1}, "TabularMDP: needs at least 2 states"),
         ("PointNavigation", {"goal_range": 0.0}, "PointNavigation: goal_range must be positive, got 0.0"),
         ("SparseNavigation", {"goal_radius": 0.0}, "SparseNavigation: radii must be positive"),

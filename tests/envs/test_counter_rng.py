@@ -10,7 +10,7 @@ from numpy.testing import assert_array_equal
 from scipy import stats
 
 NUMPY_IDS = [f"metarl/{name}Navigation-v0" for name in ("Point", "Sparse", "Corner")]
-NUMPY_IDS += ["metarl/Bandit-v0", "metarl/TabularMDP-v0"]
+NUMPY_IDS += ["metarl/GridNavigation-v0", "metarl/Bandit-v0", "metarl/TabularMDP-v0"]
 
 
 @pytest.mark.parametrize(

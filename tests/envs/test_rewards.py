@@ -109,6 +109,25 @@ def test_corner_reward():
     assert env.step(np.array([0.1, 0.1]))[1] == 0.0  # another corner is nearer
 
 
+def test_the_grid():
+    env = gymnasium.make("metarl/GridNavigation-v0").unwrapped
+    env.set_task(np.array([1.0, 2.0]))
+    assert env.reset(seed=0)[0].tolist() == [0, 0]
+    # down and left stay at the border; the goal pays again and again and ends nothing
+    walk = [(3, [0, 0]), (4, [0, 0]), (1, [0, 1]), (1, [0, 2]), (2, [1, 2]), (0, [1, 2]), (1, [1, 3]), (3, [1, 2])]
+    for action, cell in walk:
+        obs, reward, terminated, truncated, info = env.step(action)
+        assert obs.tolist() == cell and not terminated and not truncated
+        assert reward == (1.0 if cell == [1, 2] else -0.1)
+        assert info["success"] == (cell == [1, 2])
+    goals, counts = np.unique(env.sample_tasks(4200, np.random.default_rng(0)), axis=0, return_counts=True)
+    assert len(goals) == 21 and (goals.max(axis=1) > 1).all()
+    assert stats.chisquare(counts).pvalue > 0.01
+    for wrong in ([0.0, 0.0], [1.0, 1.0], [2.5, 0.0]):
+        with pytest.raises(ValueError, match="outside its task space Cells"):
+            env.set_task(np.array(wrong))
+
+
 def test_corner_starts():
     obs, _ = gymnasium.make_vec("metarl/CornerNavigation-v0", num_envs=4000).reset(seed=0)
     for column in obs.T:

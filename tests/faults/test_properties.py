@@ -24,7 +24,8 @@ from metarl.experiment.config_file import as_dict, from_dict
 from metarl.methods import METHODS, SUPERVISED
 from metarl.rl.advantages import BASELINES, gae, normalise, with_advantages
 from metarl.rl.episodes import Episodes
-from metarl.rl.recurrent import RecurrentPolicy, join
+from metarl.rl.lifetimes import join
+from metarl.rl.recurrent import RecurrentPolicy
 
 quick = settings(
     max_examples=30,

@@ -13,8 +13,9 @@ from metarl.core import params as P
 from metarl.methods import MAML, RL2
 from metarl.outer import PPO
 from metarl.rl.episodes import Episodes
+from metarl.rl.lifetimes import LifetimeGradient
 from metarl.rl.memory_loop import MemoryInnerLoop
-from metarl.rl.recurrent import LifetimeGradient, RecurrentPolicy
+from metarl.rl.recurrent import RecurrentPolicy
 from metarl.workers.meta_batch import MetaBatch
 
 EPISODES = 5
@@ -24,7 +25,7 @@ def lifetimes(shares=(range(3),)):
     """The meta-objective of an RL² policy in float64 on random lifetimes of ragged length, and its params."""
     policy = RecurrentPolicy(spaces.Box(-1, 1, (2,)), spaces.Discrete(3), (3,), seed=0).double()
     params = P.params_of(policy)
-    inner_loop = MemoryInnerLoop(None, LifetimeGradient(policy), RL2(), discount=0.9, gae_lambda=0.9)  # type: ignore
+    inner_loop = MemoryInnerLoop(None, LifetimeGradient(policy), RL2(vf_coef=0), discount=0.9, gae_lambda=0.9)  # type: ignore
     g = torch.Generator().manual_seed(4)
     lengths = torch.randint(1, 7, (3, EPISODES, 1), generator=g)
     mask = (torch.arange(6) < lengths).double()

@@ -11,9 +11,11 @@ from torch.testing import assert_close
 import metarl
 from metarl import UserError
 from metarl.core import params as P
+from metarl.experiment.config_file import as_dict, from_dict
 from metarl.methods import RL2
 from metarl.rl.episodes import Episodes
-from metarl.rl.recurrent import LifetimeGradient, RecurrentPolicy, join
+from metarl.rl.lifetimes import LifetimeGradient, Lifetimes, join
+from metarl.rl.recurrent import RecurrentPolicy
 
 SIZES = {"tasks": 4, "episodes": 3, "horizon": 6, "hidden": (8, 4), "eval_tasks": 2, "eval_episodes": 2}
 
@@ -37,6 +39,13 @@ class Bandit(gymnasium.Env):
 
     def step(self, action):
         return np.ones(1, np.float32), float(action == self.task[0]), False, False, {}
+
+
+class Paying(Bandit):
+    """Pays 100 for whatever is done."""
+
+    def step(self, action):
+        return np.ones(1, np.float32), 100.0, False, False, {}
 
 
 def played(policy, lengths, seed):
@@ -87,23 +96,85 @@ def test_the_update_sees_the_policy_that_played(env):
     model.close()
 
 
-def test_the_gradient_is_the_derivative_of_the_objective():
-    policy = RecurrentPolicy(spaces.Box(-1, 1, (2,)), spaces.Discrete(3), (3,), seed=0).double()
+@pytest.mark.parametrize(
+    "more", [{}, {"vf_coef": 0.3}, {"ent_coef": 0.2}, {"embedding": 4, "vf_coef": 0.3}], ids=lambda more: "-".join(more)
+)
+def test_the_gradient_is_the_derivative_of_the_objective(more):
+    method = RL2(**{"vf_coef": 0.0, **more})
+    spaces_ = spaces.Box(-1, 1, (2,)), spaces.Discrete(3)
+    critic = {"critic": method.vf_coef > 0, "embedding": method.embedding}
+    policy = RecurrentPolicy(*spaces_, (3, 2), seed=0, **critic).double()
     life = join(policy, [played(policy, [[2, 3], [3, 1]], 0), played(policy, [[1, 2], [2, 2]], 1)])
     doubles = {n: getattr(life, n).double() for n in ("obs", "rew", "mask", "logp")}
-    adv = torch.randn(life.mask.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    life = Episodes(act=life.act, adv=adv * doubles["mask"], **doubles)
-    params = P.params_of(policy)
+    g = torch.Generator().manual_seed(2)
+    adv, ret = torch.randn(2, *life.mask.shape, dtype=torch.float64, generator=g) * doubles["mask"]
+    life = Lifetimes(act=life.act, adv=adv, ret=5 + 3 * ret, noise=life.noise, **doubles)
+    params = method.initial(P.params_of(policy))
     problem = LifetimeGradient(policy)
     old = problem.outputs(P.stack(params, 2), life)
 
     def objective(vector):
         new = problem.outputs(P.stack(P.unflatten(vector, params), 2), life)
-        return RL2().meta_loss(problem, lambda _: new, lambda _: old, [life], {}).mean()
+        return method.meta_loss(problem, lambda _: new, lambda _: old, [life], {}).mean()
 
     here = P.flatten(params.values()) + 0.01
     gradient = torch.autograd.functional.jacobian(objective, here)
-    assert_close(gradient, tiny.finite_difference(lambda v: objective(v).detach(), here), rtol=1e-5, atol=1e-8)
+    numeric = tiny.finite_difference(lambda v: objective(v).detach(), here)
+    if method.vf_coef:  # the critic's units are constants of the loss
+        assert list(params)[-1] == "critic.unit" and not gradient[-2:].any()
+        gradient, numeric = gradient[:-2], numeric[:-2]
+    assert_close(gradient, numeric, rtol=1e-5, atol=1e-8)
+
+
+def test_the_critic_sees_the_rest_of_the_lifetime_across_its_episodes():
+    """With λ = 1 it should say the discounted return to come, later episodes' too."""
+    model = metarl.RL2("metarl/PointNavigation-v0", lifetime=3, discount=0.9, gae_lambda=1.0, **SIZES)
+    (worker,) = model.trainer.workers.workers
+    model.trainer.workers.collect(P.flatten(model.trainer.params.values()), 0)
+    life = worker.batch.query
+    for k, e, t in [(0, 0, 0), (1, 2, 5), (3, 1, 17)]:
+        rest = life.rew[k, e, t:]
+        assert_close(life.ret[k, e, t], (0.9 ** torch.arange(len(rest)) * rest).sum(), rtol=1e-4, atol=1e-4)
+    mean, square = worker.critic_targets()
+    assert_close(torch.tensor(mean), life.ret.double().mean((1, 2)).float())
+    assert_close(torch.tensor(square), life.ret.double().square().mean((1, 2)).float())
+    model.close()
+
+
+def test_the_critic_learns_returns_in_units_of_its_own():
+    """One task whose reward is 100 in every step: the values come out in hundreds, though no weight does."""
+    model = metarl.RL2(Paying, lifetime=2, discount=0.5, gae_lambda=1.0, outer_lr=0.02, vf_coef=1.0, **SIZES)
+    model.learn(20)
+    (worker,) = model.trainer.workers.workers
+    life = worker.batch.query
+    policy_params = {name: value for name, value in model.trainer.params.items()}
+    worth = worker.inner_loop.losses.worth(policy_params, life)
+    assert_close(worth[:, :, 3:8], torch.full((4, 3, 5), 200.0), rtol=0.1, atol=0)
+    assert max(float(value.abs().max()) for name, value in policy_params.items() if name != "critic.unit") < 5
+    model.close()
+
+
+def test_memory_does_not_leak_between_lifetimes_or_tasks():
+    """What one lifetime sees changes nothing in another one's actions."""
+    policy = RecurrentPolicy(spaces.Box(-1, 1, (2,)), spaces.Discrete(3), (5,), seed=0, embedding=4, critic=True)
+    params, losses = P.stack(P.params_of(policy), 2), LifetimeGradient(policy)
+    life = join(policy, [played(policy, [[2, 3], [3, 1]], 0), played(policy, [[1, 2], [2, 2]], 1)])
+    before = losses.outputs(params, life)
+    life.obs[0, 1, 0] += 1.0  # the first step of the first task's second lifetime
+    after = losses.outputs(params, life)
+    for old, new in ((before.actions.logits, after.actions.logits), (before.value, after.value)):
+        changed = (old != new).any(-1).view(life.mask.shape)
+        assert changed[0, 1].all() and changed.sum() == changed[0, 1].sum()
+
+
+def test_a_run_from_before_the_critic_loads_without_one(tmp_path):
+    model = metarl.RL2(Bandit, lifetime=2, vf_coef=0, max_grad_norm=None, **SIZES)
+    saved = as_dict(model.config)
+    for name in ("vf_coef", "ent_coef", "embedding"):
+        del saved["method"][name]
+    del saved["method"]["outer"]["max_grad_norm"]
+    assert from_dict(saved).method == model.config.method
+    model.close()
 
 
 def test_it_learns_a_bandit():

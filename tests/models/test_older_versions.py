@@ -18,7 +18,7 @@ RUNS = {
     "reptile": (metarl.Reptile, "metarl/AntDir-v0", {}),
     "promp": (metarl.ProMP, "metarl/HalfCheetahDir-v0", {"minibatches": 2}),
     "ppo-maml": (metarl.PPOMAML, "metarl/Walker2dVel-v0", {}),
-    "rl2": (metarl.RL2, "metarl/PointNavigation-v0", {"lifetime": 2}),
+    "rl2": (metarl.RL2, "metarl/PointNavigation-v0", {"lifetime": 2, "vf_coef": 0, "max_grad_norm": None}),
 }
 
 

@@ -27,6 +27,7 @@ KEYWORDS = {
     "promp": keywords.ProMPKeywords,
     "e-maml": keywords.EMAMLKeywords,
     "rl2": keywords.RL2Keywords,
+    "varibad": keywords.VariBADKeywords,
 }
 
 

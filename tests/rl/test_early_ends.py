@@ -14,7 +14,7 @@ from metarl.methods import RL2
 from metarl.rl.advantages import BASELINES, value_beyond, with_advantages
 from metarl.rl.environments import make_vec
 from metarl.rl.episodes import Episodes
-from metarl.rl.losses import PolicyGradient
+from metarl.rl.lifetimes import LifetimeGradient
 from metarl.rl.memory_loop import MemoryInnerLoop
 from metarl.rl.policies import make_policy
 from metarl.rl.recurrent import RecurrentPolicy
@@ -109,7 +109,7 @@ def test_the_sampler_keeps_the_last_observation_of_what_ends_before_the_horizon(
 def test_diverging_does_not_pay_in_a_lifetime_either():
     env = make_vec(Costly, 12, horizon=HORIZON)
     policy = RecurrentPolicy(env.single_observation_space, env.single_action_space, (4, 4), seed=0)
-    loop = MemoryInnerLoop(Sampler(env, policy, 1, 12, HORIZON), PolicyGradient(policy), RL2(), 0.97, 0.9)
+    loop = MemoryInnerLoop(Sampler(env, policy, 1, 12, HORIZON), LifetimeGradient(policy), RL2(), 0.97, 0.9)
     params = P.params_of(policy)
     phases = []
     for _, episodes in loop.play(params, np.zeros((1, 1)), lambda phase: iter([np.random.default_rng(phase)])):
@@ -117,8 +117,8 @@ def test_diverging_does_not_pay_in_a_lifetime_either():
         if len(phases) == 2:
             break
     assert phases[0].cut
-    fair = loop.arrange(phases)[1]
-    pays = loop.arrange([replace(e, cut={}) for e in phases])[1]
+    fair = loop.arrange(phases, params, iter)[1]
+    pays = loop.arrange([replace(e, cut={}) for e in phases], params, iter)[1]
     early = [episode for _, episode in phases[0].cut]
     assert fair.adv[0, early, 2].mean() < pays.adv[0, early, 2].mean() - 0.5
     assert torch.equal(fair.rew, pays.rew) and torch.equal(fair.obs, pays.obs)

@@ -1,0 +1,190 @@
+"""VariBAD: the belief begins at the prior, its bound is the paper's, and policy and belief learn apart."""
+
+import math
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from gymnasium import spaces
+from torch.distributions import Normal, kl_divergence
+from torch.func import functional_call
+from torch.testing import assert_close
+
+import metarl
+from metarl import UserError
+from metarl.core import params as P
+from metarl.methods import VariBAD
+from metarl.rl.belief import MIN_LOG_STD, BeliefGradient, BeliefPolicy, gaussian_kl
+from metarl.rl.episodes import Episodes
+from metarl.rl.lifetimes import Lifetimes, join
+from metarl.rl.recurrent import Memory
+
+K, D = 2, 3
+LENGTHS = [[[2, 3], [3, 1]], [[1, 2], [2, 2]]]
+"""Steps of two episodes of two lifetimes in two tasks."""
+
+
+def policy(discrete=True):
+    actions = spaces.Discrete(3) if discrete else spaces.Box(-1.0, 1.0, (2,))
+    return BeliefPolicy(spaces.Box(-1.0, 1.0, (2,)), actions, (4, 3), seed=0, latent=D, decoder=4).double()
+
+
+def played(lengths, seed):
+    g = torch.Generator().manual_seed(seed)
+    lengths = torch.tensor(lengths)
+    mask = (torch.arange(int(lengths.max())) < lengths[..., None]).double()
+    obs = torch.randn(*mask.shape, 2, generator=g, dtype=torch.float64) * mask[..., None]
+    act = torch.randint(3, mask.shape, generator=g) * mask.long()
+    rew = torch.randn(mask.shape, generator=g, dtype=torch.float64) * mask
+    return Episodes(obs=obs, act=act, rew=rew, mask=mask, logp=torch.zeros_like(rew), adv=torch.zeros_like(rew))
+
+
+def lifetimes(net):
+    """Random lifetimes of ragged length in float64."""
+    life = join(net, [played([task[e] for task in LENGTHS], e) for e in range(2)])
+    g = torch.Generator().manual_seed(9)
+
+    def draw(*more):
+        return torch.randn(*life.mask.shape, *more, generator=g, dtype=torch.float64)
+
+    values = {name: getattr(life, name) for name in ("obs", "act", "rew", "mask", "logp")}
+    return Lifetimes(**values, adv=draw() * life.mask, ret=2 + 3 * draw() * life.mask, noise=draw(D + 2))
+
+
+def test_the_kl_of_normals_is_that_of_torch():
+    g = torch.Generator().manual_seed(0)
+    mean, log_var, prior_mean, prior_log_var = torch.randn(4, 5, D, generator=g, dtype=torch.float64)
+    ours = gaussian_kl(mean, log_var, prior_mean, prior_log_var)
+    one, other = Normal(mean, (0.5 * log_var).exp()), Normal(prior_mean, (0.5 * prior_log_var).exp())
+    assert_close(ours, kl_divergence(one, other).sum(-1))
+    assert not gaussian_kl(mean, log_var, mean, log_var).any()
+
+
+def test_before_any_transition_the_belief_is_the_prior():
+    net = policy()
+    life = lifetimes(net)
+    params = P.stack(P.params_of(net), K)
+    start = torch.zeros(K, 2, net.size, dtype=torch.float64)
+    _, after, mean, log_var = functional_call(net, params, (life.obs, start))
+    mean, log_var = mean.view(*life.mask.shape, D), log_var.view(*life.mask.shape, D)
+    assert not mean[:, :, 0].any() and not log_var[:, :, 0].any()  # N(0, 1)
+    assert mean[:, :, 1].all() and log_var[:, :, 1].all() and after.all()
+    _, after, *_ = functional_call(net, params, (life.obs[:, :, :1], start))
+    assert not after.any()  # an observation alone is no transition
+
+
+def test_the_bound_is_the_papers_sum():
+    """Every posterior judged by every reward, past and future, minus the divergence from the posterior before."""
+    net = policy()
+    life, losses = lifetimes(net), BeliefGradient(net, kl_coef=0.7)
+    params = P.params_of(net)
+    found = losses.outputs(P.stack(params, K), life).elbo[..., 0]
+    start = torch.zeros(K, 2, net.size, dtype=torch.float64)
+    *_, mean, log_var = functional_call(net, P.stack(params, K), (life.obs, start))
+    mean, log_var = mean.view(*life.mask.shape, D), log_var.view(*life.mask.shape, D)
+    for k, e in [(0, 0), (0, 1), (1, 0), (1, 1)]:
+        steps = sum(LENGTHS[k][e])
+        before, total = Normal(torch.zeros(D).double(), torch.ones(D).double()), 0.0
+        for t in range(steps):
+            belief = Normal(mean[k, e, t], (0.5 * log_var[k, e, t]).exp())
+            sample = belief.mean + belief.stddev * life.noise[k, e, t, :D]
+            for i in range(steps):
+                step = torch.cat([life.obs[k, e, i, :2], torch.eye(3).double()[life.act[k, e, i]]])
+                features = torch.tanh(net.decoder.by_latent(sample) + net.decoder.by_step(step))
+                reward = Normal(net.decoder.rest(features), net.decoder.log_std.exp())
+                total = total + reward.log_prob(life.rew[k, e, i])
+            total = total - 0.7 * kl_divergence(belief, before).sum()
+            before = belief
+        assert_close(found[k, e], total.sum() / steps**2)
+
+
+def test_of_a_long_lifetime_a_choice_of_steps_estimates_the_bound():
+    net = policy()
+    life = lifetimes(net)
+    stacked = P.stack(P.params_of(net), K)
+    whole = BeliefGradient(net).outputs(stacked, life).elbo
+    g, parts = torch.Generator().manual_seed(1), []
+    for _ in range(400):
+        noise = life.noise.clone()
+        noise[..., -2:] = torch.randn(noise[..., -2:].shape, generator=g, dtype=torch.float64)  # the choice alone
+        chosen = Lifetimes(**{name: getattr(life, name) for name in Lifetimes.STEPPED if name != "noise"}, noise=noise)
+        parts.append(BeliefGradient(net, points=2).outputs(stacked, chosen).elbo)
+    each = torch.stack(parts)
+    error = 4 * each.std(0) / math.sqrt(len(parts))
+    assert ((each.mean(0) - whole).abs() <= error + 1e-12).all() and each.std(0).max() > 0.01
+
+
+@pytest.mark.parametrize("elbo_coef", [1e-9, 1.0], ids=["policy", "all"])
+def test_the_gradient_is_the_derivative_of_the_objective(elbo_coef):
+    """Of the bound in encoder and decoder, and of the policy's loss in policy and critic only."""
+    method, net = VariBAD(vf_coef=0.3, ent_coef=0.1, elbo_coef=elbo_coef), policy()
+    life, losses = lifetimes(net), BeliefGradient(net)
+    params = method.initial(P.params_of(net))
+    old = losses.outputs(P.stack(params, K), life)
+
+    def objective(vector):
+        new = losses.outputs(P.stack(P.unflatten(vector, params), K), life)
+        return method.meta_loss(losses, lambda _: new, lambda _: old, [life], {}).mean()
+
+    here = P.flatten(params.values()) + 0.01
+    gradient = P.unflatten(torch.autograd.functional.jacobian(objective, here), params)
+    numeric = P.unflatten(tiny.finite_difference(lambda v: objective(v).detach(), here), params)
+    own = [name for name in params if name.startswith(("actor.", "critic.head")) or name.startswith("decoder.")]
+    for name in own:
+        assert_close(gradient[name], numeric[name], rtol=1e-5, atol=1e-8)
+    if elbo_coef < 1:  # the belief moves the policy's loss, and yet no gradient comes from there
+        assert gradient["input_weight"].abs().max() < 1e-6 < numeric["input_weight"].abs().max()
+
+
+def test_the_gradient_of_the_bound_reaches_the_encoder():
+    net = policy()
+    life, losses = lifetimes(net), BeliefGradient(net)
+    params = P.params_of(net)
+
+    def bound(vector):
+        new = losses.outputs(P.stack(P.unflatten(vector, params), K), life)
+        return losses.elbo(new, life).mean()
+
+    here = P.flatten(params.values()) + 0.01
+    gradient = torch.autograd.functional.jacobian(bound, here)
+    assert_close(gradient, tiny.finite_difference(lambda v: bound(v).detach(), here), rtol=1e-5, atol=1e-8)
+    assert P.unflatten(gradient, params)["memory_weight"].any()
+
+
+def test_lifetimes_do_not_see_each_other():
+    net = policy()
+    life, losses = lifetimes(net), BeliefGradient(net)
+    stacked = P.stack(P.params_of(net), K)
+    before = losses.outputs(stacked, life)
+    life.obs[0, 1, 1] += 1.0
+    after = losses.outputs(stacked, life)
+    changed = (before.actions.logits != after.actions.logits).any(-1).view(life.mask.shape)
+    assert changed[0, 1, 1:].all() and not changed[0, 1, 0] and changed.sum() == changed[0, 1].sum()
+    assert (before.elbo != after.elbo).flatten().tolist() == [False, True, False, False]
+
+
+def test_the_update_sees_the_policy_that_played():
+    model = metarl.VariBAD(
+        "metarl/GridNavigation-v0", lifetime=3, tasks=4, episodes=3, horizon=6, hidden=(8, 4), eval_tasks=2
+    )
+    (worker,) = model.trainer.workers.workers
+    model.trainer.workers.collect(P.flatten(model.trainer.params.values()), 0)
+    life = worker.batch.query
+    outputs = worker.inner_loop.losses.outputs(P.stack(model.trainer.params, 4), life)
+    logp = outputs.log_prob(life.act.flatten(1, 2)) * life.mask.flatten(1)
+    assert_close(logp, life.logp.flatten(1), rtol=1e-4, atol=1e-5)
+    assert life.noise.shape == (4, 3, 18, 7) and abs(float(life.noise.mean())) < 0.1
+    memory = worker.inner_loop.start(model.trainer.params)
+    assert isinstance(memory, Memory) and not memory.before.any()
+    action, _ = model.policy.predict(np.zeros(2))
+    assert 0 <= action < 5
+    model.close()
+
+
+def test_mistakes_are_clear():
+    with pytest.raises(UserError, match="latent must be at least 1, got 0"):
+        metarl.VariBAD("metarl/GridNavigation-v0", latent=0)
+    with pytest.raises(UserError, match="vf_coef must be positive"):
+        VariBAD(vf_coef=0.0)
+    assert MIN_LOG_STD < 0
