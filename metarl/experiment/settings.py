@@ -51,7 +51,7 @@ def _named(config: Settings, name: str) -> Method:
     return config.methods[check_known("method", name, config.methods, also)]
 
 
-LIFETIMES = ("lifetime", "vf_coef", "ent_coef")
+LIFETIMES = ("lifetime", "ent_coef")
 """What methods with a memory have in common."""
 
 

@@ -29,15 +29,13 @@ class RL2(Method):
 
     lifetime: int = 5
     """Episodes of a lifetime."""
-    vf_coef: float = 0.5
+    vf_coef: float = 0.0
     """Weight of the critic's loss; 0 has no critic, but the baseline that is fitted to each task."""
     ent_coef: float = 0.0
     """Weight of the mean entropy of the action distributions, which is made larger."""
     embedding: int = 0
     """Width of a layer on observation, action, reward and end before the memory; 0 leaves it out."""
-    outer: PPO | Adam = field(
-        default_factory=lambda: PPO(outer_lr=3e-3, epochs=5, clip=0.2, minibatches=4, max_grad_norm=0.5)
-    )
+    outer: PPO | Adam = field(default_factory=lambda: PPO(outer_lr=3e-3, epochs=5, clip=0.2, minibatches=4))
     """How the params move."""
 
     remembers: ClassVar[bool] = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from torch import Tensor
 
@@ -24,6 +24,8 @@ class VariBAD(RL2):
     meta-iteration, where the paper keeps a buffer of earlier ones for the auto-encoder.
     """
 
+    vf_coef: float = 0.5
+    """Weight of the critic's loss."""
     latent: int = 5
     """Size of the latent task vector."""
     decoder: int = 32
@@ -38,8 +40,6 @@ class VariBAD(RL2):
         default_factory=lambda: PPO(outer_lr=3e-3, epochs=5, clip=0.2, minibatches=4, max_grad_norm=0.5)
     )
     """How the params move."""
-
-    unrecorded: ClassVar[Mapping[str, Any]] = {}
 
     def __post_init__(self) -> None:
         """Check kinds and ranges."""

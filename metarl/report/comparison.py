@@ -67,28 +67,51 @@ def compare_scratch(runs: list[dict[str, Any]], others: dict[str, list[dict[str,
 
 
 def draw(summary: dict[str, Any]) -> Figure:
-    """Draw the adaptation curves of all methods, and beside them how PPO learns from scratch."""
+    """Draw the adaptation curves of all methods, and beside them how PPO learns from scratch.
+
+    They are drawn against gradient steps; where a method with a memory is among them, against the episodes of the task
+    that each has seen, so that they answer how much data adaptation needs.
+    """
     both = "scratch" in summary
     figure = Figure(figsize=(11 if both else 6.5, 4.2), layout="constrained")
     axes = figure.subplots(1, 2, squeeze=False)[0] if both else [figure.subplots()]
     axis = axes[0]
     colours = dict(zip(summary["methods"], LINES * 3, strict=False))
+    memories = [method for method in summary["methods"] if _remembers(method)]
     for number, (method, row) in enumerate(summary["methods"].items()):
-        steps = range(len(row["iqm"]))
+        seen = episodes_seen(method, len(row["iqm"]), summary["protocol"]["episodes"])
+        steps = seen if memories else range(len(row["iqm"]))
         style = ":" if method in BASELINES else "-" if number < len(LINES) else "--"
         axis.plot(steps, row["iqm"], style, color=colours[method], marker="o", ms=3, label=method)
         axis.fill_between(steps, row["ci_low"], row["ci_high"], color=colours[method], alpha=0.12, lw=0)
     budget, seeds = summary["protocol"]["budget"], summary["seeds"]
-    memories = ", ".join(method for method in summary["methods"] if method in METHODS and METHODS[method].remembers)
-    unit = "gradient steps" + f" ({memories}: episodes seen)" * bool(memories)
+    unit = "episodes of the task seen" if memories else "gradient steps"
     axis.set(xlabel=unit, ylabel="return (interquartile mean)")
     axis.set(title=f"{summary['env']}, {budget / 1e6:g}M steps, {seeds} seeds")
-    axis.set_xticks(range(summary["protocol"]["steps"] + 1))
+    if memories:
+        axis.set_xscale("symlog", linthresh=1)
+    else:
+        axis.set_xticks(range(summary["protocol"]["steps"] + 1))
     if summary["methods"]:
         axis.legend(fontsize=8, frameon=False, bbox_to_anchor=(1, 1))
     if both:
         _draw_scratch(axes[1], summary["scratch"], colours)
     return figure
+
+
+def episodes_seen(method: str, points: int, episodes: int) -> list[int]:
+    """Return how many episodes of a task a method has seen at each point of its adaptation curve.
+
+    Args:
+        method: Its name. A memory sees one more episode from point to point; what takes gradient steps, a batch.
+        points: Number of points.
+        episodes: Episodes of a gradient step.
+    """
+    return [point * (1 if _remembers(method) else episodes) for point in range(points)]
+
+
+def _remembers(method: str) -> bool:
+    return method in METHODS and METHODS[method].remembers
 
 
 def _draw_scratch(axis: Any, scratch: dict[str, Any], colours: dict[str, str]) -> None:

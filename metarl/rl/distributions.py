@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -177,7 +177,7 @@ def stacked(distributions: Sequence[Any]) -> Any:
 
     def joined(name: str) -> Any:
         values = [getattr(distribution, name) for distribution in distributions]
-        if is_dataclass(values[0]):
+        if not isinstance(values[0], Tensor):
             return stacked(values)
         return values[0] if all(value is values[0] for value in values) else torch.stack(values)
 

@@ -75,10 +75,6 @@ class LifetimeGradient(PolicyGradient):
         """Return the number of all tasks: many small steps in turn take as long for a few."""
         return len(data)
 
-    def tasks_at_once(self, data: Episodes) -> int:
-        """Return the number of all tasks: many small steps in turn take as long for a few."""
-        return len(data)
-
     def outputs(self, params: Params, episodes: Episodes) -> Any:
         """Return the action distributions in every step, `[K, E L]`, under params that all tasks share."""
         start = episodes.obs.new_zeros(*episodes.mask.shape[:2], self.policy.size)

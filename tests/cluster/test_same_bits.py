@@ -52,7 +52,7 @@ def slow(*values):
 def test_params_are_the_same_bits_on_1_2_3_and_5_workers(env, name):
     config = dataclasses.replace(env, method=METHODS[name])
     if name == "rl2":
-        config = dataclasses.replace(config, method=RL2(lifetime=2, embedding=8, ent_coef=0.01))
+        config = dataclasses.replace(config, method=RL2(lifetime=2, vf_coef=0.5, embedding=8, ent_coef=0.01))
     if name == "varibad":
         config = dataclasses.replace(config, method=VariBAD(lifetime=2, elbo_points=20))
     whole = trained(config, 1)

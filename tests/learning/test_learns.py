@@ -4,6 +4,7 @@ import pytest
 
 import metarl
 from metarl.experiment.presets import PRESETS
+from metarl.experiment.settings import with_method
 from metarl.experiment.trainer import Trainer
 
 
@@ -40,6 +41,15 @@ def test_rl2_searches_a_grid_and_comes_back_to_its_goal():
     curve = trainer.evaluate()
     assert curve.mean[0] > 1.5 and curve.mean[1] > 5
     assert 9 < curve.mean[3] < 11.6
+
+
+@pytest.mark.slow
+def test_varibad_searches_a_grid_and_comes_back_to_its_goal():
+    trainer = Trainer(with_method(PRESETS["grid-navigation"], "varibad"))
+    for _ in range(150):
+        trainer.iterate()
+    curve = trainer.evaluate()
+    assert curve.mean[1] > curve.mean[0] + 1 and curve.mean[3] > 6
 
 
 @pytest.mark.slow

@@ -128,7 +128,7 @@ def test_the_gradient_is_the_derivative_of_the_objective(more):
 
 def test_the_critic_sees_the_rest_of_the_lifetime_across_its_episodes():
     """With λ = 1 it should say the discounted return to come, later episodes' too."""
-    model = metarl.RL2("metarl/PointNavigation-v0", lifetime=3, discount=0.9, gae_lambda=1.0, **SIZES)
+    model = metarl.RL2("metarl/PointNavigation-v0", lifetime=3, vf_coef=0.5, discount=0.9, gae_lambda=1.0, **SIZES)
     (worker,) = model.trainer.workers.workers
     model.trainer.workers.collect(P.flatten(model.trainer.params.values()), 0)
     life = worker.batch.query

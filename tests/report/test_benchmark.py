@@ -17,7 +17,7 @@ from metarl.experiment.presets import PRESETS
 from metarl.report import baselines
 from metarl.report.baselines import oracle_curve, train_baseline
 from metarl.report.benchmark import Protocol, benchmark
-from metarl.report.comparison import compare_scratch, interquartile_mean, stratified_bootstrap, summarise
+from metarl.report.comparison import compare_scratch, draw, interquartile_mean, stratified_bootstrap, summarise
 from metarl.sb3.convert import as_params
 
 SMALL = dataclasses.replace(
@@ -33,6 +33,22 @@ def test_the_interquartile_mean_leaves_out_the_outer_halves():
     outlier[1, 3] = 1e9
     assert interquartile_mean(outlier) == pytest.approx([3.5])
     assert interquartile_mean(scores) == pytest.approx(stats.trim_mean(scores.ravel(), 0.25))
+
+
+@pytest.mark.parametrize(
+    ("methods", "unit", "seen"),
+    [
+        (["maml", "random"], "gradient steps", [[0, 1, 2], [0, 1, 2]]),
+        (["maml", "rl2", "varibad"], "episodes of the task seen", [[0, 20, 40], [0, 1, 2], [0, 1, 2]]),
+    ],
+)
+def test_memories_and_gradient_methods_are_drawn_against_the_episodes_seen(methods, unit, seen):
+    row = {"iqm": [0.0, 1.0, 2.0], "ci_low": [0.0, 0.5, 1.5], "ci_high": [0.5, 1.5, 2.5]}
+    protocol = {"budget": 1000, "steps": 2, "episodes": 20}
+    summary = {"env": "x", "seeds": 1, "protocol": protocol, "methods": dict.fromkeys(methods, row)}
+    (axis,) = draw(summary).axes
+    assert axis.get_xlabel() == unit
+    assert [list(line.get_xdata()) for line in axis.lines] == seen
 
 
 def test_the_bootstrap_draws_seeds_within_each_task():
