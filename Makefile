@@ -23,7 +23,7 @@ lint: install
 	$(BIN)/pyright
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 test-slow: install
 	$(BIN)/pytest -m slow

@@ -7,6 +7,12 @@ os.environ.setdefault("MUJOCO_GL", "egl")
 torch.set_num_threads(1)  # the networks of the tests are too small for more
 
 
+def pytest_collection_modifyitems(items):
+    """With `pytest -n 2` the tests of a file stay together, and so do all that need Ray, which start it once."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("ray" if "cluster" in item.path.parts else item.path.name))
+
+
 @pytest.fixture(autouse=True)
 def in_empty_folder(tmp_path, monkeypatch):
     """Nothing may be written beside a run's own files; some tests look at what appeared here."""

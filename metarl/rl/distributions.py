@@ -179,6 +179,7 @@ def stacked(distributions: Sequence[Any]) -> Any:
         values = [getattr(distribution, name) for distribution in distributions]
         if not isinstance(values[0], Tensor):
             return stacked(values)
-        return values[0] if all(value is values[0] for value in values) else torch.stack(values)
+        constant = len(values) > 1 and all(value is values[0] for value in values)
+        return values[0] if constant else torch.stack(values)
 
     return replace(first, **{name: joined(name) for name in vars(first)})

@@ -115,10 +115,10 @@ def test_networks_that_cannot_do_are_refused_by_name(layers, words):
 
 
 def test_pictures_are_learned_in_seconds():
-    sizes = {"tasks": 4, "episodes": 8, "horizon": 10, "eval_tasks": 2, "hidden": (32,)}
-    model = metarl.MAML(Finder, max_kl=0.05, inner_lr=0.05, baseline="linear", **sizes)
+    sizes = {"tasks": 2, "episodes": 8, "horizon": 10, "eval_tasks": 2, "hidden": (32,)}
+    model = metarl.ProMP(Finder, outer_lr=3e-3, inner_lr=0.05, baseline="linear", **sizes)
     assert "convolutions" in repr(model.trainer.network)
-    metarl_return = metarl.adaptation_curve(model.learn(25), steps=1, tasks=4, episodes=8).mean
+    metarl_return = metarl.adaptation_curve(model.learn(12), steps=1, tasks=2, episodes=8).mean
     model.close()
     assert metarl_return[1] > 8  # of 10; 5 by chance
 

@@ -214,8 +214,15 @@ def linger_in(phase):
     setattr(owner, name, linger)
 
 
-@pytest.mark.parametrize("phase", ["sampling", "meta-update", "evaluation"])
-@pytest.mark.parametrize("signals", [["SIGINT"], ["SIGINT", "SIGINT"], ["SIGTERM"]], ids="-".join)
+PHASES, SIGNALS = ("sampling", "meta-update", "evaluation"), (["SIGINT"], ["SIGINT", "SIGINT"], ["SIGTERM"])
+STOPS = [  # each phase and each signal once; all of them are slow
+    pytest.param(phase, signals, id="-".join([*signals, phase]), marks=[pytest.mark.slow] * (i != j))
+    for i, phase in enumerate(PHASES)
+    for j, signals in enumerate(SIGNALS)
+]
+
+
+@pytest.mark.parametrize(("phase", "signals"), STOPS)
 def test_told_to_stop(phase, signals, tmp_path, observe):
     path = tmp_path / "run"
     arguments = [*SMALL, "--checkpoint-every", "1000", "--iterations", "1000", "--log-dir", str(path)]

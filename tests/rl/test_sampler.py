@@ -179,3 +179,11 @@ def test_an_action_that_is_not_finite_never_reaches_the_physics():
         1: "action is not finite in task 1 ([1.0]) at step 0"
     }
     assert all(np.isfinite(actions).all() for actions in seen)
+
+
+def test_episodes_of_a_single_step():
+    s = sampler("metarl/Bandit-v0", horizon=1)
+    played = play(s, s.env.sample_tasks(3, np.random.default_rng(0)))
+    params = P.stack(P.params_of(s.policy), 3)
+    actions = torch.func.functional_call(s.policy, {n: v[0] for n, v in params.items()}, (played.obs[0, 0],))
+    assert_close(played.logp[0, 0], actions.log_prob(played.act[0, 0]))
