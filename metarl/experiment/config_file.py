@@ -74,7 +74,6 @@ def _method(name: str, settings: dict[str, Any], outer: dict[str, Any], given: A
             return instance(given)
     else:
         kind = type(METHODS[check_known("method", name, METHODS)])
-    settings = {**getattr(kind, "unrecorded", {}), **settings}
     if "outer" not in {f.name for f in dataclasses.fields(kind)}:
         return _build(kind, settings)
     outer_name = outer.pop("name")

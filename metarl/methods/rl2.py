@@ -39,8 +39,6 @@ class RL2(Method):
     """How the params move."""
 
     remembers: ClassVar[bool] = True
-    unrecorded: ClassVar[Mapping[str, Any]] = {"vf_coef": 0.0, "ent_coef": 0.0, "embedding": 0}
-    """What the settings were in runs that are older than they."""
 
     def __post_init__(self) -> None:
         """Check kinds and ranges."""
