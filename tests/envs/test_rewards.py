@@ -223,7 +223,7 @@ def test_ranges_of_tasks():
 
 
 def test_all_families_are_covered():
-    elsewhere = {"CornerNavigation", "Bandit", "TabularMDP", "HumanoidDir"}
+    elsewhere = {"CornerNavigation", "Bandit", "TabularMDP", "HumanoidDir", "GridNavigation"}
     assert {f"metarl/{name}-v0" for name in (*FORMULAS, *elsewhere)} == set(IDS)
 
 

@@ -23,6 +23,7 @@ from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.config_file import as_dict, from_dict
 from metarl.methods import METHODS, SUPERVISED
 from metarl.rl.advantages import BASELINES, gae, normalise, with_advantages
+from metarl.rl.environments import registered
 from metarl.rl.episodes import Episodes
 from metarl.rl.lifetimes import join
 from metarl.rl.recurrent import RecurrentPolicy
@@ -140,7 +141,7 @@ def environment(env_id):
     return gymnasium.make_vec(env_id, num_envs=1)
 
 
-IDS = sorted(env_id for env_id in gymnasium.registry if env_id.startswith("metarl/"))
+IDS = sorted(env_id for env_id, spec in registered().items() if spec.vector_entry_point)
 
 
 @quick

@@ -10,7 +10,9 @@ from metarl.cli import main
 from metarl.models.pretrained import cards
 
 
-@pytest.mark.parametrize("name", cards())
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("ant")) for name in cards()]
+)
 def test_a_pretrained_policy_reaches_the_curve_of_its_card(name):
     card = cards()[name]
     model = metarl.load(f"pretrained:{name}")

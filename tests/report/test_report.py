@@ -124,7 +124,7 @@ def test_a_film_at_every_evaluation_changes_nothing_else(run, tmp_path, monkeypa
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
     assert len({event.step for event in images(run)["pictures/film"]}) == 2
     assert "pictures/film" not in images(quiet)
-    monkeypatch.setattr(film, "make_single", lambda *args: (_ for _ in ()).throw(RuntimeError("no OpenGL")))
+    monkeypatch.setattr(film, "single_env", lambda *args, **options: (_ for _ in ()).throw(RuntimeError("no OpenGL")))
     with pytest.warns(UserWarning, match="no films in TensorBoard: no OpenGL"):
         assert main(["train", "point-navigation", *SMALL, "--log-dir", str(tmp_path / "blind")]) == 0
     assert (tmp_path / "blind" / "best.safetensors").exists()
