@@ -32,6 +32,7 @@ from metarl.experiment.presets import PRESETS, find_preset
 from metarl.experiment.settings import with_method
 from metarl.experiment.trainer import Trainer
 from metarl.methods import METHODS
+from metarl.rl.environments import make_vec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +95,9 @@ def bare(trainer: Trainer) -> Callable[[int], float] | None:
     sampler = getattr(trainer.inner_loop, "sampler", None)
     if sampler is None or "MetaWorld" in c.title:
         return None
-    env, rows, horizon = sampler.env, sampler.env.num_envs, sampler.horizon
+    rows, horizon = c.tasks * c.episodes, sampler.horizon
+    env = make_vec(c.env, rows, horizon=horizon, **c.env_options)  # with all threads: the training's loops share them
+    env.set_tasks(env.sample_tasks(rows, np.random.default_rng(0)))
     batch, space = getattr(env.unwrapped, "batch", None), env.single_action_space
     actions = draw(space, horizon, rows)
     if batch is not None:
