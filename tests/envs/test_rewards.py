@@ -247,7 +247,8 @@ def test_grid_reward():
     env.set_task(np.array([1.0, 2.0]))
     assert np.array_equal(env.reset(seed=0)[0], [0.0, 0.0])
     stay, up, right, down, left = range(5)
-    steps = [env.step(action) for action in (left, down, right, up, up, stay, up)]  # the border holds back the first two
+    # the border holds back the first two
+    steps = [env.step(action) for action in (left, down, right, up, up, stay, up)]
     assert [step[0].tolist() for step in steps] == [[0, 0], [0, 0], [1, 0], [1, 1], [1, 2], [1, 2], [1, 3]]
     assert [step[1] for step in steps] == [-0.1, -0.1, -0.1, -0.1, 1.0, 1.0, -0.1]
     assert not any(step[2] for step in steps)
