@@ -46,12 +46,12 @@ PREFACE = """# Ledger of results
 Made from the files beside it by `python benchmarks/ledger.py page`; a test checks that it says what they say.
 `make ledger FAMILY=half-cheetah-dir` trains a family's rows again.
 
-Mean undiscounted returns after 0 to 3 inner steps over test tasks and seeds, ± half of the 95 % interval over the tasks
-(of each task's mean over the seeds); the mean of each seed after one step stands at the end. Minutes are those of one
-thread, on a machine that others used too: an upper bound. Each run's policy is the best by held-out tasks of its own,
-not by these. *Way* is how far the return after one step lies from that of the untrained policy (0 %) to that of the
-oracle (100 %), PPO of stable-baselines3 that observes the task. A row with one seed says little about another seed,
-and a short run shows that a preset learns, not how far.
+Mean undiscounted returns (or what else a row names) after 0 to 3 inner steps over test tasks and seeds, ± half of the
+95 % interval over the tasks (of each task's mean over the seeds); the mean of each seed after one step stands at the
+end. Minutes are those of one thread, on a machine that others used too: an upper bound. Each run's policy is the best
+by held-out tasks of its own, not by these. *Way* is how far the return after one step lies from that of the untrained
+policy (0 %) to that of the oracle (100 %), PPO of stable-baselines3 that observes the task. A row with one seed says
+little about another seed, and a short run shows that a preset learns, not how far.
 
 """
 
@@ -219,8 +219,8 @@ def row(folder: Path, measure: str | None = None) -> list[str]:
     """Return a method's row of the page: what it learned by, or its success."""
     seeds = sorted(folder.glob("seed-*"))
     runs = [json.loads((seed / "run.json").read_text()) for seed in seeds]
-    shown = [curve[measure] if measure else curve for curve in curves_of(folder)]
-    curves = np.array([curve["per_task"] for curve in shown])  # [S, K, steps]
+    drawn = [curve[measure] if measure else curve for curve in curves_of(folder)]
+    curves = np.array([curve["per_task"] for curve in drawn])  # [S, K, steps]
     per_task = curves.mean(0)
     half = stats.t.ppf(0.975, len(per_task) - 1) * stats.sem(per_task, axis=0)
     digits = 2 if np.abs(per_task.mean(0)).max() < 10 else 1
@@ -231,7 +231,8 @@ def row(folder: Path, measure: str | None = None) -> list[str]:
     shown = " to ".join(f"{n / 1e6:.2f}M" for n in dict.fromkeys((steps[0], steps[-1])))
     each = ", ".join(f"{value:.{digits}f}" for value in curves[:, :, 1].mean(1))
     way = "" if measure else way_to_the_oracle(folder.parent, per_task.mean(0)[1])
-    family = folder.parent.name + (f", {measure}" if measure else "")
+    what = drawn[0]["measure"]
+    family = folder.parent.name + (f", {what}" if what != "return" else "")
     return [family, folder.name, str(len(seeds)), shown, f"{minutes:.0f}", *cells, way, each]
 
 

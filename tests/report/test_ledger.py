@@ -40,8 +40,7 @@ def test_the_page_says_what_the_files_say(ledger):
 def test_a_run_is_whole(folder):
     about, curve = (json.loads((folder / name).read_text()) for name in ("run.json", "curve.json"))
     config = from_dict(about["config"])
-    trained = config.env if isinstance(config, Config) else config.data
-    assert (method_name(config.method), f"seed-{config.seed}", trained) == (*folder.parts[-2:], curve["env"])
+    assert (method_name(config.method), f"seed-{config.seed}", config.title) == (*folder.parts[-2:], curve["env"])
     assert np.array(curve["per_task"]).shape == (about["evaluation"]["tasks"], 4)
     np.testing.assert_allclose(curve["mean"], np.mean(curve["per_task"], axis=0))
     with (folder / "progress.csv").open(newline="") as lines:
