@@ -86,6 +86,12 @@ def _output(out: Path | None) -> Any:
     return out
 
 
+def _named(file: Path) -> Path:
+    """Return a file's path as it is typed in this folder."""
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_relative_to(here) else file
+
+
 def _save(figure: Figure, out: Path) -> None:
     """Write a figure in the format that the file's ending says."""
     drawn = io.BytesIO()
@@ -96,7 +102,7 @@ def _save(figure: Figure, out: Path) -> None:
     except ValueError as error:
         raise UserError(f"cannot write {str(out)!r}: {error}") from error
     write_atomically(out, drawn.getvalue())
-    print(f"wrote {out}")
+    print(f"wrote {_named(out)}")
 
 
 def video(args: list[str]) -> int:
@@ -111,7 +117,7 @@ def video(args: list[str]) -> int:
     finally:
         model.close()
     write_film(frames, fps, out)
-    print(f"wrote {out}")
+    print(f"wrote {_named(out)}")
     if command.run.is_dir() and os.access(command.run, os.W_OK):
         log_film(frames, fps, command.run, model.trainer.progress.env_steps)
         print(f"and into TensorBoard: tensorboard --logdir {command.run} (Images, pictures/film)")
@@ -134,7 +140,7 @@ def export(args: list[str]) -> int:
         model.export_sb3(out, command.task or None, command.steps, command.seed)
     finally:
         model.close()
-    print(f"wrote {out}: stable_baselines3.PPO.load reads it; its value network is untrained")
+    print(f"wrote {_named(out)}: stable_baselines3.PPO.load reads it; its value network is untrained")
     return 0
 
 
