@@ -103,12 +103,14 @@ def _figure(groups: list[Group], labels: list[str], look: Look) -> Figure:
             _draw_learning(axis, tables, x, measure, look, drawn, _unit_of_time(max(seconds))[1])
         units |= _draw_adaptation(adaptation, group, look, drawn)
         handles.append(Line2D([], [], label=label, **drawn))
+    width = figure.get_figwidth() / (1 if paper else panels)
+    ticks = max(2, min(5, int(width / 0.8)))  # a label such as 0.075 takes half an inch
     for axis, x in zip(learning, look.x, strict=True):
         name = {"steps": "environment steps" if measure == "return" else "examples", "iterations": "meta-iterations"}
         axis.set_xlabel(name.get(x, _unit_of_time(max(seconds))[0]))
         if x == "steps":
             axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axis.xaxis.set_major_locator(MaxNLocator(4 if paper else 5, integer=x == "iterations"))
+        axis.xaxis.set_major_locator(MaxNLocator(ticks, integer=x == "iterations"))
     for axis in figure.axes if paper else figure.axes[:1]:
         axis.set_ylabel(measure)
     learning[0].set_title(f"{groups[0].title}\ntraining tasks")

@@ -11,6 +11,7 @@ from scipy import stats
 
 from metarl import UserError
 from metarl.cli.main import main
+from metarl.report import run_figures
 from metarl.report.plot import looks
 from metarl.report.run_figures import Look, aligned, plot_runs, smoothed
 from metarl.report.run_groups import groups_of, labels_of, read_curve, read_progress
@@ -79,8 +80,15 @@ def test_no_two_curves_look_alike():
         looks(33)
 
 
+def lasting(table, seconds):
+    """A run's table, as if it had taken so long."""
+    return table | {"time/total_seconds": np.linspace(seconds / 3, seconds, len(table["time/total_seconds"]))}
+
+
 @pytest.mark.parametrize("look", [Look(), Look(style="paper"), Look(size=(6, 3)), Look(size=(3.25, 6), style="paper")])
-def test_nothing_is_cut_off_and_no_labels_overlap(folder, look):
+@pytest.mark.parametrize("seconds", [0.067, 1.0, 47.0, 1234.0, 98_765.0])
+def test_nothing_is_cut_off_and_no_labels_overlap(folder, look, seconds, monkeypatch):
+    monkeypatch.setattr(run_figures, "read_progress", lambda path: lasting(read_progress(path), seconds))
     figure = plot_runs([folder / "maml", folder / "reptile"], look)
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw(renderer)
