@@ -3,30 +3,13 @@
 import json
 
 import pytest
+from own_preset import TOML
 
 from metarl import UserError
 from metarl.cli.main import main
 from metarl.experiment.config import Config
 from metarl.experiment.preset_file import find_preset, from_settings
 from metarl.experiment.presets import PRESETS
-
-TOML = """
-preset = "point-navigation"
-method = "promp"
-tasks = 2
-episodes = 2
-horizon = 5
-eval_tasks = 2
-eval_episodes = 2
-iterations = 2
-eval_every = 1
-film = false
-hidden = [8, 8]
-inner_lr = 0.2
-clip = 0.25
-[env_options]
-goal_range = 0.3
-"""
 
 
 @pytest.fixture

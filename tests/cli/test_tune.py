@@ -4,27 +4,13 @@ import json
 import sys
 
 import pytest
+from own_preset import TOML
 
 from metarl.cli.main import main
 from metarl.experiment.preset_file import find_preset
 
 optuna = pytest.importorskip("optuna")
 
-TOML = """
-preset = "point-navigation"
-method = "promp"
-tasks = 2
-episodes = 2
-horizon = 5
-eval_tasks = 2
-eval_episodes = 2
-iterations = 2
-eval_every = 1
-film = false
-hidden = [8, 8]
-[env_options]
-goal_range = 0.3
-"""
 KEPT = ["--storage", "sqlite:///tune.db", "--pruner", "none"]
 
 
