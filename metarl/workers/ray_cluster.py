@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import tempfile
 import threading
 import warnings
 from typing import Any
@@ -47,7 +48,7 @@ def connect(where: int | str, user: object) -> Any:
         user: Who will `disconnect`.
 
     Raises:
-        UserError: If Ray is not installed or the cluster cannot be reached.
+        UserError: If Ray is not installed, the cluster cannot be reached, or Ray's folder is none that it can use.
     """
     ray = import_ray(local=isinstance(where, int))
     address = _client_address(where) if isinstance(where, str) and where != "auto" else "auto"
@@ -66,6 +67,9 @@ def connect(where: int | str, user: object) -> Any:
             ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
         raise UserError(f"workers {where!r}: no Ray cluster answers ({_reason(error)})") from error
+    except OSError as error:  # its folder cannot be written, or is too long a name for sockets
+        folder = os.environ.get("RAY_TMPDIR", tempfile.gettempdir())
+        raise UserError(f"Ray cannot start in the folder {folder!r} (RAY_TMPDIR): {_reason(error)}") from error
     except SystemExit as stop:  # how Ray answers SIGTERM while it starts, with the number of the signal
         raise SystemExit(128 + signal.SIGTERM if stop.code == signal.SIGTERM else stop.code) from stop
     finally:

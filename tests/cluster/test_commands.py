@@ -113,6 +113,18 @@ def test_sigterm_while_ray_starts(tmp_path):
         time.sleep(0.1)
 
 
+def test_a_folder_whose_name_is_too_long_for_sockets(tmp_path):
+    folder = tmp_path / ("x" * 90)
+    folder.mkdir()
+    run = subprocess.run(
+        command(2, "--log-dir", str(tmp_path / "run")),
+        env={**os.environ, "RAY_TMPDIR": str(folder)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert run.returncode == 2 and run.stderr.count("\n") == 1, run.stderr
+    assert f"Ray cannot start in the folder {str(folder)!r} (RAY_TMPDIR)" in run.stderr
+    assert "AF_UNIX path length cannot exceed 107 bytes" in run.stderr
+
+
 @pytest.mark.slow
 def test_a_killed_driver_leaves_a_checkpoint_and_no_processes(tmp_path):
     run = started(2, tmp_path / "run")
