@@ -1,14 +1,15 @@
 """The ledger of results: what was trained, how, and what it reaches on test tasks.
 
     python benchmarks/ledger.py add RUN_DIR... --family half-cheetah-dir    takes finished runs into the ledger
-    python benchmarks/ledger.py baselines --preset ant-vel --budget 10000000 trains the oracle, and measures it
+    python benchmarks/ledger.py baselines --preset ant-vel --budget 10000000 trains what stands beside the methods
     python benchmarks/ledger.py page                                         writes ledger/ledger.md from its files
     python benchmarks/ledger.py reproduce --family half-cheetah-dir          trains and evaluates a family's rows again
 
 `ledger/FAMILY/METHOD/seed-N/` holds of one run: `run.json` (command, commit, configuration, versions, machine, how it
 was evaluated), `progress.csv` as the run wrote it and `curve.json`, the adaptation curve of its best policy on test
 tasks, by which no run chose anything. Of a baseline it holds the same, but for `learning.csv` in place of the
-progress; `oracle` is PPO of stable-baselines3 that observes the task, `random` the policy before any training.
+progress; `oracle` is PPO of stable-baselines3 that observes the task, `pretrained` the same that does not and is
+fine-tuned by gradient steps, `random` the policy before any training.
 `ledger/published.json` holds figures of others with their sources.
 """
 
@@ -38,8 +39,11 @@ from metarl.report.benchmark import Protocol, train_and_evaluate
 
 LEDGER = Path(__file__).parent / "ledger"
 
-BASELINES = ("oracle", "random")
+BASELINES = ("oracle", "pretrained", "random")
 """What a row may be of besides a method."""
+
+BASELINE = "python benchmarks/ledger.py baselines"
+"""What makes such a row."""
 
 PREFACE = """# Ledger of results
 
@@ -102,12 +106,15 @@ def add(
     page()
 
 
-def baselines(*, preset: str, budget: int, seed: int = 5, out: Path = Path("runs/ledger")) -> None:
-    """Train the oracle of a preset's environment, and measure it and the untrained policy.
+def baselines(
+    *, preset: str, budget: int, kinds: tuple[str, ...] = BASELINES, seed: int = 5, out: Path = Path("runs/ledger")
+) -> None:
+    """Train the baselines of a preset's environment, and measure them.
 
     Args:
         preset: The preset.
-        budget: Environment steps of the oracle.
+        budget: Environment steps of those that are trained.
+        kinds: Which: oracle, pretrained, random.
         seed: Of its training.
         out: Where the trained policy goes; if it is there already, it is not trained again.
     """
@@ -116,13 +123,13 @@ def baselines(*, preset: str, budget: int, seed: int = 5, out: Path = Path("runs
         raise SystemExit(f"{preset} has no environment to observe a task of")
     config = replace(config, seed=seed)
     protocol = Protocol(budget, steps=3, tasks=40, episodes=20, eval_seed=1)
-    for kind in ("oracle", "random"):
+    for kind in kinds:
         run, folder = out / preset / f"{kind}-{seed}-{budget}", LEDGER / preset / kind / f"seed-{seed}"
         for made in (run, folder):
             made.mkdir(parents=True, exist_ok=True)
         found = train_and_evaluate(config, kind, protocol, run)
         about = {
-            "command": f"python benchmarks/ledger.py baselines --preset {preset} --budget {budget} --seed {seed}",
+            "command": f"{BASELINE} --preset {preset} --budget {budget} --kinds {kind} --seed {seed}",
             "git_commit": git_commit(),
             "versions": versions(),
             "machine": machine(),
@@ -134,7 +141,7 @@ def baselines(*, preset: str, budget: int, seed: int = 5, out: Path = Path("runs
         del found["protocol"]
         write(folder / "run.json", about)
         write(folder / "curve.json", found)
-        if kind == "oracle":
+        if kind != "random":
             shutil.copyfile(run / "learning.csv", folder / "learning.csv")
     page()
 

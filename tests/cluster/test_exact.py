@@ -52,6 +52,19 @@ def test_params_after_several_iterations():
         assert_same(whole, run(on(workers, config), 3))
 
 
+def test_success():
+    """In training and on held-out tasks, whose curves the actors draw for their shares."""
+    config = dataclasses.replace(TINY, env="metarl/SparseNavigation-v0", horizon=40, action_scale=1.0)
+    found = []
+    for settings in (config, on(2, config)):
+        trainer = Trainer(settings)
+        metrics, curve = trainer.iterate(), trainer.evaluate()
+        trainer.close()
+        found.append(([metrics["meta/success_step0"], metrics["meta/success_step1"]], curve.success.tolist()))
+    assert found[0] == found[1]
+    assert max(found[0][0]) > 0
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_on_two_actors(name):
     config = dataclasses.replace(TINY, method=METHODS[name])
