@@ -130,7 +130,7 @@ IN_ENVIRONMENTS: dict[str, Config] = {
     "tabular": replace(TABLES, env="metarl/TabularMDP-v0", iterations=100),
     "half-cheetah-dir": LOCOMOTION,
     "half-cheetah-vel": locomotion("HalfCheetahVel", 125),
-    "half-cheetah-crippled": locomotion("HalfCheetahCrippled", 60),
+    "half-cheetah-crippled": locomotion("HalfCheetahCrippled", 200),
     "ant-dir": locomotion("AntDir", 300, method=ProMP(inner_lr=0.1, outer=PPO(minibatches=4))),
     "ant-vel": locomotion("AntVel", 150),
     "ant-goal": locomotion("AntGoal", 60),
@@ -140,7 +140,7 @@ IN_ENVIRONMENTS: dict[str, Config] = {
     "walker-vel": locomotion("Walker2dVel", 60),
     "walker-rand-params": locomotion("Walker2dRandParams", 60),
     "hopper-rand-params": locomotion("HopperRandParams", 30),
-    "swimmer-vel": locomotion("SwimmerVel", 60),
+    "swimmer-vel": locomotion("SwimmerVel", 200),
     **{f"ml1-{task}": replace(ML1, env_options={"task": task}) for task in ("reach", "push", "pick-place")},
     "ml10": replace(ML1, env="metarl/MetaWorldML10-v0", env_options={}, tasks=20, iterations=100, eval_every=10),
 }
