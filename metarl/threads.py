@@ -48,13 +48,23 @@ class one_thread(AbstractContextManager[None]):
         self.torch.set_num_threads(self.before)
 
 
+def cpus() -> int:
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpus_of_environments() -> int:
+    """Return how many of them its environments may use: METARL_PHYSICS_THREADS bounds it, where programs share them."""
+    wanted = os.environ.get("METARL_PHYSICS_THREADS", "")
+    return max(1, min(cpus(), int(wanted) if wanted.isdecimal() else cpus()))
+
+
 @contextmanager
 def physics_shared_by(number: int) -> Iterator[None]:
     """Give environments that are made in the block their share of the cores, where so many are stepped side by side."""
     before = os.environ.get("METARL_PHYSICS_THREADS")
     if number > 1 and (before is None or before.isdecimal()):
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        os.environ["METARL_PHYSICS_THREADS"] = str(max(1, -(-min(cpus, int(before or cpus)) // number)))
+        os.environ["METARL_PHYSICS_THREADS"] = str(max(1, -(-min(cpus(), int(before or cpus())) // number)))
     try:
         yield
     finally:

@@ -130,7 +130,7 @@ def _reptile(command: Sb3) -> Reptile:
     if command.env in IN_ENVIRONMENTS:
         config = IN_ENVIRONMENTS[command.env]
         source, horizon = config.env, command.horizon or config.horizon
-        given = {"horizon": horizon, "env_options": config.env_options, "vectorization": config.vectorization}
+        given = {"horizon": horizon, "env_options": config.env_options}
         settings = {"gamma": config.discount, **settings}
     elif ":" in command.env:
         import_module(command.env.partition(":")[0])

@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from metarl.errors import UserError
+from metarl.threads import cpus
 
 COMMAND = [sys.executable, "-c", "import sys; from metarl.cli import main; sys.exit(main(sys.argv[1:]))"]
 """How a process of ours is started, without relying on a `metarl` script on the PATH."""
@@ -43,7 +44,7 @@ def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, l
         raise UserError(f"{begun[0]} already holds a run; go on with it by --resume or choose another --log-dir")
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{name}: {seeds} seeds, {min(jobs, seeds)} at a time, writing to {log_dir}")
-    threads = str(max(1, len(os.sched_getaffinity(0)) // min(jobs, seeds)))
+    threads = str(max(1, cpus() // min(jobs, seeds)))
     trainings = _Trainings(["train", name, *args], threads, console.print)
     before = {number: signal.signal(number, trainings.pass_on) for number in (signal.SIGTERM, signal.SIGHUP)}
     with ThreadPoolExecutor(jobs) as pool:

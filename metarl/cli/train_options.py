@@ -21,7 +21,7 @@ from metarl.outer import OUTERS
 GROUPS = {
     "run": ("iterations", "tasks", "seed", "on_nan"),
     "task": (
-        *("env", "env_options", "episodes", "horizon", "action_scale", "vectorization"),
+        *("env", "env_options", "episodes", "horizon", "action_scale", "vectorization", "processes"),
         *("data", "ways", "shots", "queries", "folder", "oracle"),
     ),
     "inner_loop": ("inner_loss", "later_lr", "discount", "gae_lambda", "baseline"),

@@ -68,8 +68,7 @@ def build_inner_loop(config: Config, parts: Parts, tasks: int, episodes: int) ->
     check_device(config.device)
     parts.check(config.named_parts)
     check_memory(config, tasks, episodes, own_policy=parts.policy is not None)
-    options: dict[str, Any] = {**config.env_options, "horizon": config.horizon, "vectorization": config.vectorization}
-    env = make_vec(parts.source(config.env), tasks * episodes, **options)
+    env = make_vec(parts.source(config.env), tasks * episodes, **config.vectorised)
     horizon = getattr(env, "max_episode_steps", None)
     if horizon is None:
         raise UserError(f"environment {config.env!r} has no time limit; give a horizon")

@@ -24,7 +24,7 @@ DATA = ("sinusoid", "glyphs", "omniglot", "folder")
 """Supervised tasks there are."""
 
 SAMPLERS = {
-    *("source", "num_envs", "horizon", "vectorization", "autoreset_mode", "max_episode_steps"),
+    *("source", "num_envs", "horizon", "vectorization", "processes", "autoreset_mode", "max_episode_steps"),
     *("id", "name", "make", "self", "wrappers", "vector_kwargs", "vectorization_mode", "additional_wrappers"),
 }
 """Options that are the sampler's or Gymnasium's own."""
@@ -76,7 +76,9 @@ class Config(Settings):
     film: bool = False
     """Show a task before and after adaptation as a small film in TensorBoard, at every evaluation."""
     vectorization: Vectorization = "sync"
-    """For environments without a vector environment of their own: one process or one each."""
+    """For environments without a vector environment of their own: step them in this process, or in several."""
+    processes: int | None = None
+    """How many processes vectorization async has, each with some of the environments; by default one for each CPU."""
 
     plays_episodes: ClassVar[bool] = True
 
@@ -109,6 +111,12 @@ class Config(Settings):
     def registration(self, parts: Parts) -> Any:
         """Return what Gymnasium knows of the environment's id."""
         return registration(parts.source(self.env))
+
+    @property
+    def vectorised(self) -> dict[str, Any]:
+        """What `make_vec` takes beside the environment and the number of rows."""
+        ours = {"horizon": self.horizon, "vectorization": self.vectorization, "processes": self.processes}
+        return {**self.env_options, **ours}
 
     @property
     def batched(self) -> bool:
@@ -144,6 +152,8 @@ class Config(Settings):
         super().__post_init__()
         horizon = 1 if self.horizon is None else self.horizon
         check_counts(episodes=(self.episodes, 1), eval_episodes=(self.eval_episodes, 1), horizon=(horizon, 1))
+        if self.processes is not None:
+            check_counts(processes=(self.processes, 1))
         check_positive(init_std=self.init_std, action_scale=self.action_scale)
         if self.last_layer_std is not None:
             check_positive(last_layer_std=self.last_layer_std)

@@ -52,6 +52,7 @@ class PolicyKeywords(RunKeywords, total=False):
     eval_episodes: int
     film: bool
     vectorization: Vectorization
+    processes: int | None
 
 
 class OuterKeywords(TypedDict, total=False):

@@ -169,14 +169,7 @@ def _normalised_alike(vec: SB3VecEnv, model: PPO) -> VecEnv:
 
 
 def _environments(config: Config, rows: int, **options: Any) -> SB3VecEnv:
-    env = make_vec(
-        config.env,
-        rows,
-        horizon=config.horizon,
-        autoreset_mode=AutoresetMode.SAME_STEP,
-        vectorization=config.vectorization,
-        **config.env_options,
-    )
+    env = make_vec(config.env, rows, autoreset_mode=AutoresetMode.SAME_STEP, **config.vectorised)
     return SB3VecEnv(env, action_scale=config.action_scale, **options)
 
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Literal, cast
 
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.vector.async_vector_env import AsyncState
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
 from metarl.errors import UserError, did_you_mean, needs
-from metarl.rl.processes import in_processes
+from metarl.rl.processes import InProcesses
 from metarl.seeding import sample_split
 
 EnvSource = str | Callable[[], gymnasium.Env]
 """A Gymnasium id, or a function that returns one environment with the task methods."""
 
 Vectorization = Literal["sync", "async"]
-"""Gymnasium's SyncVectorEnv in one process, or AsyncVectorEnv with a process for each environment."""
+"""Gymnasium's SyncVectorEnv in this process, or in several, each with some of the environments."""
 
 TASK_METHODS = ("task_space", "sample_tasks", "set_task")
 
@@ -45,21 +43,22 @@ def make_vec(
     *,
     horizon: int | None = None,
     vectorization: Vectorization = "sync",
+    processes: int | None = None,
     autoreset_mode: AutoresetMode = AutoresetMode.DISABLED,
     **options: Any,
 ) -> VectorEnv:
     """Make a vector environment with `task_space`, `sample_tasks`, `set_tasks` and `max_episode_steps`.
 
     Ids of the namespace `metarl/` have a vector environment of their own; any other Gymnasium
-    environment with the task methods runs, more slowly, in Gymnasium's Sync- or AsyncVectorEnv.
+    environment with the task methods runs, more slowly, in Gymnasium's SyncVectorEnv.
 
     Args:
         source: A Gymnasium id, or a function that returns one environment.
         num_envs: Number of rows.
         horizon: Longest episode, in steps; by default the id's own.
-        vectorization: For environments without a vector environment of their own: one process or many.
-        autoreset_mode: What becomes of a row whose episode ends (Sync- and AsyncVectorEnv take
-            NEXT_STEP for DISABLED).
+        vectorization: For environments without a vector environment of their own: this process or several.
+        processes: How many, at most; by default as many as there are CPUs.
+        autoreset_mode: What becomes of a row whose episode ends (SyncVectorEnv takes NEXT_STEP for DISABLED).
         **options: Keyword arguments of the environment (only with an id).
 
     Raises:
@@ -72,15 +71,21 @@ def make_vec(
         return _call(spec.id, gymnasium.make_vec, spec, num_envs=num_envs, **options)
     if options and not isinstance(source, str):
         raise UserError(f"a function as env takes no options, got {', '.join(options)}; set them inside it")
-    # Sync- and AsyncVectorEnv refuse to step a batch in which an episode has ended
+    # SyncVectorEnv refuses to step a batch in which an episode has ended
     mode = AutoresetMode.NEXT_STEP if autoreset_mode is AutoresetMode.DISABLED else autoreset_mode
-    kind = AsyncVectorEnv if vectorization == "async" else SyncVectorEnv
 
     def make() -> gymnasium.Env:
         register(spec)  # in a process that has not imported what registers it
         return TaskSlot(make_single(source, horizon, options))
 
-    return _vectorise(make, num_envs, kind, mode)
+    prototype = make()
+    if not prototype.has_wrapper_attr("_max_episode_steps"):
+        raise UserError(f"environment {prototype.unwrapped} has no time limit; give a horizon")
+    if vectorization == "async":
+        vector: VectorEnv = InProcesses(make, prototype, num_envs, mode, processes)
+    else:
+        vector = SyncVectorEnv([make] * num_envs, autoreset_mode=mode)
+    return _TaskVector(vector, prototype)
 
 
 def find_spec(env_id: str) -> EnvSpec:
@@ -191,27 +196,6 @@ def make_single(source: EnvSource, horizon: int | None, options: dict[str, Any])
     return env
 
 
-def _vectorise(
-    make: Callable[[], gymnasium.Env],
-    num_envs: int,
-    kind: type[SyncVectorEnv] | type[AsyncVectorEnv],
-    mode: AutoresetMode,
-) -> VectorEnv:
-    prototype = make()
-    if not prototype.has_wrapper_attr("_max_episode_steps"):
-        raise UserError(f"environment {prototype.unwrapped} has no time limit; give a horizon")
-    limit = prototype.get_wrapper_attr("_max_episode_steps")
-
-    try:
-        if kind is AsyncVectorEnv:
-            vector: VectorEnv = in_processes(make, num_envs, mode)
-        else:
-            vector = SyncVectorEnv([make] * num_envs, autoreset_mode=mode)
-    except (EOFError, ConnectionError) as error:
-        raise UserError(f"a process of {prototype.unwrapped} died while the environment was made in it") from error
-    return _TaskVector(vector, prototype, int(limit))
-
-
 class TaskSlot(gymnasium.Wrapper):
     """Gives one environment an attribute `current_task`, through which a vector environment reaches `set_task`.
 
@@ -259,12 +243,12 @@ class TaskSlot(gymnasium.Wrapper):
 
 
 class _TaskVector(gymnasium.vector.VectorWrapper):
-    """Gymnasium's Sync- or AsyncVectorEnv with the task methods."""
+    """A vector of single environments with the task methods."""
 
-    def __init__(self, env: VectorEnv, prototype: gymnasium.Env, horizon: int) -> None:
+    def __init__(self, env: VectorEnv, prototype: gymnasium.Env) -> None:
         super().__init__(env)
         self.prototype = prototype
-        self.max_episode_steps = horizon
+        self.max_episode_steps = int(prototype.get_wrapper_attr("_max_episode_steps"))
         self.task_space = prototype.get_wrapper_attr("task_space")
         self.tasks: NDArray[np.float64] | None = None
 
@@ -278,38 +262,10 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
 
     def set_tasks(self, tasks: NDArray[np.float64]) -> None:
         """Give row i the task `tasks[i]`."""
-        with self._all_alive():
-            cast(Any, self.env).set_attr("current_task", list(tasks))
+        cast(Any, self.env).set_attr("current_task", list(tasks))
         self.tasks = np.array(tasks)
 
-    def reset(self, **kwargs: Any) -> Any:
-        """Reset all environments."""
-        with self._all_alive():
-            return self.env.reset(**kwargs)
-
-    def step(self, actions: Any) -> Any:
-        """Step all environments."""
-        with self._all_alive():
-            return self.env.step(actions)
-
-    @contextmanager
-    def _all_alive(self) -> Iterator[None]:
-        """Say which process of an AsyncVectorEnv is gone, where one is."""
-        try:
-            yield
-        except (EOFError, ConnectionError) as error:
-            processes = cast(Any, self.env).processes
-            for process in processes:
-                process.join(timeout=0.1)  # one that dies shuts its pipe a moment before
-            codes = {row: process.exitcode for row, process in enumerate(processes) if not process.is_alive()}
-            died = ", ".join(f"that of row {row} with exit code {code}" for row, code in codes.items())
-            raise UserError(f"a process of {self.prototype.unwrapped} died: {died}") from error
-
     def close(self, **kwargs: Any) -> None:
-        """Close all environments, the prototype too; processes that do not answer are ended."""
+        """Close all environments, the prototype too."""
         self.prototype.close()
-        if isinstance(self.env, AsyncVectorEnv) and not self.env.closed:
-            answering = self.env._state is AsyncState.DEFAULT and all(p.is_alive() for p in self.env.processes)
-            self.env._state = AsyncState.DEFAULT  # else it would wait for the answers of those that are gone
-            kwargs = {"terminate": not answering, **kwargs}
         super().close(**kwargs)

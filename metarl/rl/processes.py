@@ -1,4 +1,4 @@
-"""Gymnasium's AsyncVectorEnv in processes that begin clean and end with the one that started them."""
+"""Environments in a few processes, each of which steps some of them; they begin clean and end with this one."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection
 from typing import Any
 
 import cloudpickle
 import gymnasium
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+import numpy as np
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector.utils import CloudpickleWrapper, batch_space, create_shared_memory, read_from_shared_memory
+from numpy.typing import NDArray
 
 from metarl.errors import UserError
+from metarl.threads import cpus_of_environments
 
 START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 """How processes start. A fork of this one would lack the threads of torch and of the physics, and wait for them."""
@@ -26,49 +31,207 @@ START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() 
 PRELOAD = ["torch", "gymnasium", "metarl.rl.environments"]
 """What the server of processes imports once, for all of them."""
 
+PATIENCE = 10.0
+"""Seconds that environments have to close."""
 
-def in_processes(make: Callable[[], gymnasium.Env], num_envs: int, mode: AutoresetMode) -> AsyncVectorEnv:
-    """Make environments in a process each.
+
+@dataclass
+class Block:
+    """A process, and the rows whose environments live in it."""
+
+    process: Any
+    pipe: connection.Connection
+    rows: range
+    memory: NDArray[Any]
+    """Observations of these rows `[n, ...]`, which both sides see."""
+    owner: Any
+    """What the memory belongs to."""
+
+    def __str__(self) -> str:
+        """Name the rows."""
+        first, last = self.rows[0], self.rows[-1]
+        return f"row {first}" if first == last else f"rows {first} to {last}"
+
+
+class InProcesses(VectorEnv):
+    """Environments in processes, each of which steps a block of rows in Gymnasium's SyncVectorEnv.
+
+    Same results as one SyncVectorEnv of all rows. Observations come through shared memory. Gymnasium's AsyncVectorEnv
+    has a process for each row instead, hundreds of them where a meta-iteration has as many episodes.
 
     Args:
-        make: Makes one.
-        num_envs: How many.
+        make: Makes one environment.
+        like: One that is made already, which tells the spaces.
+        num_envs: Number of rows.
         mode: What becomes of a row whose episode ends.
+        processes: At most so many; by default as many as there are CPUs.
 
     Raises:
-        UserError: If what makes them cannot be sent to another process.
+        UserError: If what makes them cannot be sent to another process, or a process dies.
     """
-    one = InProcess(make, multiprocessing.current_process().pid or 0)
-    try:
-        cloudpickle.dumps(one)
-    except Exception as error:  # whatever the user's objects raise
-        raise UserError(
-            f"the environment cannot be sent to a process ({type(error).__name__}: {error}); "
-            "make it from what can be pickled, or use vectorization sync"
-        ) from error
-    if START == "forkserver":
-        multiprocessing.set_forkserver_preload(PRELOAD)  # without effect where the server runs already
-    with _script_not_run_again():
-        return AsyncVectorEnv([one] * num_envs, autoreset_mode=mode, context=START)
 
-
-@dataclass(frozen=True)
-class InProcess:
-    """Makes one environment, in the process where it will live."""
-
-    make: Callable[[], gymnasium.Env]
-    parent: int
-
-    def __call__(self) -> gymnasium.Env:
-        """Make it; where this is another process, that ends with the one which started it."""
-        if os.getpid() == self.parent:  # Gymnasium makes one here, to look at its spaces
-            return self.make()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
-        threading.Thread(target=_end_with_parent, daemon=True).start()
+    def __init__(
+        self,
+        make: Callable[[], gymnasium.Env],
+        like: gymnasium.Env,
+        num_envs: int,
+        mode: AutoresetMode,
+        processes: int | None = None,
+    ) -> None:
         try:
-            return Portable(self.make())
+            cloudpickle.dumps(make)
+        except Exception as error:  # whatever the user's objects raise
+            raise UserError(
+                f"the environment cannot be sent to a process ({type(error).__name__}: {error}); "
+                "make it from what can be pickled, or use vectorization sync"
+            ) from error
+        self.like, self.num_envs, self.blocks = like, num_envs, list[Block]()
+        self.metadata = {**like.metadata, "autoreset_mode": mode}
+        self.single_observation_space, self.single_action_space = like.observation_space, like.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._waiting = False
+        shares = np.array_split(np.arange(num_envs), min(num_envs, processes or cpus_of_environments()))
+        with _script_not_run_again():
+            for share in shares:
+                self.blocks.append(_start(make, like, range(share[0], share[-1] + 1), mode))
+        try:
+            self._answers("while the environment was made in it")
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def processes(self) -> list[Any]:
+        """The processes, in the order of their rows."""
+        return [block.process for block in self.blocks]
+
+    def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset all environments, row i with `seed + i` or `seed[i]`."""
+        if not isinstance(seed, Sequence | np.ndarray):
+            seed = [None if seed is None else seed + row for row in range(self.num_envs)]
+        infos = self._ask("reset", [(list(seed[b.rows.start : b.rows.stop]), options) for b in self.blocks])
+        return self._observations(), self._joined(infos)
+
+    def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
+        """Step all environments."""
+        answers = self._ask("step", [(actions[b.rows.start : b.rows.stop],) for b in self.blocks])
+        rewards, terminated, truncated, infos = zip(*answers, strict=True)
+        ends = np.concatenate(terminated), np.concatenate(truncated)
+        return self._observations(), np.concatenate(rewards), *ends, self._joined(infos)
+
+    def set_attr(self, name: str, values: Sequence[Any]) -> None:
+        """Set an attribute of each environment."""
+        self._ask("set_attr", [(name, list(values[b.rows.start : b.rows.stop])) for b in self.blocks])
+
+    def close_extras(self, **kwargs: Any) -> None:
+        """End all processes: those that do not answer at once, the others when their environments are closed."""
+        for block in self.blocks:
+            with suppress(ConnectionError):
+                block.process.kill() if self._waiting else block.pipe.send(("close", ()))
+        for block in self.blocks:
+            block.process.join(PATIENCE)
+            block.process.kill()
+            block.process.join()
+            block.pipe.close()
+
+    def _ask(self, what: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Have each process do this with its arguments, all at a time; returns their answers."""
+        self._waiting = True
+        with self._alive():
+            for block, args in zip(self.blocks, arguments, strict=True):
+                block.pipe.send((what, args))
+        return self._answers()
+
+    def _answers(self, when: str = "") -> list[Any]:
+        self._waiting = True
+        with self._alive(when):
+            answers = [block.pipe.recv() for block in self.blocks]
+        self._waiting = False
+        for fine, answer in answers:
+            if not fine:
+                raise answer
+        return [answer for _, answer in answers]
+
+    @contextmanager
+    def _alive(self, when: str = "") -> Iterator[None]:
+        """Say which process is gone, where one is."""
+        try:
+            yield
+        except (EOFError, ConnectionError) as error:
+            for process in self.processes:
+                process.join(timeout=0.1)  # one that dies shuts its pipe a moment before
+            dead = [block for block in self.blocks if not block.process.is_alive()]
+            died = when or ": " + ", ".join(f"that of {b} with exit code {b.process.exitcode}" for b in dead)
+            raise UserError(f"a process of {self.like.unwrapped} died{' ' * bool(when)}{died}") from error
+
+    def _observations(self) -> NDArray[Any]:
+        return np.concatenate([block.memory for block in self.blocks])
+
+    def _joined(self, infos: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        return joined(infos, [len(block.rows) for block in self.blocks])
+
+
+def joined(infos: Sequence[dict[str, Any]], sizes: Sequence[int]) -> dict[str, Any]:
+    """Return the infos of several vector environments, of so many rows each, as one has them.
+
+    A row that lacks an entry has 0, False or None there, and False in the mask that Gymnasium keeps beside it.
+    """
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys(name for info in infos for name in info):
+        values = [info.get(name) for info in infos]
+        example = next(value for value in values if value is not None)
+        if isinstance(example, dict):
+            found[name] = joined([value or {} for value in values], sizes)
+            continue
+        nothing = None if example.dtype == object else 0
+        blank = [np.full((size, *example.shape[1:]), nothing, example.dtype) for size in sizes]
+        found[name] = np.concatenate([b if value is None else value for b, value in zip(blank, values, strict=True)])
+    return found
+
+
+def _start(make: Callable[[], gymnasium.Env], like: gymnasium.Env, rows: range, mode: AutoresetMode) -> Block:
+    """Start the process of some rows."""
+    context: Any = multiprocessing.get_context(START)
+    if START == "forkserver":
+        context.set_forkserver_preload(PRELOAD)  # without effect where the server runs already
+    space = like.observation_space
+    memory: Any = create_shared_memory(space, len(rows), context)
+    ours, theirs = context.Pipe()
+    args = (theirs, CloudpickleWrapper(make), len(rows), mode, memory)
+    process: Any = context.Process(target=_serve, args=args, daemon=True)
+    process.start()
+    theirs.close()
+    seen: Any = read_from_shared_memory(space, memory, len(rows))
+    return Block(process, ours, rows, seen, memory)
+
+
+def _serve(pipe: connection.Connection, make: Any, rows: int, mode: AutoresetMode, memory: Any) -> None:
+    """Do in a process of its own what is asked through the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        env = SyncVectorEnv([make.fn] * rows, autoreset_mode=mode, copy=False)
+    except Exception as error:
+        pipe.send((False, portable(error)))
+        return
+    seen: Any = read_from_shared_memory(env.single_observation_space, memory, rows)
+    pipe.send((True, None))
+    while True:
+        what, args = pipe.recv()
+        try:
+            if what == "close":
+                env.close()
+                return
+            if what == "set_attr":
+                answer: Any = env.set_attr(*args)
+            elif what == "reset":
+                seen[...], answer = env.reset(seed=args[0], options=args[1])
+            else:
+                seen[...], *answer = env.step(*args)
+            pipe.send((True, answer))
         except Exception as error:
-            raise portable(error) from error
+            pipe.send((False, portable(error)))
 
 
 def _end_with_parent() -> None:
@@ -79,33 +242,17 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-class Portable(gymnasium.Wrapper):
-    """Raises only what the other process can read: an error of a class that it does not know would be lost."""
-
-    def reset(self, **kwargs: Any) -> Any:
-        """Reset the environment."""
-        try:
-            return self.env.reset(**kwargs)
-        except Exception as error:
-            raise portable(error) from error
-
-    def step(self, action: Any) -> Any:
-        """Step the environment."""
-        try:
-            return self.env.step(action)
-        except Exception as error:
-            raise portable(error) from error
-
-
 def portable(error: Exception) -> Exception:
-    """Return an error, or one that says the same, as a pickle holds it."""
+    """Return an error, or one that says the same, as a pickle holds it; a note has the lines that it comes from."""
+    lines = "".join(traceback.format_exception(error))
     try:
         pickle.loads(pickle.dumps(error))
-        if type(error).__module__ != "__main__":
-            return error
+        if type(error).__module__ == "__main__":
+            raise TypeError("the other process does not have this class")
     except Exception:  # whatever its class does
-        pass
-    return RuntimeError(f"{type(error).__name__}: {error}")
+        error = RuntimeError(f"{type(error).__name__}: {error}")
+    error.add_note(f"In a process of the environment:\n{lines}")
+    return error
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class Reptile:
             those with a replay buffer.
         horizon: Longest episode, in steps; by default the environment's own.
         env_options: Keyword arguments of the environment (only with an id).
-        vectorization: For environments without a vector environment of their own: one process or one each.
+        vectorization: For environments without a vector environment of their own: in this process, or in several.
         seed: Of everything random.
         **settings: Keyword arguments of the algorithm; `policy` is "MlpPolicy" ("CnnPolicy" on pictures) and
             `device` "cpu" where not given, and PPO's `n_steps` and `batch_size` such that they divide k.

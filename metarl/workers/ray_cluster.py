@@ -13,6 +13,7 @@ import warnings
 from typing import Any
 
 from metarl.errors import UserError, did_you_mean
+from metarl.threads import cpus
 
 OBJECT_STORE = 100 * 2**20
 """Bytes of shared memory; all that lies there are a few flat vectors."""
@@ -60,7 +61,7 @@ def connect(where: int | str, user: object) -> Any:
     quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     try:
         if isinstance(where, int):
-            here = {"num_cpus": max(_cpus(), where), "object_store_memory": OBJECT_STORE, "include_dashboard": False}
+            here = {"num_cpus": max(cpus(), where), "object_store_memory": OBJECT_STORE, "include_dashboard": False}
             ray.init(address="local", **here, **quiet)
             _users.add(id(user))
         else:
@@ -124,7 +125,3 @@ def _reason(error: Exception) -> str:
     reason = f"{lines[0]} {lines[-1]}" if lines[0].endswith(":") and len(lines) > 1 else lines[0]
     silent = "timeout" in reason and os.environ.get("RAY_AUTH_MODE") != "token"
     return f"{reason}; if it asks for a token, set RAY_AUTH_MODE=token" if silent else reason
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
