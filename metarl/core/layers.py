@@ -15,6 +15,9 @@ from torch.func import functional_call
 class Linear(nn.Linear):
     """A linear layer that takes one weight `[out, in]`, or one a task `[K, out, in]` for inputs `[K, N, in]`."""
 
+    def reset_parameters(self) -> None:
+        """Draw nothing: whoever makes the layer sets its params, from a generator of its own."""
+
     def forward(self, input: Tensor) -> Tensor:
         """Return the outputs, `[..., out]`."""
         if self.weight.dim() == 3:
@@ -61,7 +64,7 @@ def mlp(
     """
     layers: list[nn.Module] = []
     for n_in, n_out in pairwise(sizes):
-        layer = cast(Linear, nn.utils.skip_init(Linear, n_in, n_out))  # no draw from the global generator
+        layer = Linear(n_in, n_out)
         nn.init.xavier_uniform_(layer.weight, generator=generator)
         nn.init.zeros_(layer.bias)
         if biases:
