@@ -12,7 +12,19 @@ from contextlib import suppress
 from pathlib import Path
 
 CONTEXT = multiprocessing.get_context("forkserver")  # the server has imported everything: a start takes milliseconds
-CONTEXT.set_forkserver_preload(["metarl.cli.main", "metarl_envs"])
+CONTEXT.set_forkserver_preload(
+    [
+        "metarl.cli.train",
+        "metarl.cli.runs",
+        "metarl.models.load",
+        "metarl.experiment.film",
+        "metarl_envs.families.navigation",
+        "matplotlib.pyplot",
+        "scipy.signal",
+        "scipy.stats",
+        "torch.fx.experimental.symbolic_shapes",
+    ]
+)
 
 OPTIONS = "--tasks 3 --episodes 3 --horizon 8 --hidden 8 --eval-tasks 2 --eval-episodes 2 --eval-every 3".split()
 SMALL = ["train", "point-navigation", *OPTIONS, "--checkpoint-every", "1"]
