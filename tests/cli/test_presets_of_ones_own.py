@@ -88,17 +88,18 @@ def test_files_that_are_none(tmp_path, capsys):
 
 
 def test_several_seeds_have_a_folder_each_which_plot_takes(preset, tmp_path, capsys):
-    arguments = ["train", preset, "--seeds", "2", "--jobs", "2", "--seed", "5", "--log-dir", "runs"]
-    assert main(arguments) == 0
-    assert [recorded(f"runs/seed-{seed}")["seed"] for seed in (5, 6)] == [5, 6]
+    def train(seeds, *more):
+        return main(["train", preset, "--seeds", str(seeds), "--jobs", "2", "--seed", "5", *more])
+
+    assert train(1, "--log-dir", "runs") == 0
     assert "iteration 2/2" in capsys.readouterr().out
-    assert main(["plot", "runs"]) == 0 and (tmp_path / "runs.png").exists()
-    assert main(arguments) == 2
+    assert train(2, "--log-dir", "runs") == 2
     assert "seed-5 already holds a run" in capsys.readouterr().err
-    assert main([*arguments[:3], "3", *arguments[4:], "--resume"]) == 0  # one more; the others are done
-    assert recorded("runs/seed-7")["seed"] == 7
+    assert train(2, "--log-dir", "runs", "--resume") == 0  # one more; the other is done
+    assert [recorded(f"runs/seed-{seed}")["seed"] for seed in (5, 6)] == [5, 6]
     assert "nothing left to do" in (tmp_path / "runs" / "seed-5" / "train.log").read_text()
-    assert main([*arguments[:-1], "others", "--device", "cuda:77"]) == 2
+    assert main(["plot", "runs"]) == 0 and (tmp_path / "runs.png").exists()
+    assert train(1, "--log-dir", "others", "--device", "cuda:77") == 2
     assert "seed 5 failed: metarl: device 'cuda:77' cannot be used" in capsys.readouterr().out
 
 
