@@ -26,7 +26,9 @@ CONTEXT.set_forkserver_preload(
     ]
 )
 
-OPTIONS = "--tasks 3 --episodes 3 --horizon 8 --hidden 8 --eval-tasks 2 --eval-episodes 2 --eval-every 3".split()
+OPTIONS = (
+    "--tasks 3 --episodes 3 --horizon 8 --hidden 8 --eval-tasks 2 --eval-episodes 2 --eval-every 3 --no-film".split()
+)
 SMALL = ["train", "point-navigation", *OPTIONS, "--checkpoint-every", "1"]
 
 
@@ -83,16 +85,17 @@ class Command:
 def _run(arguments: list[str], out: Path, err: Path, prepare: Callable[[], object]) -> None:
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
-    sys.stdout = os.fdopen(1, "w", buffering=1)
-    sys.stderr = os.fdopen(2, "w", buffering=1)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     import torch
 
-    from metarl.cli import main
+    from metarl.cli import run
 
     torch.set_num_threads(1)
     multiprocessing.set_start_method("fork", force=True)  # as in a process that was started alone
+    sys.argv = ["metarl", *arguments]
     prepare()
-    sys.exit(main(arguments))
+    run()
 
 
 def children(pid: int) -> list[int]:
