@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -63,8 +62,10 @@ def mlp(
         last_std: Standard deviation of the last layer's weights, drawn from a normal distribution.
     """
     layers: list[nn.Module] = []
+    linears: list[Linear] = []
     for n_in, n_out in pairwise(sizes):
         layer = Linear(n_in, n_out)
+        linears.append(layer)
         nn.init.xavier_uniform_(layer.weight, generator=generator)
         nn.init.zeros_(layer.bias)
         if biases:
@@ -72,7 +73,7 @@ def mlp(
         layers += [layer, *([LayerNorm(n_out)] if layer_norm else []), activation()]
     del layers[-2 if layer_norm else -1 :]
     if last_std is not None:
-        nn.init.normal_(cast(Linear, layers[-1]).weight, std=last_std, generator=generator)
+        nn.init.normal_(linears[-1].weight, std=last_std, generator=generator)
     return nn.Sequential(*layers)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -204,7 +204,7 @@ def _vectorise(
 
     try:
         if kind is AsyncVectorEnv:
-            vector: VectorEnv = in_processes(make, num_envs, mode)
+            vector: SyncVectorEnv | AsyncVectorEnv = in_processes(make, num_envs, mode)
         else:
             vector = SyncVectorEnv([make] * num_envs, autoreset_mode=mode)
     except (EOFError, ConnectionError) as error:
@@ -261,9 +261,9 @@ class TaskSlot(gymnasium.Wrapper):
 class _TaskVector(gymnasium.vector.VectorWrapper):
     """Gymnasium's Sync- or AsyncVectorEnv with the task methods."""
 
-    def __init__(self, env: VectorEnv, prototype: gymnasium.Env, horizon: int) -> None:
+    def __init__(self, env: SyncVectorEnv | AsyncVectorEnv, prototype: gymnasium.Env, horizon: int) -> None:
         super().__init__(env)
-        self.prototype = prototype
+        self.rows, self.prototype = env, prototype
         self.max_episode_steps = horizon
         self.task_space = prototype.get_wrapper_attr("task_space")
         self.tasks: NDArray[np.float64] | None = None
@@ -279,7 +279,7 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
     def set_tasks(self, tasks: NDArray[np.float64]) -> None:
         """Give row i the task `tasks[i]`."""
         with self._all_alive():
-            cast(Any, self.env).set_attr("current_task", list(tasks))
+            self.rows.set_attr("current_task", list(tasks))
         self.tasks = np.array(tasks)
 
     def reset(self, **kwargs: Any) -> Any:
@@ -298,7 +298,9 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
         try:
             yield
         except (EOFError, ConnectionError) as error:
-            processes = cast(Any, self.env).processes
+            if not isinstance(self.rows, AsyncVectorEnv):
+                raise  # the user's own
+            processes = self.rows.processes
             for process in processes:
                 process.join(timeout=0.1)  # one that dies shuts its pipe a moment before
             codes = {row: process.exitcode for row, process in enumerate(processes) if not process.is_alive()}

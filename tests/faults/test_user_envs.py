@@ -78,6 +78,17 @@ def test_a_nan_is_named(vectorization):
         learn("reward nan", vectorization, 5)
 
 
+def test_a_lost_connection_of_the_users_own_comes_out():
+    class Remote(Line):
+        def step(self, action):
+            raise ConnectionResetError("the simulator is gone")
+
+    model = metarl.MAML(Remote, vectorization="sync", **SIZES)
+    with pytest.raises(ConnectionResetError, match="the simulator is gone"):
+        model.learn(1)
+    model.close()
+
+
 def test_a_process_that_dies_is_named(observe):
     with pytest.raises(UserError, match=r"a process of <Line.*> died: that of row 1 with exit code 3") as found:
         learn("exit", "async")
