@@ -11,20 +11,25 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-CONTEXT = multiprocessing.get_context("forkserver")  # the server has imported everything: a start takes milliseconds
-CONTEXT.set_forkserver_preload(
-    [
-        "metarl.cli.train",
-        "metarl.cli.runs",
-        "metarl.models.load",
-        "metarl.experiment.film",
-        "metarl_envs.families.navigation",
-        "matplotlib.pyplot",
-        "scipy.signal",
-        "scipy.stats",
-        "torch.fx.experimental.symbolic_shapes",
-    ]
-)
+from metarl.rl import processes as environments
+
+CONTEXT = multiprocessing.get_context("forkserver")
+IMPORTED = [
+    "metarl.cli.train",
+    "metarl.cli.runs",
+    "metarl.models.load",
+    "metarl.experiment.film",
+    "metarl_envs.families.navigation",
+    "matplotlib.pyplot",
+    "scipy.signal",
+    "scipy.stats",
+    "torch.fx.experimental.symbolic_shapes",
+]
+"""What the server of processes has imported, so that a start takes milliseconds."""
+
+if multiprocessing.parent_process() is None:  # one server for all, whether a command or an environment is the first
+    CONTEXT.set_forkserver_preload(IMPORTED)
+    environments.PRELOAD = IMPORTED
 
 OPTIONS = (
     "--tasks 3 --episodes 3 --horizon 8 --hidden 8 --eval-tasks 2 --eval-episodes 2 --eval-every 3 --no-film".split()
