@@ -23,7 +23,7 @@ lint: install
 	$(BIN)/pyright
 
 test: install
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup --durations 10
 
 test-slow: install
 	$(BIN)/pytest -m slow

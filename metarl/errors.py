@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import sys
 import traceback
+import warnings
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -35,6 +38,14 @@ class Fault(NamedTuple):
 
 class NotFinite(FloatingPointError):
     """Something is not finite; the message names the first task, by its index, and the step."""
+
+
+def warn(text: str) -> None:
+    """Warn of something, at the line outside this package that led to it."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and Path(__file__).parent in Path(frame.f_code.co_filename).parents:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, stacklevel=level)
 
 
 def stop_at(faults: Mapping[int, Fault]) -> None:

@@ -75,24 +75,28 @@ class _Trainings:
         self.environment = {"OMP_NUM_THREADS": threads, "METARL_PHYSICS_THREADS": threads, **os.environ}
         self.processes: list[subprocess.Popen[bytes]] = []
         self.stopped = threading.Event()
+        self._starting = threading.RLock()  # a second signal may find the first one's handler at work
 
     def pass_on(self, number: int, frame: Any) -> None:
         """Pass a signal on to the processes that run; no other begins."""
         self.stopped.set()
-        for process in self.processes:
-            if process.poll() is None:
-                process.send_signal(number)
+        with self._starting:  # what is just being started is told too
+            for process in self.processes:
+                if process.poll() is None:
+                    process.send_signal(number)
 
     def run(self, seed: int, folder: Path, resume: bool) -> int:
         """Train with a seed; returns the exit status."""
-        if self.stopped.is_set():
-            return 130
-        folder.mkdir(parents=True, exist_ok=True)
         own = ["--seed", str(seed), "--log-dir", str(folder), *(["--resume"] if resume else [])]
-        with open(folder / "train.log", "a") as log:
-            process = subprocess.Popen([*COMMAND, *self.command, *own], stdout=log, stderr=log, env=self.environment)
+        with self._starting:
+            if self.stopped.is_set():
+                return 130
+            folder.mkdir(parents=True, exist_ok=True)
+            with open(folder / "train.log", "a") as log:
+                command = [*COMMAND, *self.command, *own]
+                process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environment)
             self.processes.append(process)
-            status = process.wait()
+        status = process.wait()
         status = 128 - status if status < 0 else status  # killed by a signal
         lines = (folder / "train.log").read_text().strip().splitlines()
         done = next((line for line in reversed(lines) if line.startswith("iteration ")), "")

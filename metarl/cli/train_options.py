@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import textwrap
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -151,14 +152,19 @@ def _about_outer(method: Any) -> str:
 
 def documented(kind: type[Any]) -> dict[str, str]:
     """Return the sentence under each field of a dataclass and its bases, where their source can be read."""
+    return {name: text for cls in reversed(kind.__mro__[:-1]) for name, text in _documented_in(cls).items()}
+
+
+@cache  # to read a source takes 10 ms, and every group of settings asks for that of the same classes
+def _documented_in(cls: type[Any]) -> dict[str, str]:
+    """Return the sentence under each field that a class itself declares."""
+    try:
+        body: Any = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    except (OSError, TypeError, SyntaxError):
+        return {}
     found: dict[str, str] = {}
-    for cls in reversed(kind.__mro__[:-1]):
-        try:
-            body: Any = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-        except (OSError, TypeError, SyntaxError):
-            continue
-        for field, below in pairwise(body.body):
-            text = getattr(getattr(below, "value", None), "value", None)
-            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, str):
-                found[field.target.id] = " ".join(text.split())
+    for field, below in pairwise(body.body):
+        text = getattr(getattr(below, "value", None), "value", None)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, str):
+            found[field.target.id] = " ".join(text.split())
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,9 @@ from torch.func import functional_call
 
 class Linear(nn.Linear):
     """A linear layer that takes one weight `[out, in]`, or one a task `[K, out, in]` for inputs `[K, N, in]`."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing: whoever makes the layer sets its params, from a generator of its own."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the outputs, `[..., out]`."""
@@ -60,8 +62,10 @@ def mlp(
         last_std: Standard deviation of the last layer's weights, drawn from a normal distribution.
     """
     layers: list[nn.Module] = []
+    linears: list[Linear] = []
     for n_in, n_out in pairwise(sizes):
-        layer = cast(Linear, nn.utils.skip_init(Linear, n_in, n_out))  # no draw from the global generator
+        layer = Linear(n_in, n_out)
+        linears.append(layer)
         nn.init.xavier_uniform_(layer.weight, generator=generator)
         nn.init.zeros_(layer.bias)
         if biases:
@@ -69,7 +73,7 @@ def mlp(
         layers += [layer, *([LayerNorm(n_out)] if layer_norm else []), activation()]
     del layers[-2 if layer_norm else -1 :]
     if last_std is not None:
-        nn.init.normal_(cast(Linear, layers[-1]).weight, std=last_std, generator=generator)
+        nn.init.normal_(linears[-1].weight, std=last_std, generator=generator)
     return nn.Sequential(*layers)
 
 

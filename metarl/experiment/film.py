@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from stable_baselines3.common.logger import TensorBoardOutputFormat
 from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 from torch.utils.tensorboard import SummaryWriter
 
-from metarl.errors import UserError, check_counts
+from metarl.errors import UserError, check_counts, warn
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.adapted import PolicyTrainer, policy_before, policy_for, single_env
 from metarl.experiment.callbacks import Callback
@@ -57,7 +56,7 @@ class Film(Callback):
             film = film_adaptation(self.trainer, None, steps, seed, side=128, longest=40)
         except Exception as error:  # without OpenGL, say; a film is not worth a run
             self.on = False
-            warnings.warn(f"no films in TensorBoard: {error}", stacklevel=2)
+            warn(f"no films in TensorBoard: {error}")
             return
         _add_film(writers[0], *film, self.trainer.progress.env_steps)
 

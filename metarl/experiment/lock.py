@@ -6,11 +6,10 @@ import errno
 import os
 import socket
 import time
-import warnings
 from contextlib import suppress
 from pathlib import Path
 
-from metarl.errors import UserError
+from metarl.errors import UserError, warn
 
 try:
     import fcntl
@@ -77,7 +76,7 @@ class Lock:
                 os.close(descriptor)
                 raise UserError(f"{str(self.file.parent)!r} is in use by {who}") from error
             except OSError as error:
-                warnings.warn(f"no lock on {str(self.file.parent)!r}: {error.strerror}", stacklevel=2)
+                warn(f"no lock on {str(self.file.parent)!r}: {error.strerror}")
                 os.close(descriptor)
                 return None
             os.close(descriptor)  # whoever held it has removed it in between

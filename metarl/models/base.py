@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Generic, Self
 
 from stable_baselines3.common.logger import KVWriter
 
-from metarl.errors import UserError
+from metarl.errors import UserError, warn
 from metarl.experiment import checkpoint
 from metarl.experiment.config_file import from_dict
 from metarl.experiment.directory import RunDirectory
@@ -61,7 +60,7 @@ class MetaLearner(Generic[AnySettings, AnyInnerLoop]):
     def _resume(self, directory: RunDirectory) -> None:
         """Go on with the run in a directory; warn of what the user should know, such as a damaged checkpoint."""
         for note in resume(self.trainer, directory, self.config.method):
-            warnings.warn(note, stacklevel=4)
+            warn(note)
 
     def of_run(self, directory: RunDirectory | None) -> None:
         """Belong to the run in a directory, which `learn` will go on with."""

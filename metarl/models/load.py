@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from pathlib import Path
 from typing import Any
 
-from metarl.errors import UserError, check_counts
+from metarl.errors import UserError, check_counts, warn
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment import checkpoint
 from metarl.experiment.base_config import Settings
@@ -64,7 +63,7 @@ def load(
     directory = RunDirectory(path) if path.is_dir() else None
     saved, problems = _saved(path, directory, best)
     for problem in problems:
-        warnings.warn(f"{problem}; going back to iteration {saved.state['iteration']}", stacklevel=2)
+        warn(f"{problem}; going back to iteration {saved.state['iteration']}")
     kind = _method(saved.config, method, modules)
     if directory is not None:
         directory.config(kind)  # says so if it is damaged

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import gymnasium
 import numpy as np
@@ -82,7 +82,7 @@ def make_vec(
     if not prototype.has_wrapper_attr("_max_episode_steps"):
         raise UserError(f"environment {prototype.unwrapped} has no time limit; give a horizon")
     if vectorization == "async":
-        vector: VectorEnv = InProcesses(make, prototype, num_envs, mode, processes)
+        vector: SyncVectorEnv | InProcesses = InProcesses(make, prototype, num_envs, mode, processes)
     else:
         vector = SyncVectorEnv([make] * num_envs, autoreset_mode=mode)
     return _TaskVector(vector, prototype)
@@ -245,9 +245,9 @@ class TaskSlot(gymnasium.Wrapper):
 class _TaskVector(gymnasium.vector.VectorWrapper):
     """A vector of single environments with the task methods."""
 
-    def __init__(self, env: VectorEnv, prototype: gymnasium.Env) -> None:
+    def __init__(self, env: SyncVectorEnv | InProcesses, prototype: gymnasium.Env) -> None:
         super().__init__(env)
-        self.prototype = prototype
+        self.rows, self.prototype = env, prototype
         self.max_episode_steps = int(prototype.get_wrapper_attr("_max_episode_steps"))
         self.task_space = prototype.get_wrapper_attr("task_space")
         self.tasks: NDArray[np.float64] | None = None
@@ -262,7 +262,7 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
 
     def set_tasks(self, tasks: NDArray[np.float64]) -> None:
         """Give row i the task `tasks[i]`."""
-        cast(Any, self.env).set_attr("current_task", list(tasks))
+        self.rows.set_attr("current_task", list(tasks))
         self.tasks = np.array(tasks)
 
     def close(self, **kwargs: Any) -> None:

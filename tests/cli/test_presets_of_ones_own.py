@@ -1,11 +1,17 @@
 """Files as presets, and several seeds at once."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from own_preset import TOML
 
 from metarl import UserError
+from metarl.cli import seeds
 from metarl.cli.main import main
 from metarl.experiment.config import Config
 from metarl.experiment.preset_file import find_preset, from_settings
@@ -88,18 +94,34 @@ def test_files_that_are_none(tmp_path, capsys):
 
 
 def test_several_seeds_have_a_folder_each_which_plot_takes(preset, tmp_path, capsys):
-    arguments = ["train", preset, "--seeds", "2", "--jobs", "2", "--seed", "5", "--log-dir", "runs"]
-    assert main(arguments) == 0
-    assert [recorded(f"runs/seed-{seed}")["seed"] for seed in (5, 6)] == [5, 6]
+    def train(number, *more):
+        return main(["train", preset, "--seeds", str(number), "--jobs", "2", "--seed", "5", *more])
+
+    assert train(1, "--log-dir", "runs") == 0
     assert "iteration 2/2" in capsys.readouterr().out
-    assert main(["plot", "runs"]) == 0 and (tmp_path / "runs.png").exists()
-    assert main(arguments) == 2
+    assert train(2, "--log-dir", "runs") == 2
     assert "seed-5 already holds a run" in capsys.readouterr().err
-    assert main([*arguments[:3], "3", *arguments[4:], "--resume"]) == 0  # one more; the others are done
-    assert recorded("runs/seed-7")["seed"] == 7
+    assert train(2, "--log-dir", "runs", "--resume") == 0  # one more; the other is done
+    assert [recorded(f"runs/seed-{seed}")["seed"] for seed in (5, 6)] == [5, 6]
     assert "nothing left to do" in (tmp_path / "runs" / "seed-5" / "train.log").read_text()
-    assert main([*arguments[:-1], "others", "--device", "cuda:77"]) == 2
+    assert main(["plot", "runs"]) == 0 and (tmp_path / "runs.png").exists()
+    assert train(1, "--log-dir", "others", "--device", "cuda:77") == 2
     assert "seed 5 failed: metarl: device 'cuda:77' cannot be used" in capsys.readouterr().out
+
+
+def test_a_signal_reaches_the_training_that_is_just_being_started(tmp_path, monkeypatch):
+    start = subprocess.Popen
+
+    def and_be_told_to_stop(*args, **how):
+        process = start(*args, **how)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.2)  # the signal is dealt with in the main thread, before this one goes on
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", and_be_told_to_stop)
+    monkeypatch.setattr(seeds, "COMMAND", [sys.executable, "-c", "import time; time.sleep(30)"])
+    assert seeds.train_seeds("any", [], first=0, seeds=2, jobs=1, log_dir=tmp_path, resume=False) == 143
+    assert not (tmp_path / "seed-1").exists()
 
 
 def test_a_finished_run_has_nothing_left_to_do(preset, capsys):

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
+from functools import partial
 from pathlib import Path
 
 import pytest
+from processes import Command
+
+from metarl.cli.main import main
 
 CORRIDOR = '''
 import gymnasium, numpy as np, torch
@@ -86,20 +92,24 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def metarl(folder: Path, *args: str) -> subprocess.CompletedProcess:
-    program = [sys.executable, "-c", "from metarl.cli import run; run()", *args]
-    return subprocess.run(program, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+def metarl(folder: Path, *args: str) -> Command:
+    """Run `metarl ARGS` in a process of its own, whose current folder this is."""
+    done = Command(list(args), Path(tempfile.mkdtemp(dir=folder)), partial(os.chdir, folder))
+    done.end()
+    return done
 
 
 def test_an_environment_from_the_current_folder(folder):
     done = metarl(folder, "train", "corridor:Corridor-v0", *SMALL, "--log-dir", "run")
-    assert done.returncode == 0, done.stderr
-    assert "iteration 3/3" in done.stdout and "metarl eval run --import corridor\n" in done.stdout
+    assert done.end() == 0, done.said
+    told = done.out.read_text()
+    assert "iteration 3/3" in told and "metarl eval run --import corridor\n" in told
     assert json.loads((folder / "run" / "config.json").read_text())["config"]["env"] == "corridor:Corridor-v0"
     refused = metarl(folder, "eval", "run", "--tasks", "2", "--episodes", "2")
-    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
-    assert "--import corridor" in refused.stderr
-    judged = metarl(folder, "eval", "run", "--tasks", "2", "--episodes", "2", "--import", "corridor")
+    assert refused.end() == 2 and refused.said.count("\n") == 1
+    assert "--import corridor" in refused.said
+    program = [sys.executable, "-c", "from metarl.cli import run; run()", "eval", "run", "--import", "corridor"]
+    judged = subprocess.run([*program, "--tasks", "2", "--episodes", "2"], cwd=folder, capture_output=True, text=True)
     assert judged.returncode == 0, judged.stderr
 
 
@@ -108,24 +118,26 @@ def test_every_door_at_once_and_the_same_command_with_resume(folder):
     own += "--baseline corridor:mean_baseline --callback corridor:say".split()
     command = ["train", "corridor:Corridor-v0", *own, *SMALL, "--log-dir", "run"]
     done = metarl(folder, *command)
-    assert done.returncode == 0, done.stderr
-    assert "said 2" in done.stdout and "said 3" not in done.stdout  # the callback stops it
+    assert done.end() == 0, done.said
+    told = done.out.read_text()
+    assert "said 2" in told and "said 3" not in told  # the callback stops it
     config = json.loads((folder / "run" / "config.json").read_text())["config"]
     assert config["method"]["name"] == "corridor:Slow" and config["method"]["divisor"] == 4
     assert config["method"]["inner_lr"] == 0.2 and config["policy"] == "corridor:make_net"
     again = metarl(folder, *command, "--resume")
-    assert again.returncode == 0, again.stderr
-    assert "said 3" in again.stdout
+    assert again.end() == 0, again.said
+    assert "said 3" in again.out.read_text()
     typed = metarl(folder, "train", "corridor:Corridor-v0", "--log-dir", "run", "--resume", "--iterations", "4")
-    assert typed.returncode == 0, typed.stderr  # options not given are the run's, and the module was typed
-    assert "iteration 4/4" in typed.stdout
+    assert typed.end() == 0, typed.said  # options not given are the run's, and the module was typed
+    assert "iteration 4/4" in typed.out.read_text()
 
 
 def test_any_of_our_environments_without_a_preset(folder):
     small = [*SMALL, "--horizon", "5", "--iterations", "1"]
     done = metarl(folder, "train", "metarl/Walker2dVel-v0", *small)
-    assert done.returncode == 0, done.stderr
-    assert "Walker2dVel-v0: metarl/Walker2dVel-v0, 1 meta-iterations, writing to runs/Walker2dVel-v0/" in done.stdout
+    assert done.end() == 0, done.said
+    told = done.out.read_text()
+    assert "Walker2dVel-v0: metarl/Walker2dVel-v0, 1 meta-iterations, writing to runs/Walker2dVel-v0/" in told
 
 
 MISTAKES = [
@@ -137,16 +149,17 @@ MISTAKES = [
     (["point-navigation", "--baseline", "lin"], "unknown baseline 'lin'; did you mean 'linear'?"),
     (["metarl/Walker2dVl-v0"], "did you mean 'metarl/Walker2dVel-v0'?"),
 ]
-ONE_AFTER_ANOTHER = (
-    "import json, sys; from metarl.cli.main import main; print([main(m) for m in json.loads(sys.argv[1])])"
-)
+
+
+def make_mistakes(folder, mistakes):
+    os.chdir(folder)
+    for args in mistakes:
+        assert main(["train", *args, *SMALL]) == 2
 
 
 def test_mistakes_are_one_line(folder):
-    typed = json.dumps([["train", *args, *SMALL] for args, _ in MISTAKES])
-    done = subprocess.run(
-        [sys.executable, "-c", ONE_AFTER_ANOTHER, typed], cwd=folder, capture_output=True, text=True, timeout=120
-    )
-    assert done.stdout == f"{[2] * len(MISTAKES)}\n", done.stderr
-    for (_, words), said in zip(MISTAKES, done.stderr.splitlines(), strict=True):
+    *mistakes, last = [args for args, _ in MISTAKES]
+    done = Command(["train", *last, *SMALL], folder, partial(make_mistakes, folder, mistakes))
+    assert done.end() == 2, done.said
+    for (_, words), said in zip(MISTAKES, done.said.splitlines(), strict=True):
         assert words in said

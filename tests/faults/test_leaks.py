@@ -11,8 +11,9 @@ import pytest
 SOAK = Path(__file__).parents[2] / "benchmarks" / "soak.py"
 
 
-def soak(iterations, cycles, file):
-    options = ["--iterations", str(iterations), "--cycles", str(cycles), "--json", str(file)]
+def soak(iterations, cycles, file, stages=10):
+    sizes = {"iterations": iterations, "cycles": cycles, "stages": stages, "json": file}
+    options = [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
     done = subprocess.run(
         [sys.executable, str(SOAK), *options],
         capture_output=True,
@@ -33,7 +34,7 @@ def assert_flat(rows, megabytes):
 
 
 def test_nothing_leaks(tmp_path):
-    measured = soak(30, 15, tmp_path / "soak.json")
+    measured = soak(30, 15, tmp_path / "soak.json", stages=5)
     assert_flat(measured["iterations"], 15)
     assert_flat(measured["environments"], 15)
 

@@ -66,25 +66,31 @@ def test_nobody_reads_on(tmp_path, observe):
     observe("metarl train | head -1", f"status 2, `{said.strip()}`")
 
 
+def with_full_output():
+    """Have a full device as standard output."""
+    os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+
+
 @pytest.mark.parametrize(
     "arguments", [["presets"], [*SMALL, "--iterations", "1", "--log-dir", "run"]], ids=["presets", "train"]
 )
-def test_output_is_full(arguments, observe):
-    with open("/dev/full", "w") as full, started(arguments, stdout=full) as run:
-        said = run.stderr.read()
-    assert run.returncode == 2
-    assert said.startswith("metarl: cannot write to standard output") and said.count("\n") == 1
-    observe(f"metarl {arguments[0]} > /dev/full", f"status 2, `{said.strip()}`")
+def test_output_is_full(arguments, tmp_path, observe):
+    run = Command(arguments, tmp_path, with_full_output)
+    assert run.end() == 2
+    assert run.said.startswith("metarl: cannot write to standard output") and run.said.count("\n") == 1
+    observe(f"metarl {arguments[0]} > /dev/full", f"status 2, `{run.said.strip()}`")
 
 
-def test_a_terminal_of_one_column_that_knows_ascii_alone(observe):
-    run = started(
-        ["train", "--help"],
-        stdout=subprocess.PIPE,
-        env={"COLUMNS": "1", "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
-    )
-    said, errors = run.communicate(timeout=60)
-    assert run.returncode == 0 and not errors and "--inner-lr" in said
+def with_a_narrow_ascii_terminal():
+    """Have a terminal of one column that knows ASCII alone."""
+    os.environ["COLUMNS"] = "1"
+    sys.stdout = os.fdopen(1, "w", encoding="ascii", closefd=False)
+
+
+def test_a_terminal_of_one_column_that_knows_ascii_alone(tmp_path, observe):
+    run = Command(["train", "--help"], tmp_path, with_a_narrow_ascii_terminal)
+    assert run.end() == 0 and not run.said and "--inner-lr" in run.out.read_text()
     observe("train --help in one column and ASCII", "the help, for 40 columns")
 
 

@@ -10,8 +10,8 @@ import warnings
 
 import numpy as np
 import pytest
-from broken_envs import Line
-from processes import children, running
+from broken_envs import Line, register
+from processes import Command, children, running
 
 import metarl
 from metarl import UserError
@@ -78,6 +78,17 @@ def test_a_nan_is_named(vectorization):
         learn("reward nan", vectorization, 5)
 
 
+def test_a_lost_connection_of_the_users_own_comes_out():
+    class Remote(Line):
+        def step(self, action):
+            raise ConnectionResetError("the simulator is gone")
+
+    model = metarl.MAML(Remote, vectorization="sync", **SIZES)
+    with pytest.raises(ConnectionResetError, match="the simulator is gone"):
+        model.learn(1)
+    model.close()
+
+
 def test_a_process_that_dies_is_named(observe):
     with pytest.raises(UserError, match=r"a process of <Line.*> died: that of row.* 1 with exit code 3") as found:
         learn("exit", "async")
@@ -136,7 +147,6 @@ def test_sampling_asleep_is_left_by_close():
 
 
 ASYNC = ["train", "point-navigation", "--env", "Line-v0", "--vectorization", "async", "--tasks", "2", "--episodes", "1"]
-SCRIPT = "from broken_envs import register; register(); from metarl.cli import run; run()"
 
 
 def descendants(pid):
@@ -146,24 +156,21 @@ def descendants(pid):
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT SIGINT", "SIGKILL"])
 def test_no_process_is_left_behind(name, tmp_path, observe):
-    path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
-    arguments = [sys.executable, "-c", SCRIPT, *ASYNC, "--iterations", "100000", "--log-dir", str(tmp_path / "run")]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path}) as run:
-        while not run.stdout.readline().startswith("iteration 2/"):
-            assert run.poll() is None
-        started = descendants(run.pid)
-        assert len(started) >= 3  # two environments, and the server that they come from
-        for signum in name.split():
-            os.kill(run.pid, getattr(signal, signum))
-            time.sleep(0.05)
-        run.stdout.read()
+    run = Command([*ASYNC, "--iterations", "100000", "--log-dir", str(tmp_path / "run")], tmp_path, register)
+    run.wait_for("iteration 2/")
+    started = descendants(run.pid)
+    assert len(started) >= 3  # two environments, and the server that they come from
+    for signum in name.split():
+        run.send(signum)
+        time.sleep(0.05)
     # the second SIGINT may find an interpreter that is ending already, which it then ends at once
-    assert run.returncode in {"SIGTERM": [143], "SIGINT SIGINT": [130, -2], "SIGKILL": [-9]}[name]
+    status = run.end()
+    assert status in {"SIGTERM": [143], "SIGINT SIGINT": [130, -2], "SIGKILL": [-9]}[name]
     end = time.time() + 20
     while any(running(pid) for pid in started):
         assert time.time() < end, "processes are left"
         time.sleep(0.05)
-    observe(f"{name} with an env in processes", f"status {run.returncode}; none of {len(started)} processes is left")
+    observe(f"{name} with an env in processes", f"status {status}; none of {len(started)} processes is left")
 
 
 OWN_SCRIPT = """

@@ -1,6 +1,7 @@
 """Going on with a run from Python: what was passed over or has changed is said, and nothing is left open."""
 
 import json
+import linecache
 
 import pytest
 
@@ -25,19 +26,30 @@ def damage(run):
     return newest.name
 
 
-def test_a_damaged_checkpoint_that_is_passed_over_is_told(run):
+def line_of(told):
+    """The line of code at which the only warning points."""
+    (warning,) = told
+    return linecache.getline(warning.filename, warning.lineno).strip()
+
+
+def test_a_damaged_checkpoint_that_is_passed_over_is_told_at_the_users_line(run):
     name = damage(run)
-    with pytest.warns(UserWarning, match=f"{name}.* is damaged .*; going on from iteration 1"):
+    with pytest.warns(UserWarning, match=f"{name}.* is damaged .*; going on from iteration 1") as told:
         model = metarl.MAML(ENV, log_dir=run, resume=True, **EVERY)
+    assert line_of(told) == "model = metarl.MAML(ENV, log_dir=run, resume=True, **EVERY)"
     assert model.trainer.progress.iteration == 1
     model.close()
+    with pytest.warns(UserWarning, match="going back to iteration 1") as told:
+        metarl.load(run, best=False).close()
+    assert line_of(told) == "metarl.load(run, best=False).close()"
 
 
 def test_a_loaded_model_that_learns_tells_it_too(run):
     model = metarl.load(run)  # the best one, which is whole
     name = damage(run)
-    with pytest.warns(UserWarning, match=f"{name}.* is damaged .*; going on from iteration 1"):
+    with pytest.warns(UserWarning, match=f"{name}.* is damaged .*; going on from iteration 1") as told:
         model.learn(1)
+    assert line_of(told) == "model.learn(1)"
     assert model.trainer.progress.iteration == 2
     model.close()
 

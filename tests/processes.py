@@ -11,10 +11,29 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-CONTEXT = multiprocessing.get_context("forkserver")  # the server has imported everything: a start takes milliseconds
-CONTEXT.set_forkserver_preload(["metarl.cli.main", "metarl_envs"])
+from metarl.rl import processes as environments
 
-OPTIONS = "--tasks 3 --episodes 3 --horizon 8 --hidden 8 --eval-tasks 2 --eval-episodes 2 --eval-every 3".split()
+CONTEXT = multiprocessing.get_context("forkserver")
+IMPORTED = [
+    "metarl.cli.train",
+    "metarl.cli.runs",
+    "metarl.models.load",
+    "metarl.experiment.film",
+    "metarl_envs.families.navigation",
+    "matplotlib.pyplot",
+    "scipy.signal",
+    "scipy.stats",
+    "torch.fx.experimental.symbolic_shapes",
+]
+"""What the server of processes has imported, so that a start takes milliseconds."""
+
+if multiprocessing.parent_process() is None:  # one server for all, whether a command or an environment is the first
+    CONTEXT.set_forkserver_preload(IMPORTED)
+    environments.PRELOAD = IMPORTED
+
+OPTIONS = (
+    "--tasks 3 --episodes 3 --horizon 8 --hidden 8 --eval-tasks 2 --eval-episodes 2 --eval-every 3 --no-film".split()
+)
 SMALL = ["train", "point-navigation", *OPTIONS, "--checkpoint-every", "1"]
 
 
@@ -71,16 +90,17 @@ class Command:
 def _run(arguments: list[str], out: Path, err: Path, prepare: Callable[[], object]) -> None:
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), number)
-    sys.stdout = os.fdopen(1, "w", buffering=1)
-    sys.stderr = os.fdopen(2, "w", buffering=1)
+    sys.stdout = os.fdopen(1, "w", buffering=1, closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     import torch
 
-    from metarl.cli import main
+    from metarl.cli import run
 
     torch.set_num_threads(1)
     multiprocessing.set_start_method("fork", force=True)  # as in a process that was started alone
+    sys.argv = ["metarl", *arguments]
     prepare()
-    sys.exit(main(arguments))
+    run()
 
 
 def children(pid: int) -> list[int]:
