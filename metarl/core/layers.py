@@ -27,8 +27,8 @@ class Linear(nn.Linear):
 
     def _twice(self, input: Tensor) -> Tensor:
         """Return the outputs of a lone task twice: as a product of one matrix they would be rounded differently."""
-        pairs = (torch.cat([value, value]) for value in (self.bias.unsqueeze(-2), input, self.weight.mT))
-        return torch.baddbmm(*pairs)
+        bias, input, weight = (torch.cat([value, value]) for value in (self.bias, input, self.weight))
+        return torch.baddbmm(bias.unsqueeze(-2), input, weight.mT)
 
 
 class LayerNorm(nn.LayerNorm):

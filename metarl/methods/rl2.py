@@ -35,6 +35,8 @@ class RL2(Method):
     """Weight of the mean entropy of the action distributions, which is made larger."""
     embedding: int = 0
     """Width of a layer on observation, action, reward and end before the memory; 0 leaves it out."""
+    truncation: int = 0
+    """Steps after which backpropagation through time takes the memory for a constant; 0 goes back to the first."""
     outer: PPO | Adam = field(default_factory=lambda: PPO(outer_lr=3e-3, epochs=5, clip=0.2, minibatches=4))
     """How the params move."""
 
@@ -49,7 +51,7 @@ class RL2(Method):
             )
         if not isinstance(self.outer, PPO | Adam):
             raise UserError(f"RL²'s outer update is PPO or Adam, got {type(self.outer).__name__}")
-        check_counts(embedding=(self.embedding, 0))
+        check_counts(embedding=(self.embedding, 0), truncation=(self.truncation, 0))
         for name in ("vf_coef", "ent_coef"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise UserError(f"{name} must be 0 or more and finite, got {getattr(self, name)}")

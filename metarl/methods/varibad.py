@@ -49,6 +49,8 @@ class VariBAD(RL2):
         check_positive(elbo_coef=self.elbo_coef, kl_coef=self.kl_coef, vf_coef=self.vf_coef)
         if self.embedding:
             raise UserError(f"varibad has no embedding, got {self.embedding}")
+        if self.truncation:
+            raise UserError(f"varibad learns through whole lifetimes: truncation must stay 0, got {self.truncation}")
 
     def meta_loss(
         self, losses: Losses, new: Outputs, old: Outputs, data: Sequence[Any], numbers: Mapping[str, float]

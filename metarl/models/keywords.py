@@ -110,6 +110,7 @@ class RL2Keywords(PolicyKeywords, OuterKeywords, total=False):
     vf_coef: float
     ent_coef: float
     embedding: int
+    truncation: int
 
 
 class VariBADKeywords(RL2Keywords, total=False):

@@ -121,12 +121,10 @@ class BeliefPolicy(nn.Module):
         weights = self.input_weight, self.memory_weight, self.input_bias, self.memory_bias
         obs, begun = inputs[..., : self.obs_size], inputs[..., 0, self.obs_size]
         # a lifetime's first input holds no transition: nothing is known, and nothing is remembered
-        first = inputs[:, :, :1].transpose(1, 2).contiguous()
-        start = torch.where(begun[..., None] > 0, unroll(first, memory, weights)[:, 0], memory)
+        start = torch.where(begun[..., None] > 0, unroll(inputs[:, :, :1], memory, weights)[:, :, 0], memory)
         states = start[:, :, None]
         if inputs.shape[2] > 1:
-            later = unroll(inputs[:, :, 1:].transpose(1, 2).contiguous(), start, weights)
-            states = torch.cat([states, later.transpose(1, 2)], dim=2)
+            states = torch.cat([states, unroll(inputs[:, :, 1:], start, weights)], dim=2)
         mean, log_var = self.belief(states.flatten(1, 2))
         seen = torch.cat([obs.flatten(1, 2), mean.detach(), log_var.detach()], dim=-1)
         return self.critic(self.actor(seen), seen), states[:, :, -1], mean, log_var

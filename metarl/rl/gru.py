@@ -5,7 +5,11 @@ With inputs x and memory h, and for each gate its rows of the weights:
     r = σ(Wx + b + Uh + c),  z likewise,  n = tanh(Wx + b + r (Uh + c)),  h' = (1 - z) n + z h
 
 These are the equations and the order of gates (r, z, n) of `torch.gru`. The derivative of that adds up the weights'
-gradients step by step and over all tasks; here one product a task does it for all steps at once.
+gradients step by step and over all tasks; here one product a lifetime does it for all steps at once.
+
+Time is the first dimension inside, so that what a step needs lies together. The lifetimes of all tasks are cut into
+blocks of as many, and a step is a batch of products of one shape, a block each: twice as fast as one a task, and still
+the rounding of a lifetime does not depend on the lifetimes beside it, nor on their number.
 """
 
 from __future__ import annotations
@@ -15,78 +19,136 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import pad
 
 Weights = tuple[Tensor, Tensor, Tensor, Tensor]
 """Of inputs `[K, 3h, i]`, of the memory `[K, 3h, h]`, and both biases `[K, 3h]`: the same in every task."""
 
+BLOCK = 8
+"""Lifetimes of a block."""
+NARROWEST = 16
+"""Least width of memory and inputs inside: narrower products round a row by its place in the block."""
+STEPS_AT_ONCE = 16
+"""Steps whose factors of the derivative are computed together: few enough to stay in the processor's cache."""
 
-def unroll(inputs: Tensor, memory: Tensor, weights: Weights) -> Tensor:
-    """Return the memory after each of L inputs, `[K, L, E, h]`.
+
+def unroll(inputs: Tensor, memory: Tensor, weights: Weights, truncation: int = 0) -> Tensor:
+    """Return the memory after each of L inputs, `[K, E, L, h]`.
 
     Differentiable once, with respect to the weights and the inputs.
 
     Args:
-        inputs: Inputs in order of time, `[K, L, E, i]`.
+        inputs: Inputs in order of time, `[K, E, L, i]`.
         memory: Memory before the first, `[K, E, h]`.
         weights: The weights.
+        truncation: The derivative takes the memory before every so many steps for a constant; 0: it reaches back to
+            the first step.
     """
-    return cast(Tensor, _Unrolled.apply(inputs, memory, *weights))
+    return cast(Tensor, _Unrolled.apply(inputs, memory, truncation, *weights))
 
 
 class _Unrolled(torch.autograd.Function):
     """The recursion, and its derivative through time."""
 
     @staticmethod
-    def forward(ctx: Any, inputs: Tensor, memory: Tensor, *weights: Tensor) -> Tensor:
-        tasks, length, rows, _ = inputs.shape
-        size = memory.shape[-1]
-        # a batch of small products, a task each: the rounding does not depend on the number of tasks
-        by_input, by_memory = (weight[:1].mT.contiguous().expand(tasks, -1, -1) for weight in weights[:2])
-        flat = inputs.reshape(tasks, length * rows, -1)
-        gates = torch.baddbmm(weights[2][:, None], flat, by_input).view(tasks, length, rows, 3 * size)
-        states = memory.new_empty(tasks, length + 1, rows, size)
-        recalled = memory.new_empty(tasks, length, rows, size)
-        states[:, 0] = memory
-        bias = weights[3][:, None]
-        for t in range(length):
-            before, now = states[:, t], gates[:, t]
-            added = torch.baddbmm(bias, before, by_memory)
-            gate = now[..., : 2 * size].add_(added[..., : 2 * size]).sigmoid_()
-            recalled[:, t] = added[..., 2 * size :]
-            new = now[..., 2 * size :].addcmul_(gate[..., :size], recalled[:, t]).tanh_()
-            torch.lerp(new, before, gate[..., size:], out=states[:, t + 1])
-        ctx.save_for_backward(inputs, states, gates, recalled, *weights[:2])
-        return states[:, 1:]
+    def forward(ctx: Any, inputs: Tensor, memory: Tensor, truncation: int, *weights: Tensor) -> Tensor:
+        tasks, episodes, length, width = inputs.shape
+        number, size = tasks * episodes, memory.shape[-1]
+        blocks, wide = max(-(-number // BLOCK), 2), max(size, NARROWEST)  # a lone block is rounded differently
+        by_input, by_memory, input_bias, memory_bias = (_widened(weight[0], wide - size) for weight in weights)
+        by_memory = pad(by_memory, [0, wide - size])
+        by_input = pad(by_input, [0, max(NARROWEST - 1 - width, 0)])
+        x = inputs.new_zeros(length, blocks * BLOCK, by_input.shape[1] + 1)  # the last is 1: it takes the biases
+        x[:, :number, :width] = inputs.flatten(0, 1).transpose(0, 1)
+        x[..., -1] = 1.0
+        states = memory.new_empty(length + 1, blocks * BLOCK, wide)
+        states[0] = 0
+        states[0, :number, :size] = memory.flatten(0, 1)
+        # what the inputs add to r, to z and to the part of n that is recalled, Uh + c; apart, their own part of n
+        two, first = 2 * wide, torch.cat([by_input, (input_bias + memory_bias)[:, None]], dim=1)
+        first[two:, :-1], first[two:, -1] = 0, memory_bias[two:]
+        gates = _product(x, first.mT)
+        new = _product(x, torch.cat([by_input[two:], input_bias[two:, None]], dim=1).mT)
+        to_gates = by_memory.mT.contiguous().expand(blocks, -1, -1)
+        for gate, n, before, after in zip(gates, new, states[:-1], states[1:], strict=True):
+            _in_blocks(gate).baddbmm_(_in_blocks(before), to_gates)
+            gate[:, :two].sigmoid_()
+            n.addcmul_(gate[:, :wide], gate[:, two:]).tanh_()
+            torch.lerp(n, before, gate[:, wide:two], out=after)
+        ctx.sizes, ctx.truncation = (tasks, episodes, width, size), truncation or length
+        ctx.save_for_backward(x, states, gates, new, by_input, by_memory)
+        return states[1:, :number, :size].transpose(0, 1).unflatten(0, (tasks, episodes))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *outputs: Tensor) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
-        inputs, states, gates, recalled, input_weights, weight = ctx.saved_tensors
-        (grad,) = outputs
-        tasks, length, rows, size = grad.shape
-        by_gates = weight[:1].contiguous().expand(tasks, -1, -1)
-        through_tanh, through_sigmoid = torch.ops.aten.tanh_backward, torch.ops.aten.sigmoid_backward
-        to_memory = grad.new_empty(tasks, length, rows, 3 * size)  # what reaches the memory's part of the gates
-        to_new = grad.new_empty(tasks, length, rows, size)  # what reaches the inputs' part of the candidate
-        later = grad.new_zeros(tasks, rows, size)
-        for t in range(length - 1, -1, -1):
-            later += grad[:, t]
-            r, z, n = gates[:, t].split(size, dim=-1)
-            kept = later * z
-            new = through_tanh(later - kept, n)
-            to_new[:, t] = new
-            reset = through_sigmoid(new * recalled[:, t], r)
-            update = through_sigmoid(later * (states[:, t] - n), z)
-            pushed = torch.cat([reset, update, new * r], dim=-1)
-            to_memory[:, t] = pushed
-            later = kept.baddbmm_(pushed, by_gates)
-        to_memory, to_new = to_memory.flatten(1, 2), to_new.flatten(1, 2)
-        past, seen = states[:, :-1].flatten(1, 2), inputs.flatten(1, 2)
-        memory_bias = to_memory.sum(1)
-        input_weight = torch.cat([to_memory[..., : 2 * size].mT @ seen, to_new.mT @ seen], dim=1)
-        input_bias = torch.cat([memory_bias[:, : 2 * size], to_new.sum(1)], dim=1)
-        to_inputs = None
+        x, states, gates, new, by_input, by_memory = ctx.saved_tensors
+        tasks, episodes, width, size = ctx.sizes
+        (length, rows, wide), number = new.shape, tasks * episodes
+        grad = outputs[0].flatten(0, 1).transpose(0, 1)
+        pushed = torch.empty_like(gates)  # what reaches the memory's part of the gates
+        to_new = torch.empty_like(new)  # what reaches the inputs' part of n
+        by_gates = by_memory.expand(rows // BLOCK, -1, -1)
+        carried = torch.zeros_like(new[0])
+        for start in reversed(range(0, length, STEPS_AT_ONCE)):
+            steps = slice(start, min(start + STEPS_AT_ONCE, length))
+            r, z, recalled = gates[steps].split(wide, dim=-1)
+            factor = _factors(states[steps], r, z, recalled, new[steps], pushed[steps])
+            reached = torch.zeros_like(new[steps])
+            reached[:, :number, :size] = grad[steps]
+            for t, here, kept, push in reversed([*zip(range(start, length), reached, z, pushed[steps], strict=False)]):
+                push.view(rows, 3, wide).mul_(here.add_(carried)[:, None])
+                if t % ctx.truncation:
+                    carried = torch.mul(here, kept)
+                    _in_blocks(carried).baddbmm_(_in_blocks(push), by_gates)
+                else:
+                    carried = torch.zeros_like(carried)
+            torch.mul(reached, factor, out=to_new[steps])
+        to_inputs, two = None, 2 * wide
         if ctx.needs_input_grad[0]:
-            to_gates = torch.cat([to_memory[..., : 2 * size], to_new], dim=-1)
-            to_inputs = (to_gates @ input_weights[:1].contiguous().expand(tasks, -1, -1)).view_as(inputs)
-        return to_inputs, None, input_weight, to_memory.mT @ past, input_bias, memory_bias
+            to_x = _product(torch.cat([pushed[..., :two], to_new], dim=-1), by_input)
+            to_inputs = to_x[:, :number, :width].transpose(0, 1).unflatten(0, (tasks, episodes))
+        per = slice(0, max(number, 2))  # a product for each lifetime: of one shape, however many there are
+        x, pushed, to_new, before = (v[:, per].transpose(0, 1) for v in (x, pushed, to_new, states[:-1]))
+        by_gate, by_new = pushed.mT @ x, to_new.mT @ x
+        gradients = [
+            torch.cat([by_gate[:, :two, :width], by_new[..., :width]], dim=1),
+            pushed.mT @ before,
+            torch.cat([by_gate[:, :two, -1], by_new[..., -1]], dim=1),
+            by_gate[..., -1],
+        ]
+        input_weight, memory_weight, input_bias, memory_bias = (
+            _narrowed(value[:number], size).unflatten(0, (tasks, episodes)).sum(1) for value in gradients
+        )
+        return to_inputs, None, None, input_weight, memory_weight[..., :size], input_bias, memory_bias
+
+
+def _factors(before: Tensor, r: Tensor, z: Tensor, recalled: Tensor, n: Tensor, gates: Tensor) -> Tensor:
+    """Return the derivative of the next memory by the sum in n; those by the gates' sums go to `gates`."""
+    through_tanh, through_sigmoid = torch.ops.aten.tanh_backward, torch.ops.aten.sigmoid_backward
+    factor, size = through_tanh(1 - z, n), n.shape[-1]
+    gates[..., :size] = through_sigmoid(factor * recalled, r)
+    gates[..., size : 2 * size] = through_sigmoid(before - n, z)
+    torch.mul(factor, r, out=gates[..., 2 * size :])
+    return factor
+
+
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    """Return inputs `[L, rows, i]` times weights `[i, n]`, a product for each block of each step."""
+    blocks = _in_blocks(x.flatten(0, 1))
+    return torch.bmm(blocks, weight.contiguous().expand(len(blocks), -1, -1)).view(*x.shape[:2], -1)
+
+
+def _in_blocks(rows: Tensor) -> Tensor:
+    """Return `[rows, n]` as `[rows / BLOCK, BLOCK, n]`."""
+    return rows.view(-1, BLOCK, rows.shape[-1])
+
+
+def _widened(weight: Tensor, more: int) -> Tensor:
+    """Return a weight `[3h, ...]` with so many further units of memory, which stay 0."""
+    return pad(weight.unflatten(0, (3, -1)), [*[0, 0] * (weight.dim() - 1), 0, more]).flatten(0, 1)
+
+
+def _narrowed(weight: Tensor, size: int) -> Tensor:
+    """Return the gradients `[N, 3h, ...]` without those of further units."""
+    return weight.unflatten(1, (3, -1))[:, :, :size].flatten(1, 2)

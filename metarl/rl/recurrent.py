@@ -36,6 +36,7 @@ class RecurrentPolicy(nn.Module):
         action_scale: Environment actions are this times the policy's.
         embedding: Width of the layer before the unit; 0 leaves it out.
         critic: Whether a network on the memory says what the rest of the lifetime is worth.
+        truncation: Steps that the gradient reaches back through the memory, at most; 0 is all.
     """
 
     def __init__(
@@ -48,9 +49,10 @@ class RecurrentPolicy(nn.Module):
         action_scale: float = 1.0,
         embedding: int = 0,
         critic: bool = False,
+        truncation: int = 0,
     ) -> None:
         super().__init__()
-        self.size = hidden[0]
+        self.size, self.truncation = hidden[0], truncation
         features = spaces.Box(-np.inf, np.inf, (self.size,))
         self.actor = make_policy(features, action_space, hidden[1:], seed, init_std, action_scale)
         self.before_size = self.actor.actions.size + 2
@@ -73,7 +75,7 @@ class RecurrentPolicy(nn.Module):
         if self.embed is not None:
             inputs = torch.tanh(self.embed(inputs.flatten(1, 2))).unflatten(1, inputs.shape[1:3])
         weights = self.input_weight, self.memory_weight, self.input_bias, self.memory_bias
-        states = unroll(inputs.transpose(1, 2).contiguous(), memory, weights).transpose(1, 2)
+        states = unroll(inputs, memory, weights, self.truncation)
         seen = states.flatten(1, 2)
         actions = self.actor(seen)
         return actions if self.critic is None else self.critic(actions, seen), states[:, :, -1]

@@ -6,6 +6,7 @@ import pytest
 import tiny
 import torch
 from gymnasium import spaces
+from torch.func import functional_call
 from torch.testing import assert_close
 
 import metarl
@@ -167,10 +168,33 @@ def test_memory_does_not_leak_between_lifetimes_or_tasks():
         assert changed[0, 1].all() and changed.sum() == changed[0, 1].sum()
 
 
+@pytest.mark.parametrize("truncation", [2, 3, 7, 100])
+def test_truncated_the_gradient_is_that_of_a_loop_which_detaches_the_memory(truncation):
+    """And with as many steps as a lifetime has, the exact one."""
+    spaces_ = spaces.Box(-1, 1, (2,)), spaces.Discrete(3)
+    usual = {"hidden": (3, 2), "seed": 0, "embedding": 4}
+    policy, exact = (RecurrentPolicy(*spaces_, **usual, truncation=t).double() for t in (truncation, 0))
+    g = torch.Generator().manual_seed(1)
+    inputs = torch.randn(2, 3, 7, 2 + policy.before_size, dtype=torch.float64, generator=g)
+    weight = torch.randn(2, 3, 7, 3, dtype=torch.float64, generator=g)
+
+    def gradient(policy, parts):
+        params = {n: v.detach().requires_grad_() for n, v in P.stack(P.params_of(policy), 2).items()}
+        memory, total = torch.zeros(2, 3, 3, dtype=torch.float64), 0.0
+        for part, w in zip(inputs.split(parts, dim=2), weight.split(parts, dim=2), strict=True):
+            actions, memory = functional_call(policy, params, (part, memory.detach()))
+            total = total + (actions.logits * w.flatten(1, 2)).sum()
+        return P.flatten_stacked(P.grad(total, list(params.values())))
+
+    truncated = gradient(policy, 7)
+    assert_close(truncated, gradient(exact, min(truncation, 7)))
+    assert torch.allclose(truncated, gradient(exact, 7)) == (truncation >= 7)
+
+
 def test_a_run_from_before_the_critic_loads_without_one(tmp_path):
     model = metarl.RL2(Bandit, lifetime=2, vf_coef=0, max_grad_norm=None, **SIZES)
     saved = as_dict(model.config)
-    for name in ("vf_coef", "ent_coef", "embedding"):
+    for name in ("vf_coef", "ent_coef", "embedding", "truncation"):
         del saved["method"][name]
     del saved["method"]["outer"]["max_grad_norm"]
     assert from_dict(saved).method == model.config.method
@@ -202,6 +226,7 @@ def test_it_learns_a_bandit():
     [
         ({"lifetime": 1}, "lifetime must be at least 2"),
         ({"hidden": ()}, "rl2 needs a memory"),
+        ({"truncation": -1}, "truncation must be"),
         ({"outer": metarl.TRPO()}, "PPO or Adam, got TRPO"),
         ({"inner_lr": 0.1}, "unknown setting 'inner_lr'"),
     ],
