@@ -146,6 +146,8 @@ def _in_blocks(rows: Tensor) -> Tensor:
 
 def _widened(weight: Tensor, more: int) -> Tensor:
     """Return a weight `[3h, ...]` with so many further units of memory, which stay 0."""
+    if not more:
+        return weight
     return pad(weight.unflatten(0, (3, -1)), [*[0, 0] * (weight.dim() - 1), 0, more]).flatten(0, 1)
 
 
