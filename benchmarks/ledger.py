@@ -170,9 +170,16 @@ def reproduce(*, family: str, method: str | None = None, out: Path = Path("runs/
         about, run = json.loads(file.read_text()), out / file.parent.relative_to(LEDGER)
         words = [str(Path(sys.executable).parent / "metarl"), *about["command"].split()[1:], "--log-dir", str(run)]
         subprocess.run([*words, *["--resume"] * (run / "config.json").exists()], check=True)
-        if json.loads((run / "config.json").read_text())["config"] != about["config"]:
+        if differs(json.loads((run / "config.json").read_text())["config"], about["config"]):
             raise SystemExit(f"{run} has other settings than {file}: a preset or a default has changed since")
         add([run], family=family, **about["evaluation"])
+
+
+def differs(now: Any, then: Any) -> bool:
+    """Return whether a setting that was recorded has another value now; those that came later do not count."""
+    if isinstance(now, dict) and isinstance(then, dict):
+        return any(differs(now.get(name), value) for name, value in then.items())
+    return bool(now != then)
 
 
 def families() -> list[str]:

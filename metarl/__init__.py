@@ -4,7 +4,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-import metarl.threads  # noqa: F401 - before torch: how its threads wait
+import metarl.threads  # noqa: F401 - before torch: how its threads wait and its products are rounded
 
 if TYPE_CHECKING:
     from metarl.errors import UserError

@@ -5,6 +5,10 @@ and where another program wants them too, it makes a meta-update ten times slowe
 soon (unless OMP_WAIT_POLICY says otherwise, or torch was imported before metarl): a short spin is as
 fast as a long one on an idle machine. And torch runs on one thread while episodes are played.
 
+The products of MKL, torch's library of them, must not depend on where in memory a task's numbers lie, or results
+would depend on how the tasks are shared. On some processors they do, unless MKL is asked for reproducible ones
+(MKL_CBWR), which cost nothing that we could measure.
+
 Where the tasks can be shared among threads of ours (`side_by_side`), each of them runs torch and its share of the
 physics: the network works on some tasks while the physics of others do, and no operation waits for another thread.
 """
@@ -16,6 +20,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
+
+os.environ.setdefault("MKL_CBWR", "AUTO")  # read at the first product
 
 if "OMP_WAIT_POLICY" not in os.environ:  # read once, when torch loads OpenMP
     os.environ["OMP_WAIT_POLICY"] = "passive"

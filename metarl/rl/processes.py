@@ -46,6 +46,8 @@ class Block:
     """Observations of these rows `[n, ...]`, which both sides see."""
     owner: Any
     """What the memory belongs to."""
+    owed: int = 1
+    """Answers that have not come yet: to begin with, that the environments are made."""
 
     def __str__(self) -> str:
         """Name the rows."""
@@ -90,7 +92,6 @@ class InProcesses(VectorEnv):
         self.single_observation_space, self.single_action_space = like.observation_space, like.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._waiting = False
         shares = np.array_split(np.arange(num_envs), min(num_envs, processes or cpus_of_environments()))
         with _script_not_run_again():
             for share in shares:
@@ -128,7 +129,7 @@ class InProcesses(VectorEnv):
         """End all processes: those that do not answer at once, the others when their environments are closed."""
         for block in self.blocks:
             with suppress(ConnectionError):
-                block.process.kill() if self._waiting else block.pipe.send(("close", ()))
+                block.process.kill() if block.owed else block.pipe.send(("close", ()))
         for block in self.blocks:
             block.process.join(PATIENCE)
             block.process.kill()
@@ -137,17 +138,20 @@ class InProcesses(VectorEnv):
 
     def _ask(self, what: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Have each process do this with its arguments, all at a time; returns their answers."""
-        self._waiting = True
         with self._alive():
             for block, args in zip(self.blocks, arguments, strict=True):
                 block.pipe.send((what, args))
+                block.owed += 1
         return self._answers()
 
     def _answers(self, when: str = "") -> list[Any]:
-        self._waiting = True
-        with self._alive(when):
-            answers = [block.pipe.recv() for block in self.blocks]
-        self._waiting = False
+        answers = []
+        for block in self.blocks:
+            while block.owed:  # the last counts: those before it belong to what was interrupted
+                with self._alive(when):
+                    fine, answer = block.pipe.recv()
+                block.owed -= 1
+            answers.append((fine, answer))
         for fine, answer in answers:
             if not fine:
                 raise answer

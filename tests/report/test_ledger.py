@@ -91,3 +91,10 @@ def test_the_way_to_the_oracle(ledger, tmp_path, monkeypatch):
 def test_paths_are_left_out_of_commands(ledger):
     command = ["/some/where/metarl", "train", "ant-dir", "--log-dir", "/tmp/x", "--resume", "--seed", "3"]
     assert ledger.without_paths(command) == ["metarl", "train", "ant-dir", "--seed", "3"]
+
+
+def test_settings_that_came_later_do_not_count():
+    then = {"tasks": 20, "method": {"name": "promp", "inner_lr": 0.1}}
+    assert not ledger.differs({**then, "processes": None, "method": {**then["method"], "new": 1}}, then)
+    assert ledger.differs({**then, "method": {"name": "promp", "inner_lr": 0.2}}, then)
+    assert ledger.differs({"method": then["method"]}, then)

@@ -1,6 +1,8 @@
 """Environments in a few processes do what those in one do."""
 
 import multiprocessing
+import signal
+import time
 
 import numpy as np
 import pytest
@@ -98,6 +100,28 @@ def test_an_error_shows_where_it_comes_from():
         env.step(np.zeros(2, int))
     assert 'raise LookupError("no such place")' in "".join(found.value.__notes__)
     env.reset(seed=1)  # it lives on
+    env.close()
+
+
+def test_what_was_interrupted_leaves_no_answers_behind():
+    class Slow(Corridor):
+        def step(self, action):
+            time.sleep(0.2)
+            return super().step(action)
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    env = make_vec(Slow, 3, horizon=5, vectorization="async", processes=2)
+    env.set_tasks(np.ones((3, 1)))
+    first = env.reset(seed=3)[0]
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    with pytest.raises(KeyboardInterrupt):
+        env.step(np.ones(3, int))
+    signal.signal(signal.SIGALRM, before)
+    np.testing.assert_array_equal(env.reset(seed=3)[0], first)
+    np.testing.assert_array_equal(env.step(np.ones(3, int))[0], first + 1)
     env.close()
 
 
