@@ -26,13 +26,14 @@ RUNS = {
 def test_a_meta_iteration_computes_what_it_did(name):
     """One iteration: after several, physics with contacts and conjugate gradients have made rounding visible."""
     kind, env, settings = RUNS[name]
+    tolerance = 5e-4 if "Ant" in env else 1e-5  # its contacts make visible in one iteration how a processor rounds
     model = kind(env, **{**TINY, **settings}).learn(1)
     before = safetensors.torch.load_file(DATA / "params-0.1.safetensors")
     assert {f"{name}/{param}" for param in model.trainer.params} == {
         key for key in before if key.startswith(f"{name}/")
     }
     for param, value in model.trainer.params.items():
-        torch.testing.assert_close(value, before[f"{name}/{param}"], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(value, before[f"{name}/{param}"], rtol=1e-4, atol=tolerance)
     model.close()
 
 
