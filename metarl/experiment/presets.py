@@ -155,11 +155,11 @@ ON_DATA: dict[str, FewShotConfig] = {
 PRESETS: dict[str, Settings] = {**IN_ENVIRONMENTS, **ON_DATA}
 """Every preset.
 
-The ledger of results (`benchmarks/ledger/ledger.md`) shows what each has reached. In
-the hopper's the policy learns, but a gradient step adds nothing yet. ant-dir is in it with four minibatches; one
-earlier run with one, as here, reached 141 to 145 after a step (12M environment steps). Families that are
-not here have not been seen to learn with settings of ours: in 2.4M steps the walkers of Walker2dVel and
-Walker2dRandParams learned to stand, and a gradient step added nothing. Of Meta-World's, which have published settings, only
+The ledger of results (`benchmarks/ledger/ledger.md`) shows what each has reached. In the hopper's the policy learns,
+but a gradient step adds nothing yet. ant-dir is in it with four minibatches; one earlier run with one, as here,
+reached 141 to 145 after a step (12M environment steps). Families that are not here have not been seen to learn with
+settings of ours: in 2.4M steps the walkers of Walker2dVel and Walker2dRandParams learned to stand, and a gradient
+step added nothing. Of Meta-World's, which have published settings, only
 ml1-reach has been seen to learn; ml1-push, ml1-pick-place and ml10 have not been trained yet.
 """
 

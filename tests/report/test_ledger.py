@@ -17,7 +17,7 @@ from metarl.methods import MAML, method_name
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 ALL = sorted((BENCHMARKS / "ledger").glob("*/*/seed-*"))
-RUNS = [folder for folder in ALL if folder.parts[-2] not in ("oracle", "random")]
+RUNS = [folder for folder in ALL if folder.parts[-2] not in ("oracle", "pretrained", "random")]
 
 
 @pytest.fixture
@@ -84,8 +84,9 @@ def test_the_way_to_the_oracle(ledger, tmp_path, monkeypatch):
     )
     assert ledger.way_to_the_oracle(tmp_path / "ledger" / "walk", low + (high - low) / 4) == "25%"
     lines = [line for line in ledger.text().splitlines() if line.startswith("| walk ")]
-    assert ["oracle" in line for line in lines] == [True, False] and "| 100% |" in lines[0]
+    assert ["oracle" in line for line in lines] == [True, False, False] and "| 100% |" in lines[0]
     assert (tmp_path / "ledger/walk/oracle/seed-5/learning.csv").read_text().startswith("steps,return\n400,")
+    assert "| walk | pretrained | 1 |" in lines[1]
 
 
 def test_paths_are_left_out_of_commands(ledger):
@@ -93,7 +94,7 @@ def test_paths_are_left_out_of_commands(ledger):
     assert ledger.without_paths(command) == ["metarl", "train", "ant-dir", "--seed", "3"]
 
 
-def test_settings_that_came_later_do_not_count():
+def test_settings_that_came_later_do_not_count(ledger):
     then = {"tasks": 20, "method": {"name": "promp", "inner_lr": 0.1}}
     assert not ledger.differs({**then, "processes": None, "method": {**then["method"], "new": 1}}, then)
     assert ledger.differs({**then, "method": {"name": "promp", "inner_lr": 0.2}}, then)
