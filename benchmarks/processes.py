@@ -2,7 +2,7 @@
 
     python benchmarks/processes.py --json benchmarks/results/processes.json
 
-Three toys: a fast one of some 10 microseconds a step, one that computes for a millisecond, and one that waits for a
+Three toys: a fast one of some 3 microseconds a step, one that computes for a millisecond, and one that waits for a
 millisecond, as for a simulator in another program. Each is stepped in this process (`sync`), in several processes
 (`async`, each with a block of rows) and by Gymnasium's AsyncVectorEnv, which has a process for each row. They take
 turns; figures are medians.

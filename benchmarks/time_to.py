@@ -14,6 +14,7 @@ import os
 import shlex
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,13 @@ class Until:
 
 def measure(goal: Goal, seed: int) -> dict[str, Any]:
     """Train until the goal; returns a row."""
-    config = dataclasses.replace(find_preset(goal.preset), seed=seed, eval_every=goal.every, eval_steps=1, film=False)
+    judged_by = {"eval_every": goal.every, "eval_steps": 1, "eval_tasks": 20, "eval_episodes": 10}
+    config = dataclasses.replace(find_preset(goal.preset), seed=seed, film=False, **judged_by)
     until, trainer = Until(goal.target), Trainer(config)
     started = time.perf_counter()
     train(trainer, config.iterations, callbacks=[until])
     seconds = time.perf_counter() - started
-    inner_loop = trainer.build_inner_loop(held_out=True, tasks=40)
+    inner_loop = trainer.build_inner_loop(held_out=True, tasks=40, episodes=20)
     judged = evaluate(inner_loop, trainer.params, env=config.env, steps=1, seed=1)
     inner_loop.close()
     trainer.close()
@@ -100,9 +102,11 @@ def main() -> None:
     args = tyro.cli(Args)
     load = os.getloadavg()
     goals = [goal for goal in GOALS if goal.preset in args.presets.split(",")]
-    rows = [measure(goal, seed) for goal in goals for seed in range(args.seeds)]
     command = shlex.join(["python", "benchmarks/time_to.py", *sys.argv[1:]])
-    report("Time to a result", rows, args.json, command=command, load_average_before=load)
+    rows = []
+    for goal, seed in product(goals, range(args.seeds)):
+        rows.append(measure(goal, seed))
+        report("Time to a result", rows, args.json, command=command, load_average_before=load)
 
 
 if __name__ == "__main__":
