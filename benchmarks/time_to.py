@@ -81,7 +81,7 @@ def measure(goal: Goal, seed: int) -> dict[str, Any]:
     train(trainer, config.iterations, callbacks=[until])
     seconds = time.perf_counter() - started
     inner_loop = trainer.build_inner_loop(held_out=True, tasks=40, episodes=20)
-    judged = evaluate(inner_loop, trainer.params, env=config.env, steps=1, seed=1)
+    judged = evaluate(inner_loop, trainer.params, env=config.title, steps=1, seed=1)
     inner_loop.close()
     trainer.close()
     return {
