@@ -147,6 +147,7 @@ class InProcesses(VectorEnv):
     def _answers(self, when: str = "") -> list[Any]:
         answers = []
         for block in self.blocks:
+            fine, answer = True, None
             while block.owed:  # the last counts: those before it belong to what was interrupted
                 with self._alive(when):
                     fine, answer = block.pipe.recv()
