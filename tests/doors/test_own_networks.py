@@ -34,7 +34,7 @@ def make_norm_net(observation_space, action_space, generator):
 class Finder(gymnasium.Env):
     """A bright square on a dark picture; the task says whether to point at its side or at the other one."""
 
-    observation_space = spaces.Box(0, 255, (16, 16, 3), np.uint8)
+    observation_space = spaces.Box(0, 255, (32, 32, 3), np.uint8)
     action_space = spaces.Discrete(2)
     task_space = spaces.Box(0.0, 1.0, (1,))
 
@@ -46,8 +46,8 @@ class Finder(gymnasium.Env):
 
     def _picture(self):
         self.side = int(self.np_random.integers(2))
-        picture = np.zeros((16, 16, 3), np.uint8)
-        picture[6:10, 2 + 8 * self.side : 6 + 8 * self.side] = 255
+        picture = np.zeros((32, 32, 3), np.uint8)
+        picture[12:20, 4 + 16 * self.side : 12 + 16 * self.side] = 255
         return picture
 
     def reset(self, *, seed=None, options=None):
@@ -118,7 +118,7 @@ def test_pictures_are_learned_in_seconds():
     sizes = {"tasks": 2, "episodes": 8, "horizon": 10, "eval_tasks": 2, "hidden": (32,)}
     model = metarl.ProMP(Finder, outer_lr=3e-3, inner_lr=0.05, baseline="linear", **sizes)
     assert "convolutions" in repr(model.trainer.network)
-    metarl_return = metarl.adaptation_curve(model.learn(5), steps=1, tasks=2, episodes=8).mean
+    metarl_return = metarl.adaptation_curve(model.learn(12), steps=1, tasks=2, episodes=8).mean
     model.close()
     assert metarl_return[1] > 8  # of 10; 5 by chance
 
