@@ -1,11 +1,15 @@
 import gc
 import os
+import signal
 
 import pytest
 import torch
 
 os.environ.setdefault("MUJOCO_GL", "egl")
 torch.set_num_threads(1)  # the networks of the tests are too small for more
+for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:  # nohup, or a script's background job: runs would ignore it too
+        signal.signal(number, usual)
 
 
 def pytest_collection_modifyitems(items):
