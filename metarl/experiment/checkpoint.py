@@ -141,15 +141,21 @@ def first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, make_folder: bool = True) -> None:
     """Write a file so that it is there whole or not at all, whatever happens in between.
+
+    Args:
+        path: The file.
+        data: What it is to hold.
+        make_folder: Whether to make its folder where there is none; a run's is made once, for it may be moved away.
 
     Raises:
         UserError: If it cannot be written (a full disk, say); what was there stays.
     """
     temporary = temporary_beside(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()

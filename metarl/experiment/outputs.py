@@ -94,7 +94,7 @@ class Table(KVWriter):
         if self.names:
             writer.writeheader()
             writer.writerows(rows)
-        write_atomically(self.path, text.getvalue().encode())
+        write_atomically(self.path, text.getvalue().encode(), make_folder=False)
         self.file = open(self.path, "a", newline="", encoding="utf-8")
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:

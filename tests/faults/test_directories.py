@@ -10,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 from processes import SMALL, Command
+from stable_baselines3.common.logger import KVWriter
 
 import metarl
 from metarl import UserError
@@ -231,6 +232,29 @@ def test_a_run_that_is_moved_stops_whole(tmp_path, observe):
     assert main([*SMALL, "--resume", "--log-dir", str(other), "--iterations", str(done + 1)]) == 0
     assert [row["time/iterations"] for row in read_rows(other / "progress.csv")] == list(range(1, done + 2))
     observe("mv of a run that is going on", f"status 2, `{run.said}`")
+
+
+def test_a_run_that_is_moved_while_it_is_logged_is_not_begun_anew_where_it_was(tmp_path):
+    path, other = tmp_path / "run", tmp_path / "other"
+
+    class Moves(KVWriter):
+        """Moves the run before the table, which gets new columns at the evaluation, is written."""
+
+        def write(self, key_values, key_excluded, step=0):
+            if "eval/return_step0" in key_values:
+                path.rename(other)
+
+        def close(self):
+            pass
+
+    sizes = {"tasks": 2, "episodes": 2, "horizon": 5, "hidden": (4,), "eval_tasks": 2, "eval_every": 3}
+    model = metarl.MAML("metarl/PointNavigation-v0", log_dir=path, **sizes)
+    with pytest.raises(UserError, match=f"{path}' was moved to '{other}' during the run"):
+        model.learn(5, outputs=[Moves()])
+    assert not path.exists()
+    found = RunDirectory(other)
+    done = found.newest()[0].state["iteration"]
+    assert [row["time/iterations"] for row in read_rows(other / "progress.csv")][:done] == list(range(1, done + 1))
 
 
 def test_a_run_that_is_removed_stops(tmp_path, observe):

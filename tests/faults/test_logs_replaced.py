@@ -17,10 +17,10 @@ def die_when_the_table_gets_columns(moment):
     """Die while the table is written for the second time: the first evaluation brings new columns."""
     write, replace, tables = checkpoint.write_atomically, os.replace, 0
 
-    def write_and_die(path, data):
+    def write_and_die(path, data, **how):
         nonlocal tables
         tables += path.name == "progress.csv" and bool(data)
-        write(path, data)
+        write(path, data, **how)
 
     def replace_and_die(source, target):
         if str(target).endswith("progress.csv") and tables == 2:
