@@ -14,7 +14,6 @@ from metarl.core.params import Params, grad
 from metarl.errors import NotFinite, UserError, check_counts, check_fields, check_positive
 from metarl.methods.protocols import Loss, Method
 from metarl.outer import Adam, Interpolation, MetaObjective, State, Updated
-from metarl.outer.adam import adam
 
 SQUARES, STEPS = "adam.v.", "adam.t"
 """What the inner Adam carries beside the params: running squares of each gradient, and the steps taken `[K]`."""
@@ -73,7 +72,7 @@ class Reptile(Method):
         if not math.isfinite(metrics["displacement"]):
             raise NotFinite("the adapted params are not finite")
         if isinstance(self.outer, Adam):
-            moved, state = adam(params, -towards / self.inner_lr, state, self.outer.outer_lr)
-            return moved, state, metrics
+            moved, state, about = self.outer.step(params, -towards / self.inner_lr, state)
+            return moved, state, metrics | about
         epsilon = self.outer.at(float(state["t"]))
         return params + epsilon * towards, state | {"t": state["t"] + 1}, metrics | {"outer_step_size": epsilon}

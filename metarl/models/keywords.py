@@ -66,6 +66,7 @@ class OuterKeywords(TypedDict, total=False):
     line_search_steps: int
     backtrack: float
     outer_lr: float
+    lr_half_life: int
     epochs: int
     clip: float
     minibatches: int

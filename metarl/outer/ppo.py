@@ -9,7 +9,7 @@ from itertools import product
 from torch import Tensor
 
 from metarl.errors import check_counts, check_fields, check_positive
-from metarl.outer.adam import adam, adam_state
+from metarl.outer.adam import adam, adam_state, halved
 from metarl.outer.objective import MetaObjective, State, Updated
 from metarl.threads import one_thread
 
@@ -33,9 +33,10 @@ class PPO:
     """Probability ratios beyond 1 ± clip earn nothing more."""
     minibatches: int = 1
     """Steps a pass, each on some of every task's episodes; at most one for each episode of a task."""
-
     max_grad_norm: float | None = None
     """Gradients longer than this are shortened to it; None leaves them."""
+    lr_half_life: int = 0
+    """Meta-iterations after which outer_lr has halved, to halve again in as many; 0 keeps it."""
 
     def __post_init__(self) -> None:
         """Check kinds and ranges."""
@@ -43,7 +44,7 @@ class PPO:
         check_positive(outer_lr=self.outer_lr, clip=self.clip)
         if self.max_grad_norm is not None:
             check_positive(max_grad_norm=self.max_grad_norm)
-        check_counts(epochs=(self.epochs, 1), minibatches=(self.minibatches, 1))
+        check_counts(epochs=(self.epochs, 1), minibatches=(self.minibatches, 1), lr_half_life=(self.lr_half_life, 0))
 
     def initial_state(self, params: Tensor) -> State:
         """Return the state before the first update of params `[P]`."""
@@ -52,6 +53,7 @@ class PPO:
     def update(self, objective: MetaObjective, params: Tensor, state: State) -> Updated:
         """Return the params `[P]` and the state after one update, and what happened."""
         parts = objective.parts(self.minibatches) if self.minibatches > 1 else 1
+        lr = halved(self.outer_lr, float(state["t"]), self.lr_half_life * self.epochs * parts)
         losses, norms = [], []
         if parts > 1:
             losses.append(objective.loss_and_kl(params)[0])
@@ -64,12 +66,12 @@ class PPO:
             norms.append(float(gradient.norm()))
             if self.max_grad_norm is not None:
                 gradient = shortened(gradient, self.max_grad_norm)
-            params, state = adam(params, gradient, state, self.outer_lr)
+            params, state = adam(params, gradient, state, lr)
         after, kl = objective.loss_and_kl(params)
         metrics = {
             "surrogate_loss": losses[0],
             "gradient_norm": norms[0],
             "approx_kl": kl,
             "surrogate_improvement": losses[0] - after,
-        }
+        } | ({"learning_rate": lr} if self.lr_half_life else {})
         return params, state, metrics
