@@ -36,11 +36,18 @@ class AdaptationCurve:
     """Tasks left out because something in them was not finite."""
     success: NDArray[np.float64] | None = None
     """Each task's share of episodes that solved it, `[tasks, steps + 1]`; None where the environment does not say."""
+    episodes_per_step: int | None = None
+    """Episodes of its task that a policy sees in each step; None where there are none, or nobody noted it."""
 
     @property
     def steps(self) -> list[int]:
         """0, 1, 2, ..."""
         return list(range(self.per_task.shape[1]))
+
+    @property
+    def episodes(self) -> list[int] | None:
+        """How many episodes of its task a policy has seen after each number of steps."""
+        return None if self.episodes_per_step is None else [step * self.episodes_per_step for step in self.steps]
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -72,12 +79,27 @@ class AdaptationCurve:
         value = float(self.mean[min(steps, self.steps[-1])])
         return -value if self.measure == "loss" else value
 
-    def draw(self, axis: Any, colour: str, label: str) -> None:
-        """Draw the curve and its interval on a matplotlib axis."""
+    def draw(self, axis: Any, colour: str, label: str, by_episodes: bool = False) -> None:
+        """Draw the curve and its interval on a matplotlib axis.
+
+        Args:
+            axis: The axis.
+            colour: Colour of the line.
+            label: Its name in a legend.
+            by_episodes: Whether the x-axis counts episodes of the task seen, so that a memory and a gradient step,
+                which sees several, can be compared; by default it counts steps.
+
+        Raises:
+            ValueError: If it shall count episodes and there are none.
+        """
+        x = self.episodes if by_episodes else self.steps
+        if x is None:
+            raise ValueError("this curve does not know how many episodes a step sees")
         low, high = self.interval
-        axis.plot(self.steps, self.mean, color=colour, marker="o", ms=4, label=label)
-        axis.fill_between(self.steps, low, high, color=colour, alpha=0.18, lw=0)
-        axis.set_xticks(self.steps)
+        axis.plot(x, self.mean, color=colour, marker="o", ms=4, label=label)
+        axis.fill_between(x, low, high, color=colour, alpha=0.18, lw=0)
+        if not by_episodes:
+            axis.set_xticks(x)
 
     @staticmethod
     def joined(parts: Sequence[AdaptationCurve]) -> AdaptationCurve:
@@ -111,6 +133,7 @@ class AdaptationCurve:
                 "per_task": self.per_task.tolist(),
                 "env_steps": self.env_steps,
             }
+            | ({"episodes_per_step": self.episodes_per_step} if self.episodes_per_step else {})
             | ({"dropped": self.dropped} if self.dropped else {})
             | own
         )
@@ -150,10 +173,10 @@ def evaluate(
     share = range(inner_loop.tasks) if share is None else share
     drawn = draw_tasks(inner_loop, tasks or inner_loop.tasks, seed, stream)[list(share)]
     played = inner_loop.play(params, drawn, task_rngs(seed, stream, 0, share), drop=True)
-    per_step, success, env_steps, change = [], [], 0, {}
+    means, success, env_steps, change = [], [], 0, {}
     faults: dict[int, Fault] = {}
     for step, (adapted, episodes) in enumerate(islice(played, steps + 1)):
-        per_step.append(episodes.returns.double().mean(1).cpu().numpy())
+        means.append(episodes.returns.double().mean(1).cpu().numpy())
         if getattr(episodes, "success", None) is not None:
             success.append(episodes.success.double().mean(1).numpy())
         env_steps += episodes.steps
@@ -164,6 +187,7 @@ def evaluate(
         stop_at({share[k]: fault for k, fault in faults.items()})
     kept = [k for k in range(len(share)) if k not in faults]
     change = {name: value[kept] for name, value in change.items()} if faults else change
-    per_task, unit = np.stack(per_step, axis=1)[kept], inner_loop.adapts_by
+    per_task, unit = np.stack(means, axis=1)[kept], inner_loop.adapts_by
     solved = np.stack(success, axis=1)[kept] if success else None
-    return AdaptationCurve(env, per_task, env_steps, change, unit, inner_loop.measure, len(faults), solved)
+    dropped, per_step = len(faults), inner_loop.episodes_per_step
+    return AdaptationCurve(env, per_task, env_steps, change, unit, inner_loop.measure, dropped, solved, per_step)

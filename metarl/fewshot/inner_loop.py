@@ -37,6 +37,11 @@ class ShotInnerLoop:
     adapts_by: ClassVar[str] = "gradient steps"
 
     @property
+    def episodes_per_step(self) -> int | None:
+        """There are examples instead."""
+        return None
+
+    @property
     def measure(self) -> str:
         """What tells how well a task is done: the loss or the accuracy."""
         return self.losses.measure

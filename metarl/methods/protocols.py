@@ -140,6 +140,12 @@ class InnerLoop(Protocol):
 
     adapts_by: ClassVar[str]
     """What an adaptation curve counts: gradient steps, or episodes seen."""
+
+    @property
+    def episodes_per_step(self) -> int | None:
+        """Episodes of a task that each of these sees, if there are any."""
+        ...
+
     __dataclass_fields__: ClassVar[dict[str, Any]]
     """It is a frozen dataclass: `dataclasses.replace` gives another one, of another method say."""
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from metarl.experiment.checkpoint import write_atomically
 from metarl.methods import METHODS
-from metarl.report.plot import LINES
+from metarl.report.plot import LINES, logarithmic
 from metarl.report.statistics import interquartile_mean, stratified_bootstrap
 
 BASELINES = ("random", "pretrained", "oracle", "scratch")
@@ -89,7 +89,7 @@ def draw(summary: dict[str, Any]) -> Figure:
     axis.set(xlabel=unit, ylabel="return (interquartile mean)")
     axis.set(title=f"{summary['env']}, {budget / 1e6:g}M steps, {seeds} seeds")
     if memories:
-        axis.set_xscale("symlog", linthresh=1)
+        logarithmic(axis)
     else:
         axis.set_xticks(range(summary["protocol"]["steps"] + 1))
     if summary["methods"]:

@@ -1,4 +1,4 @@
-"""Figures of adaptation: curves side by side, and paths in 2-D navigation."""
+"""How curves are told apart, and figures of paths in 2-D navigation."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import re
 from itertools import islice
 from typing import Literal
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from metarl.errors import UserError
-from metarl.evaluation import AdaptationCurve
 from metarl.models.rl import Model
 from metarl.seeding import TEST, draw_tasks, task_rngs
 
@@ -35,18 +36,10 @@ def looks(number: int) -> list[tuple[str, Style]]:
     return pairs[:number]
 
 
-def plot_curves(curves: dict[str, AdaptationCurve]) -> Figure:
-    """Draw adaptation curves, by name, with their 95 % intervals."""
-    figure = Figure(figsize=(5, 3.8), layout="constrained")
-    axis = figure.subplots()
-    for (name, curve), (colour, style) in zip(curves.items(), looks(len(curves)), strict=True):
-        curve.draw(axis, colour, name)
-        axis.lines[-1].set_linestyle(style)
-    units = sorted({curve.unit for curve in curves.values()})
-    first = next(iter(curves.values()))
-    axis.set(xlabel=" or ".join(units), ylabel=first.measure, title=first.env)
-    axis.legend(fontsize=8, frameon=False)
-    return figure
+def logarithmic(axis: Axes) -> None:
+    """Make the x-axis of an adaptation curve logarithmic, from 0 on: episodes of a task seen, one or many at a time."""
+    axis.set_xscale("symlog", linthresh=1)
+    axis.xaxis.set_major_formatter(ScalarFormatter())
 
 
 def plot_paths(model: Model, steps: int = 2, tasks: int = 3, episodes: int = 3, seed: int = 0) -> Figure:

@@ -16,7 +16,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from metarl.errors import UserError
-from metarl.report.plot import looks
+from metarl.evaluation import AdaptationCurve
+from metarl.report.plot import logarithmic, looks
 from metarl.report.run_groups import MEASURES, Group, groups_of, labels_of, read_curve, read_progress
 from metarl.report.statistics import Aggregate, interquartile_mean, over_seeds, stratified_bootstrap
 
@@ -69,7 +70,8 @@ class Look:
 def plot_runs(paths: Sequence[Path], look: Look | None = None) -> Figure:
     """Draw learning curves on training tasks, and adaptation curves on held-out ones, of runs of one environment.
 
-    Runs that differ in their seed alone become one curve with a 95 % bootstrap band.
+    Runs that differ in their seed alone become one curve with a 95 % bootstrap band. Adaptation is drawn against
+    steps; where policies with a memory and others are compared, against the episodes of the task that each has seen.
 
     Args:
         paths: Run directories, or folders of them.
@@ -91,37 +93,48 @@ def _figure(groups: list[Group], labels: list[str], look: Look) -> Figure:
     panels, paper = len(look.x) + 1, look.style == "paper"
     figure = Figure(figsize=look.size or ((3.25, 2.0 * panels) if paper else (4.3 * panels, 3.9)), layout="constrained")
     *learning, adaptation = np.ravel(figure.subplots(panels, 1) if paper else figure.subplots(1, panels))
-    measure, handles, units = "return", [], set[str]()
-    seconds = [read_progress(path)[COLUMNS["seconds"]][-1] for group in groups for path in group.paths]
-    for group, label, (colour, style) in zip(groups, labels, looks(len(groups)), strict=True):
-        tables = [read_progress(path) for path in group.paths]
-        measure = look.measure or next(m for m in MEASURES if f"meta/{m}_step0" in tables[0])
-        if f"meta/{measure}_step0" not in tables[0]:
-            raise UserError(f"{str(group.paths[0])!r} has no {measure}: its environment tells none")
+    handles = []
+    tables_of = [[read_progress(path) for path in group.paths] for group in groups]
+    measures = [_measure(group, tables[0], look) for group, tables in zip(groups, tables_of, strict=True)]
+    measure = measures[-1]
+    seconds = [table[COLUMNS["seconds"]][-1] for tables in tables_of for table in tables]
+    curves_of = [_evaluated(group, look.measure) for group in groups]
+    units = {curves[0].unit for curves in curves_of if curves}
+    by_episodes = len(units) > 1 and all(curve.episodes is not None for curves in curves_of for curve in curves)
+    looked = looks(len(groups))
+    for tables, curves, label, (colour, style) in zip(tables_of, curves_of, labels, looked, strict=True):
         drawn: dict[str, Any] = {"color": colour, "ls": style}
         for axis, x in zip(learning, look.x, strict=True):
             _draw_learning(axis, tables, x, measure, look, drawn, _unit_of_time(max(seconds))[1])
-        units |= _draw_adaptation(adaptation, group, look, drawn)
+        if curves:
+            _draw_adaptation(adaptation, curves, look, drawn, by_episodes)
         handles.append(Line2D([], [], label=label, **drawn))
-    width = figure.get_figwidth() / (1 if paper else panels)
-    ticks = max(2, min(5, int(width / 0.8)))  # a label such as 0.075 takes half an inch
+    unit_of_time, ticks = _unit_of_time(max(seconds))[0], figure.get_figwidth() / (1 if paper else panels) / 0.8
     for axis, x in zip(learning, look.x, strict=True):
-        name = {"steps": "environment steps" if measure == "return" else "examples", "iterations": "meta-iterations"}
-        axis.set_xlabel(name.get(x, _unit_of_time(max(seconds))[0]))
-        if x == "steps":
-            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axis.xaxis.set_major_locator(MaxNLocator(ticks, integer=x == "iterations"))
+        _name_learning(axis, x, measure, unit_of_time, max(2, min(5, int(ticks))))
     for axis in figure.axes if paper else figure.axes[:1]:
         axis.set_ylabel(measure)
     learning[0].set_title(f"{groups[0].title}\ntraining tasks")
-    for axis in learning[1:]:
-        axis.set_title("training tasks")
-    adaptation.set(xlabel=" or ".join(sorted(units)), title="held-out tasks")
+    unit = "episodes of the task seen" if by_episodes else " or ".join(sorted(units))
+    adaptation.set(xlabel=unit, title="held-out tasks")
+    if by_episodes:
+        logarithmic(adaptation)
     # once for all curves: what is adapted, and what was before
     handles += [Line2D([], [], color="grey", label="adapted"), _before(Line2D([], [], color="grey", label="before"))]
     columns = max(1, int(figure.get_figwidth() / (1.5 if paper else 2.2)))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(columns, len(handles)), frameon=False)
     return figure
+
+
+def _name_learning(axis: Axes, x: XAxis, measure: str, unit_of_time: str, ticks: int) -> None:
+    """Say what is on the x-axis of a learning curve, with at most so many ticks: their labels are half an inch wide."""
+    steps = "environment steps" if measure in ("return", "success") else "examples"
+    axis.set(
+        xlabel={"steps": steps, "iterations": "meta-iterations", "seconds": unit_of_time}[x], title="training tasks"
+    )
+    if x == "steps":
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axis.xaxis.set_major_locator(MaxNLocator(ticks, integer=x == "iterations"))
 
 
 def _before(line: Line2D) -> Line2D:
@@ -162,11 +175,27 @@ def _draw_learning(
             break
 
 
-def _draw_adaptation(axis: Axes, group: Group, look: Look, drawn: dict[str, Any]) -> set[str]:
-    """Draw the adaptation curve of the last evaluations, if there were any; returns what its steps are."""
-    curves = [curve for path in group.paths if (curve := read_curve(path, look.measure)) is not None]
-    if not curves:
-        return set()
+def _measure(group: Group, table: dict[str, NDArray[np.float64]], look: Look) -> str:
+    """Return what is drawn.
+
+    Raises:
+        UserError: If the runs have none of it.
+    """
+    measure = look.measure or next(m for m in MEASURES if f"meta/{m}_step0" in table)
+    if f"meta/{measure}_step0" not in table:
+        raise UserError(f"{str(group.paths[0])!r} has no {measure}: its environment tells none")
+    return measure
+
+
+def _evaluated(group: Group, measure: str | None) -> list[AdaptationCurve]:
+    """Return the adaptation curves of the runs' last evaluations, of those that have been evaluated."""
+    return [curve for path in group.paths if (curve := read_curve(path, measure)) is not None]
+
+
+def _draw_adaptation(
+    axis: Axes, curves: list[AdaptationCurve], look: Look, drawn: dict[str, Any], by_episodes: bool
+) -> None:
+    """Draw adaptation curves of runs that differ in their seed as one."""
     steps = min(len(curve.steps) for curve in curves)
     tasks = min(len(curve.per_task) for curve in curves)
     if len(curves) > 1:
@@ -177,10 +206,11 @@ def _draw_adaptation(axis: Axes, group: Group, look: Look, drawn: dict[str, Any]
             centre, low, high = over_seeds(scores.mean(1), "mean")
     else:
         centre, (low, high) = curves[0].mean, curves[0].interval
-    axis.plot(range(steps), centre, marker="o", ms=3.5, **drawn)
-    axis.fill_between(range(steps), low, high, color=drawn["color"], alpha=0.18, lw=0)
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
-    return {curves[0].unit}
+    x = (curves[0].episodes if by_episodes else None) or curves[0].steps
+    axis.plot(x[:steps], centre, marker="o", ms=3.5, **drawn)
+    axis.fill_between(x[:steps], low, high, color=drawn["color"], alpha=0.18, lw=0)
+    if not by_episodes:
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def smoothed(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:

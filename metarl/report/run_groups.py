@@ -141,6 +141,9 @@ def read_curve(path: Path, measure: str | None = None) -> AdaptationCurve | None
         texts = (found["env"], found["unit"], what)
         if not all(isinstance(text, str) for text in texts):
             raise TypeError(f"env, unit and measure are {texts}")
-        return AdaptationCurve(found["env"], per_task, int(found["env_steps"]), unit=found["unit"], measure=what)
+        per_step = found.get("episodes_per_step")
+        per_step = None if per_step is None else int(per_step)
+        how: dict[str, Any] = {"unit": found["unit"], "measure": what, "episodes_per_step": per_step}
+        return AdaptationCurve(found["env"], per_task, int(found["env_steps"]), **how)
     except (AttributeError, KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error})") from error

@@ -41,6 +41,11 @@ class PolicyInnerLoop:
     adapts_by: ClassVar[str] = "gradient steps"
 
     @property
+    def episodes_per_step(self) -> int | None:
+        """Episodes of a gradient step."""
+        return self.sampler.episodes
+
+    @property
     def measure(self) -> str:
         """What tells how well a task is done: the return."""
         return "return"

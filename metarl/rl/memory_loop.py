@@ -30,6 +30,11 @@ class MemoryInnerLoop(PolicyInnerLoop):
 
     adapts_by: ClassVar[str] = "episodes seen"
 
+    @property
+    def episodes_per_step(self) -> int | None:
+        """A lifetime's memory sees one after another."""
+        return 1
+
     def play(
         self,
         params: Params,

@@ -12,6 +12,7 @@ import urllib.request
 import matplotlib.image
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -19,7 +20,7 @@ import metarl
 from metarl.cli import main
 from metarl.experiment import film
 from metarl.experiment.film import BANNER, film_adaptation
-from metarl.report.plot import plot_curves, plot_paths
+from metarl.report.plot import plot_paths
 
 SMALL = "--tasks 3 --episodes 3 --horizon 8 --eval-tasks 2 --eval-episodes 2 --iterations 4 --eval-every 2".split()
 
@@ -80,8 +81,11 @@ def test_damaged_files_of_a_run(run, tmp_path, capsys):
 def test_figures_of_curves_and_paths(run):
     model = metarl.load(run)
     curve = metarl.adaptation_curve(model, steps=2, tasks=3, episodes=2)
-    axis = plot_curves({"a": curve, "b": curve}).axes[0]
-    assert np.allclose(axis.lines[0].get_ydata(), curve.mean)
+    axis = Figure().subplots()
+    curve.draw(axis, "black", "by steps")
+    curve.draw(axis, "black", "by episodes", by_episodes=True)
+    assert [list(line.get_xdata()) for line in axis.lines] == [[0, 1, 2], [0, 2, 4]]
+    assert all(np.allclose(line.get_ydata(), curve.mean) for line in axis.lines)
     figure = plot_paths(model, steps=2, tasks=3)
     path = figure.axes[0].lines[0].get_xydata()
     assert len(figure.axes) == 9

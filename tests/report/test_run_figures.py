@@ -135,3 +135,21 @@ def test_bad_input_is_one_line(folder, tmp_path, capsys):
         assert main(["plot", *arguments]) == 2
         said = capsys.readouterr().err
         assert message in said and said.count("\n") == 1
+
+
+def test_a_memory_and_gradient_steps_are_drawn_against_episodes_seen(folder):
+    run = folder / "rl2" / "seed-0"
+    assert main(["train", "point-navigation", *SMALL.split(), "--method", "rl2", "--log-dir", str(run)]) == 0
+    *_, alone = plot_runs([folder / "rl2"]).axes
+    assert (alone.get_xlabel(), alone.get_xscale()) == ("episodes seen", "linear")
+    *_, adaptation = plot_runs([folder / "maml", run]).axes
+    assert adaptation.get_xlabel() == "episodes of the task seen"
+    gradient, memory = (list(line.get_xdata()) for line in adaptation.lines)
+    assert gradient == [0, 2, 4, 6]  # two episodes a step
+    assert memory == [0, 1, 2, 3]
+    older = run / "curve.json"
+    found = json.loads(older.read_text())
+    del found["episodes_per_step"]  # as versions before wrote it
+    older.write_text(json.dumps(found))
+    *_, adaptation = plot_runs([folder / "maml", run]).axes
+    assert adaptation.get_xlabel() == "episodes seen or gradient steps"
