@@ -22,10 +22,11 @@ from metarl.experiment.names import import_module
 from metarl.experiment.own_files import check_output
 from metarl.experiment.tensorboard import log_figure
 from metarl.models.load import adaptation_curve, load
-from metarl.models.rl import Model
+from metarl.models.rl import Model, VariBAD
 from metarl.models.supervised import FewShot
 from metarl.report.analysis import analyse as analyse_model
 from metarl.report.analysis import draw_analysis
+from metarl.report.beliefs import plot_beliefs
 from metarl.report.plot import plot_paths
 from metarl.report.run_figures import Look, plot_runs
 from metarl.report.sines import plot_sines
@@ -49,7 +50,9 @@ def eval(args: list[str]) -> int:
 
 
 def _figure(model: Model | FewShot, command: Eval) -> Figure:
-    """Draw adaptation itself: the sine waves fitted, or the paths in 2-D navigation."""
+    """Draw adaptation itself: the sine waves fitted, or in 2-D navigation the beliefs, or else the paths."""
+    if isinstance(model, VariBAD):
+        return plot_beliefs(model, command.steps, seed=command.seed)
     if isinstance(model, Model):
         return plot_paths(model, command.steps, seed=command.seed)
     steps = tuple(sorted({0, min(1, command.steps), command.steps}))

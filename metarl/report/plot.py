@@ -42,6 +42,16 @@ def logarithmic(axis: Axes) -> None:
     axis.xaxis.set_major_formatter(ScalarFormatter())
 
 
+def check_plane(model: Model) -> None:
+    """Refuse models that do not walk in the plane.
+
+    Raises:
+        UserError: If the model's environment is not 2-D navigation.
+    """
+    if not re.fullmatch(r"metarl/\w+Navigation-v0", model.config.env):
+        raise UserError(f"paths are drawn of 2-D navigation only, this model is of {model.config.title}")
+
+
 def plot_paths(model: Model, steps: int = 2, tasks: int = 3, episodes: int = 3, seed: int = 0) -> Figure:
     """Draw paths in 2-D navigation, a row a task, a column a number of gradient steps, as the curve takes them.
 
@@ -55,10 +65,9 @@ def plot_paths(model: Model, steps: int = 2, tasks: int = 3, episodes: int = 3, 
     Raises:
         UserError: If the model does not walk in the plane to a goal that is its task.
     """
-    if not re.fullmatch(r"metarl/\w+Navigation-v0", model.config.env):
-        raise UserError(f"paths are drawn of 2-D navigation only, this model is of {model.config.title}")
+    check_plane(model)
     inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=tasks)
-    goals = draw_tasks(inner_loop, tasks, seed, TEST)
+    goals, memory = draw_tasks(inner_loop, tasks, seed, TEST), model.config.method.remembers
     played = inner_loop.play(model.trainer.params, goals, task_rngs(seed, TEST, 0, range(tasks)))
     figure = Figure(figsize=(2.4 * (steps + 1), 2.4 * tasks), layout="constrained")
     axes = figure.subplots(tasks, steps + 1, sharex=True, sharey=True, squeeze=False)
@@ -69,7 +78,8 @@ def plot_paths(model: Model, steps: int = 2, tasks: int = 3, episodes: int = 3, 
             for path, length, colour in zip(obs[:episodes], lengths, LINES, strict=False):
                 axis.plot(*path[: int(length)].cpu().numpy().T, color=colour, lw=1)
             axis.plot(*goal, marker="*", ms=12, color="black", mec="white")
-            axis.set_title(f"{step} {'step' if step == 1 else 'steps'}: {float(returns.mean()):.1f}", fontsize=9)
+            after = f"episode {step + 1}" if memory else f"{step} {'step' if step == 1 else 'steps'}"
+            axis.set_title(f"{after}: {float(returns.mean()):.1f}", fontsize=9)
             axis.set_aspect("equal")
     for axis in axes[-1]:
         axis.set_xlabel("x")

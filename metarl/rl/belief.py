@@ -48,18 +48,20 @@ class Decoder(nn.Module):
         self.by_step = mlp([inputs, width], generator)
         self.rest = mlp([width, width, 1], generator)
 
-    def forward(self, latents: Tensor, steps: Tensor, rew: Tensor) -> Tensor:
+    def forward(self, latents: Tensor, steps: Tensor, rew: Tensor | None = None) -> Tensor:
         """Return the log-density of the reward of each of S steps given each of M latent vectors, `[K, E, M, S]`.
 
         Args:
             latents: Latent vectors, `[K, E, M, d]`.
             steps: Observations and actions, `[K, E, S, o + a]`.
-            rew: The rewards, `[K, E, S]`.
+            rew: The rewards, `[K, E, S]`; without them, the rewards expected are returned.
         """
         told = self.by_latent(latents.flatten(1, 2)).unflatten(1, latents.shape[1:3])
         done = self.by_step(steps.flatten(1, 2)).unflatten(1, steps.shape[1:3])
         features = torch.tanh(told[:, :, :, None] + done[:, :, None])
         mean = self.rest(features.flatten(1, 3)).view(features.shape[:-1])
+        if rew is None:
+            return mean
         log_std = self.log_std.clamp(min=MIN_LOG_STD)[:, :, None, None]
         z = (rew[:, :, None] - mean) * torch.exp(-log_std)
         return -0.5 * z.square() - log_std - 0.5 * np.log(2 * np.pi)
