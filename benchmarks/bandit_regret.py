@@ -67,6 +67,32 @@ def greedy(won: NDArray[Any], pulled: NDArray[Any], t: int, rng: np.random.Gener
     return ((1 + won) / (2 + pulled)).argmax(1)
 
 
+def gittins(pulls: int, discount: float = 0.99, accuracy: int = 1000) -> Strategy:
+    """Return the strategy of the highest Gittins index under a uniform prior, for so many pulls (Gittins 1979).
+
+    An arm's index is the sure reward a pull at which nobody would pull it any more. The value of pulling an arm as
+    long as it is worth it is computed backwards, for a lattice of sure rewards at once; beyond `pulls` + 200 pulls it
+    is taken for known.
+    """
+    sure = np.linspace(0, 1, accuracy + 1)
+    most = pulls + 200
+    index = np.zeros((pulls, pulls))  # by successes and failures
+    worth = np.maximum((1 + np.arange(most + 1.0)) / (most + 2), sure[:, None]).T / (1 - discount)  # by successes
+    for total in reversed(range(most)):
+        chance = ((1 + np.arange(total + 1.0)) / (total + 2))[:, None]
+        going_on = chance * (1 + discount * worth[1:]) + (1 - chance) * discount * worth[:-1]
+        if total < pulls:
+            successes = np.arange(total + 1)
+            index[successes, total - successes] = (going_on > sure / (1 - discount)).sum(1) / accuracy
+        worth = np.maximum(going_on, sure / (1 - discount))
+
+    def strategy(won: NDArray[Any], pulled: NDArray[Any], t: int, rng: np.random.Generator) -> NDArray[Any]:
+        best = index[won.astype(int), (pulled - won).astype(int)]
+        return (best + 1e-6 * rng.random(best.shape)).argmax(1)  # ties are broken by chance
+
+    return strategy
+
+
 def uniform(won: NDArray[Any], pulled: NDArray[Any], t: int, rng: np.random.Generator) -> NDArray[Any]:
     """Pull any arm."""
     return rng.integers(won.shape[1], size=len(won))
@@ -144,10 +170,13 @@ def main() -> None:
     load = os.getloadavg()
     chances = np.random.default_rng([args.seed, 1]).uniform(size=(args.problems, args.arms))
     named = {"uniform": uniform, "greedy": greedy, "UCB1": ucb1, "Thompson sampling": thompson}
+    named["Gittins index"] = gittins(args.pulls)
     strategies = {
         name: play(strategy, chances, args.pulls, np.random.default_rng([args.seed, 2]))
         for name, strategy in named.items()
     }
+    for name, arms in strategies.items():
+        print(f"{name}: {regret(chances, arms)[:, -1].mean():.2f}", file=sys.stderr, flush=True)
     before = time.process_time()
     model = trained(args)
     processor = time.process_time() - before

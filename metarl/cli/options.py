@@ -36,7 +36,7 @@ class Eval:
     json: Path | None = None
     """Where to write the curve as JSON."""
     figure: Path | None = None
-    """Where to draw what adaptation does: the paths in 2-D navigation (and what VariBAD believes) or the sine waves fitted."""
+    """Where to draw what adaptation does: paths in 2-D navigation, with what VariBAD believes; or sine waves fitted."""
     imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
     """Modules of yours that hold what the run was made with."""
 
