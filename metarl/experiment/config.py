@@ -119,6 +119,12 @@ class Config(Settings):
         return {**self.env_options, **ours}
 
     @property
+    def longest_episode(self) -> int | None:
+        """The longest episode in steps; None where only the environment itself, one of the user's, knows."""
+        spec = registered().get(self.env)
+        return self.horizon or (None if spec is None else spec.max_episode_steps)
+
+    @property
     def batched(self) -> bool:
         """Whether the environment is one of ours with physics."""
         return has_physics(self.env)
@@ -144,8 +150,7 @@ class Config(Settings):
     @property
     def iteration_size(self) -> str:
         """Tasks x episodes x steps."""
-        horizon = self.horizon or registered()[self.env].max_episode_steps
-        return f"{self.tasks} x {self.episodes} x {horizon}"
+        return f"{self.tasks} x {self.episodes} x {self.longest_episode}"
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -50,11 +50,13 @@ def from_dict(values: dict[str, Any], method: Any = None) -> Settings:
 
 
 def _renamed(values: dict[str, Any]) -> dict[str, Any]:
-    """Return a recorded configuration under the names of this version."""
+    """Return a recorded configuration under the names of this version, and what was not a setting yet as it was."""
     values = dict(values)
     if "learner" in values:  # up to version 0.1
         old = dict(values.pop("learner"))
         values["method"] = {"name": old.pop("method", None), **old}
+    if values.get("method", {}).get("name") == "rl2":  # it had no critic
+        values["method"] = {"vf_coef": 0.0, **values["method"]}
     return values
 
 

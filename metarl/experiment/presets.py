@@ -9,7 +9,7 @@ from metarl.errors import UserError, did_you_mean
 from metarl.experiment.base_config import Settings
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.methods import MAML, RL2, ProMP, Reptile
-from metarl.outer import PPO, TRPO, Adam
+from metarl.outer import TRPO, Adam
 
 PRETRAINED = Reptile(inner_lr=0.01, inner_steps=1, outer=Adam(outer_lr=3e-3))
 """One step towards each task is joint training on all of them (Nichol et al. 2018, section 5)."""
@@ -70,12 +70,7 @@ NAVIGATION = Config(
 
 GRID = Config(
     env="metarl/GridNavigation-v0",
-    method=RL2(
-        lifetime=4,
-        vf_coef=0.5,
-        ent_coef=0.01,
-        outer=PPO(outer_lr=3e-3, epochs=5, clip=0.2, minibatches=4, max_grad_norm=0.5),
-    ),
+    method=RL2(lifetime=4, ent_coef=0.01),
     tasks=20,
     episodes=4,
     hidden=(64, 32),

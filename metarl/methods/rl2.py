@@ -14,6 +14,11 @@ from metarl.errors import UserError, check_counts, check_fields
 from metarl.methods.protocols import QUERY, Loss, Losses, Method, Outputs, needs_episodes
 from metarl.outer import PPO, Adam, MetaObjective, State, Updated
 
+STEPS = 8000
+"""Environment steps of a meta-iteration, about: many small updates teach a memory more than a few large ones."""
+FEWEST = 8
+"""Tasks of a meta-iteration, at least."""
+
 UNIT = "critic.unit"
 """The param that holds mean and standard deviation of the returns a critic has learnt."""
 
@@ -29,7 +34,7 @@ class RL2(Method):
 
     lifetime: int = 5
     """Episodes of a lifetime."""
-    vf_coef: float = 0.0
+    vf_coef: float = 0.5
     """Weight of the critic's loss; 0 has no critic, but the baseline that is fitted to each task."""
     ent_coef: float = 0.0
     """Weight of the mean entropy of the action distributions, which is made larger."""
@@ -37,7 +42,9 @@ class RL2(Method):
     """Width of a layer on observation, action, reward and end before the memory; 0 leaves it out."""
     truncation: int = 0
     """Steps after which backpropagation through time takes the memory for a constant; 0 goes back to the first."""
-    outer: PPO | Adam = field(default_factory=lambda: PPO(outer_lr=3e-3, epochs=5, clip=0.2, minibatches=4))
+    outer: PPO | Adam = field(
+        default_factory=lambda: PPO(outer_lr=3e-3, epochs=5, clip=0.2, minibatches=4, max_grad_norm=0.5)
+    )
     """How the params move."""
 
     remembers: ClassVar[bool] = True
@@ -108,12 +115,25 @@ class RL2(Method):
             raise UserError(f"rl2 adapts its memory and has no inner loss, got {settings.inner_loss}")
 
     def suited(self, settings: Any) -> dict[str, Any]:
-        """Return the number of lifetimes, in `episodes`, and λ.
+        """Return tasks and lifetimes (`episodes`) of a meta-iteration, how many iterations there are, and λ.
 
         Lifetimes hold as many episodes as the other method's inner steps and query data together; those of RL² itself,
-        of another length, as many as before. λ is at most 0.95, or else each action would be credited with the noise
-        of all later episodes.
+        of another length, as many as before. Where that is more than `STEPS` environment steps, there are fewer
+        lifetimes, two at least, and then fewer tasks; the run's environment steps stay, and so do the number of its
+        evaluations and checkpoints. λ is at most 0.95, or else each action would be credited with the noise of all
+        later episodes.
         """
         needs_episodes(self, settings)
         played = settings.episodes * (settings.method.inner_steps + settings.method.plays_query)
-        return {"episodes": max(1, played // self.lifetime), "gae_lambda": min(settings.gae_lambda, 0.95)}
+        lifetimes = max(1, played // self.lifetime)
+        suited = {"episodes": lifetimes, "gae_lambda": min(settings.gae_lambda, 0.95)}
+        if settings.longest_episode is None:
+            return suited
+        room = STEPS // (self.lifetime * settings.longest_episode)
+        fewer = min(lifetimes, max(2, room // settings.tasks))
+        tasks = min(settings.tasks, max(FEWEST, room // fewer))
+        times = lifetimes * settings.tasks / (fewer * tasks)
+        counts = {
+            name: round(times * getattr(settings, name)) for name in ("iterations", "eval_every", "checkpoint_every")
+        }
+        return suited | counts | {"episodes": fewer, "tasks": tasks}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -11,7 +11,6 @@ from torch import Tensor
 from metarl.errors import UserError, check_counts, check_positive
 from metarl.methods.protocols import QUERY, Losses, Outputs
 from metarl.methods.rl2 import RL2
-from metarl.outer import PPO, Adam
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,6 @@ class VariBAD(RL2):
     meta-iteration, where the paper keeps a buffer of earlier ones for the auto-encoder.
     """
 
-    vf_coef: float = 0.5
-    """Weight of the critic's loss."""
     latent: int = 5
     """Size of the latent task vector."""
     decoder: int = 32
@@ -36,10 +33,6 @@ class VariBAD(RL2):
     """Weight of the KL divergence from each posterior to the one before."""
     elbo_points: int = 50
     """At most so many posteriors of a lifetime are judged, and by so many of its rewards; they are drawn."""
-    outer: PPO | Adam = field(
-        default_factory=lambda: PPO(outer_lr=3e-3, epochs=5, clip=0.2, minibatches=4, max_grad_norm=0.5)
-    )
-    """How the params move."""
 
     def __post_init__(self) -> None:
         """Check kinds and ranges."""

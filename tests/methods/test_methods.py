@@ -10,7 +10,9 @@ from metarl import UserError
 from metarl.cli import main
 from metarl.experiment.config import Config
 from metarl.experiment.directory import RunDirectory
+from metarl.experiment.presets import find_preset
 from metarl.experiment.run import resume, train
+from metarl.experiment.settings import with_method
 from metarl.experiment.trainer import Trainer
 from metarl.methods import MAML, METHODS, ProMP, Reptile, method_name
 from metarl.models.rl import MODELS
@@ -126,14 +128,33 @@ def test_mistakes_are_one_clear_line_and_status_2(options, words, capsys, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("options", "episodes"), [("", 8), ("--lifetime 10", 4), ("--lifetime 10 --episodes 8", 8), ("--episodes=3", 3)]
+    ("options", "episodes"), [("", 2), ("--lifetime 10", 1), ("--lifetime 10 --episodes 8", 8), ("--episodes=3", 3)]
 )
-def test_lifetimes_hold_as_many_episodes_as_other_methods_play(options, episodes, tmp_path, capsys):
+def test_lifetimes_are_few_unless_typed(options, episodes, tmp_path, capsys):
     few = "--tasks 1 --horizon 2 --eval-tasks 1 --eval-episodes 1 --iterations 1".split()
     run = tmp_path / "run"
     assert main(["train", "point-navigation", "--method", "rl2", *options.split(), *few, "--log-dir", str(run)]) == 0
     assert RunDirectory(run).config().episodes == episodes
     capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("name", "tasks", "lifetimes"),
+    [("bandit", 40, 8), ("half-cheetah-dir", 8, 2), ("point-navigation", 8, 2), ("ml1-reach", 8, 2)],
+)
+def test_a_memory_has_small_meta_iterations_and_as_many_environment_steps(name, tasks, lifetimes):
+    preset = find_preset(name)
+    config = with_method(preset, "rl2")
+    assert (config.tasks, config.episodes) == (tasks, lifetimes)
+    played = preset.tasks * (preset.episodes * 2 // 5) * 5  # support and query data
+    assert config.tasks * config.episodes * 5 * config.iterations == pytest.approx(played * preset.iterations, rel=0.01)
+    evaluations = preset.iterations // preset.eval_every, config.iterations // config.eval_every
+    assert evaluations[0] == evaluations[1]
+
+
+def test_lifetimes_hold_as_many_episodes_as_other_methods_play_where_their_length_is_unknown():
+    config = with_method(Config("own_env:Own-v0", episodes=20, gae_lambda=1.0), "rl2")
+    assert (config.tasks, config.episodes, config.gae_lambda) == (20, 8, 0.95)
 
 
 def test_a_run_of_rl2_is_not_taken_for_another_methods(capsys, tmp_path):
