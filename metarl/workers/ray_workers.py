@@ -42,7 +42,7 @@ class RayWorkers(Workers):
 
     Args:
         where: A number of actors on this machine; or `auto` or `ray://HOST[:PORT]`, a cluster with an
-            actor for each CPU that is free, at most one for each task.
+            actor for each CPU that is free, at most one for each task; see `ElasticWorkers`.
         job: What to work on.
         timeout: Seconds after which an actor that gives no answer counts as hung.
         on_nan: Whether a task in which something is not finite stops the run or is left out.
