@@ -30,6 +30,7 @@ from metarl.threads import physics_shared_by
 from metarl.workers.local import Workers
 from metarl.workers.objective import WorkersObjective
 from metarl.workers.ray_actor import Job, shares
+from metarl.workers.ray_elastic import ElasticWorkers
 from metarl.workers.ray_workers import RayWorkers
 from metarl.workers.worker import Worker
 
@@ -137,7 +138,9 @@ class Trainer(Generic[AnySettings, AnyInnerLoop]):
         c = self.config
         build = partial(_build_elsewhere, c, self.parts, c.registration(self.parts))
         job = Job(build, self.params, c.seed, c.tasks, c.eval_tasks)
-        return RayWorkers(c.workers, job, c.worker_timeout, c.on_nan)
+        if isinstance(c.workers, int):
+            return RayWorkers(c.workers, job, c.worker_timeout, c.on_nan)
+        return ElasticWorkers(c.workers, job, c.worker_timeout, c.on_nan)
 
     def iterate(self) -> dict[str, float]:
         """Run one meta-iteration: sample, adapt, sample again, move the meta-params.

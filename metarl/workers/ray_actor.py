@@ -43,25 +43,34 @@ class Actor:
     Args:
         job: The `Job`, pickled: only here, where the user's own modules are found.
         path: Where the driver finds modules.
-        index: Which of the workers this is.
-        workers: How many there are.
         threads: How many threads it may use.
     """
 
-    def __init__(self, job: bytes, path: list[str], index: int, workers: int, threads: int) -> None:
+    def __init__(self, job: bytes, path: list[str], threads: int) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
         os.environ["METARL_PHYSICS_THREADS"] = str(threads)
         torch.set_num_threads(threads)
         sys.path += [folder for folder in path if folder not in sys.path]
         self.job: Job = pickle.loads(job)
-        self.index, self.workers = index, workers
+        self.place: tuple[int, int] | None = None
+        self.worker: Worker
         self.eval_loop: InnerLoop | None = None
 
-    def begin(self) -> None:
-        """Build the environments."""
-        job, share = self.job, shares(self.job.tasks, self.workers)[self.index]
+    def begin(self, index: int, workers: int) -> None:
+        """Build the environments, unless they are there.
+
+        Args:
+            index: Which of the workers this is.
+            workers: How many there are.
+        """
+        if self.place == (index, workers):
+            return
+        if self.place is not None:
+            self._close()
+        job, share = self.job, shares(self.job.tasks, workers)[index]
         inner_loop = job.build_inner_loop(tasks=len(share))
         self.worker = Worker(inner_loop, job.like, job.seed, job.tasks, share)
+        self.place = index, workers
 
     def call(self, name: str, *args: Any) -> Any:
         """Call a method of the worker, or of this actor, with arrays for tensors both ways."""
@@ -70,12 +79,21 @@ class Actor:
 
     def evaluate(self, params: Tensor, how: dict[str, Any]) -> AdaptationCurve | None:
         """Draw the adaptation curve on its share of the held-out tasks, if it has any."""
-        job, share = self.job, shares(self.job.eval_tasks, self.workers)[self.index]
+        assert self.place is not None
+        job, (index, workers) = self.job, self.place
+        share = shares(job.eval_tasks, workers)[index]
         if not share:
             return None
         if self.eval_loop is None:
             self.eval_loop = job.build_inner_loop(held_out=True, tasks=len(share))
         return evaluate(self.eval_loop, P.unflatten(params, job.like), tasks=job.eval_tasks, share=share, **how)
+
+    def _close(self) -> None:
+        """Close the environments of another share."""
+        self.worker.inner_loop.close()
+        if self.eval_loop is not None:
+            self.eval_loop.close()
+        self.place, self.eval_loop = None, None
 
 
 def shares(tasks: int, workers: int) -> list[list[int]]:

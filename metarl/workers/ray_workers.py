@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -23,6 +24,16 @@ START_SECONDS = 120.0
 log = logging.getLogger("metarl")
 
 
+@dataclass(frozen=True)
+class Member:
+    """An actor, and what the cluster keeps for it."""
+
+    actor: Any
+    """Ray's handle of an `Actor`."""
+    cpus: int
+    """CPUs that Ray keeps for it; none where it took another's place, wherever there was room."""
+
+
 class RayWorkers(Workers):
     """Ray actors as one worker. One that dies is replaced by a new one that does the same work again.
 
@@ -31,7 +42,7 @@ class RayWorkers(Workers):
 
     Args:
         where: A number of actors on this machine; or `auto` or `ray://HOST[:PORT]`, a cluster with an
-            actor for each CPU that is free, at most one for each task.
+            actor for each CPU that is free, at most one for each task; see `ElasticWorkers`.
         job: What to work on.
         timeout: Seconds after which an actor that gives no answer counts as hung.
         on_nan: Whether a task in which something is not finite stops the run or is left out.
@@ -51,19 +62,23 @@ class RayWorkers(Workers):
         self.ray = connect(where, self)
         self.timeout, self._pickled = timeout, self.ray.cloudpickle.dumps(job)
         free = int(self.ray.available_resources().get("CPU", 0))
-        self.number = where if isinstance(where, int) else min(job.tasks, free)
-        if not self.number:
+        number = where if isinstance(where, int) else min(job.tasks, free)
+        if not number:
             disconnect(self)
             raise UserError(f"workers {where!r}: no CPU of the cluster is free")
-        self.cpus = _fitting(free // self.number, self.number, self.ray.nodes())
-        self.shares = shares(job.tasks, self.number)
+        self.tasks, self.cpus = job.tasks, self._cpus_each(free, number)
         self._journal: list[tuple[str, tuple[Any, ...]]] = []
-        self.actors = [self._start(index, self.cpus) for index in range(self.number)]
+        self.members = [self._start(self.cpus) for _ in range(number)]
         try:
-            self._answers("begin", (), max(timeout, START_SECONDS))
+            self._share_out()
         except BaseException:
             self.close()
             raise
+
+    @property
+    def actors(self) -> list[Any]:
+        """The actors, in the order of their shares."""
+        return [member.actor for member in self.members]
 
     def ask(self, name: str, *args: Any) -> list[Any]:
         """Call a method of every worker and return their answers in order.
@@ -94,28 +109,40 @@ class RayWorkers(Workers):
         if self.ray.is_initialized():
             for actor in self.actors:
                 self.ray.kill(actor)
-        self.actors = []
+        self.members = []
         disconnect(self)
 
-    def _start(self, index: int, cpus: int) -> Any:
+    def _share_out(self) -> None:
+        """Have each actor build the environments of its share of the tasks."""
+        self.shares, self._journal = shares(self.tasks, len(self.members)), []
+        self._answers("begin", (), max(self.timeout, START_SECONDS))
+
+    def _cpus_each(self, free: int, number: int) -> int:
+        """Return how many of the free CPUs each of some actors may have."""
+        return _fitting(free // number, number, self.ray.nodes())
+
+    def _start(self, cpus: int) -> Member:
         # a new actor each time, not one that Ray restarts: it may find room where the old one's CPUs are lost
         options = {"num_cpus": cpus, "max_restarts": 0, "scheduling_strategy": "SPREAD"}
         remote = self.ray.remote(Actor).options(**options)
-        return remote.remote(*self._arguments(index))
+        return Member(remote.remote(*self._arguments()), cpus)
 
-    def _arguments(self, index: int) -> tuple[Any, ...]:
-        return self._pickled, sys.path, index, self.number, max(1, self.cpus)
+    def _arguments(self) -> tuple[Any, ...]:
+        return self._pickled, sys.path, max(1, self.cpus)
+
+    def _call(self, index: int, name: str, sent: tuple[Any, ...]) -> Any:
+        return self.actors[index].call.remote(name, *((index, len(self.members)) if name == "begin" else sent))
 
     def _replace(self, index: int, why: Exception) -> None:
         """Start a worker anew and have it repeat what the running iteration has asked of it."""
         tasks = _range(self.shares[index])
         log.warning("metarl: the worker of %s died (%s); a new one does its work again", tasks, _first_line(why))
         self.ray.kill(self.actors[index])  # it may be cut off and still alive
-        self.actors[index] = self._start(index, 0)
+        self.members[index] = self._start(0)
 
     def _answers(self, name: str, sent: tuple[Any, ...], timeout: float) -> list[Any]:
-        answers: list[Any] = [None] * self.number
-        waiting = {index: [actor.call.remote(name, *sent)] for index, actor in enumerate(self.actors)}
+        answers: list[Any] = [None] * len(self.members)
+        waiting = {index: [self._call(index, name, sent)] for index in range(len(self.members))}
         restarts = 0
         while dead := self._fetch(waiting, answers, name, timeout):
             if restarts == RESTARTS:
@@ -126,7 +153,7 @@ class RayWorkers(Workers):
             for index, why in dead.items():
                 self._replace(index, why)
                 again = [*([] if name == "begin" else [("begin", ())]), *self._journal, (name, sent)]
-                waiting[index] = [self.actors[index].call.remote(earlier, *args) for earlier, args in again]
+                waiting[index] = [self._call(index, earlier, args) for earlier, args in again]
             timeout = max(timeout, START_SECONDS)
         return answers
 

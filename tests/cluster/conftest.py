@@ -1,5 +1,7 @@
 """One Ray cluster for all tests, and actors that are used again: importing torch is what takes long."""
 
+import collections
+
 import pytest
 from cluster_rules import RULES
 
@@ -35,28 +37,31 @@ def second_node(cluster):
 
 @pytest.fixture(scope="session")
 def pool(cluster):
-    """Actors by index."""
-    return {}
+    """Actors that were started and live."""
+    return []
 
 
 @pytest.fixture
 def reused(pool, monkeypatch):
     """Workers take actors that are alive as if they were new; those that die are replaced as ever."""
     start, kill = ray_workers.RayWorkers._start, ray.kill
+    begun = collections.Counter()
 
-    def start_or_reuse(self, index, cpus):
-        replaces = len(getattr(self, "actors", ())) == self.number
-        if replaces or index not in pool:
-            pool[index] = start(self, index, 0)
-        else:
-            pool[index].__ray_call__.remote(lambda actor, *args: actor.__init__(*args), *self._arguments(index))
-        return pool[index]
+    def start_or_reuse(self, cpus):
+        replaces, index = hasattr(self, "members"), begun[self]
+        begun[self] += 1
+        if replaces or index == len(pool):
+            pool.append(start(self, 0).actor)
+            return ray_workers.Member(pool[-1], cpus)
+        pool[index].__ray_call__.remote(lambda actor, *args: actor.__init__(*args), *self._arguments())
+        return ray_workers.Member(pool[index], cpus)
 
     monkeypatch.setattr(ray_workers.RayWorkers, "_start", start_or_reuse)
     monkeypatch.setattr(ray_workers.RayWorkers, "close", lambda self: None)
     yield
-    for index, actor in list(pool.items()):
+    for actor in list(pool):
         try:
             ray.get(actor.__ray_call__.remote(lambda actor: None), timeout=60)
         except ray.exceptions.RayError:
-            kill(pool.pop(index))
+            pool.remove(actor)
+            kill(actor)
