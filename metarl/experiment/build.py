@@ -98,7 +98,8 @@ def _with_memory(config: Config, spaces: tuple[Any, Any], rules: tuple[float, fl
         believing = BeliefPolicy(*usual, method.latent, method.decoder)
         return BeliefGradient(believing, points=method.elbo_points, kl_coef=method.kl_coef)
     embedding, critic = getattr(method, "embedding", 0), getattr(method, "vf_coef", 0.0) > 0
-    return LifetimeGradient(RecurrentPolicy(*usual, embedding, critic, getattr(method, "truncation", 0)))
+    unit: tuple[Any, ...] = getattr(method, "truncation", 0), getattr(method, "memory", "gru")
+    return LifetimeGradient(RecurrentPolicy(*usual, embedding, critic, *unit))
 
 
 def _policy(config: Config, parts: Parts, observations: Any, actions: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -28,8 +28,9 @@ class RL2(Method):
     """Train a recurrent policy for the return of lifetimes of several episodes in one task (Duan et al. 2016).
 
     Nothing adapts but the policy's memory, which begins empty with each lifetime. The first width in
-    `hidden` is the memory's size; `episodes` counts the lifetimes played in each task. The meta-loss is that of
-    whole lifetimes. It has the terms of actor-critic methods (Schulman et al. 2017, equation 9).
+    `hidden` is the memory's size (an LSTM has as many cells besides); `episodes` counts the lifetimes played in each
+    task. The meta-loss is that of whole lifetimes. It has the terms of actor-critic methods (Schulman et al. 2017,
+    equation 9).
     """
 
     lifetime: int = 5
@@ -42,6 +43,8 @@ class RL2(Method):
     """Width of a layer on observation, action, reward and end before the memory; 0 leaves it out."""
     truncation: int = 0
     """Steps after which backpropagation through time takes the memory for a constant; 0 goes back to the first."""
+    memory: Literal["gru", "lstm"] = "gru"
+    """The recurrent unit."""
     outer: PPO | Adam = field(
         default_factory=lambda: PPO(outer_lr=3e-3, epochs=5, clip=0.2, minibatches=4, max_grad_norm=0.5)
     )

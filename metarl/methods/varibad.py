@@ -44,6 +44,8 @@ class VariBAD(RL2):
             raise UserError(f"varibad has no embedding, got {self.embedding}")
         if self.truncation:
             raise UserError(f"varibad learns through whole lifetimes: truncation must stay 0, got {self.truncation}")
+        if self.memory != "gru":
+            raise UserError(f"varibad's encoder is a GRU: memory must stay 'gru', got {self.memory!r}")
 
     def meta_loss(
         self, losses: Losses, new: Outputs, old: Outputs, data: Sequence[Any], numbers: Mapping[str, float]

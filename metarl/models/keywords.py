@@ -112,6 +112,7 @@ class RL2Keywords(PolicyKeywords, OuterKeywords, total=False):
     ent_coef: float
     embedding: int
     truncation: int
+    memory: Literal["gru", "lstm"]
 
 
 class VariBADKeywords(RL2Keywords, total=False):

@@ -6,10 +6,6 @@ With inputs x and memory h, and for each gate its rows of the weights:
 
 These are the equations and the order of gates (r, z, n) of `torch.gru`. The derivative of that adds up the weights'
 gradients step by step and over all tasks; here one product a lifetime does it for all steps at once.
-
-Time is the first dimension inside, so that what a step needs lies together. The lifetimes of all tasks are cut into
-blocks of as many, and a step is a batch of products of one shape, a block each: twice as fast as one a task, and still
-the rounding of a lifetime does not depend on the lifetimes beside it, nor on their number.
 """
 
 from __future__ import annotations
@@ -19,17 +15,21 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import pad
 
-Weights = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Of inputs `[K, 3h, i]`, of the memory `[K, 3h, h]`, and both biases `[K, 3h]`: the same in every task."""
-
-BLOCK = 8
-"""Lifetimes of a block."""
-NARROWEST = 16
-"""Least width of memory and inputs inside: narrower products round a row by its place in the block."""
-STEPS_AT_ONCE = 16
-"""Steps whose factors of the derivative are computed together: few enough to stay in the processor's cache."""
+from metarl.rl.blocks import (
+    BLOCK,
+    STEPS_AT_ONCE,
+    Weights,
+    begun,
+    by_lifetime,
+    by_task,
+    in_blocks,
+    in_tasks,
+    product,
+    rows_for,
+    widened,
+    with_ones,
+)
 
 
 def unroll(inputs: Tensor, memory: Tensor, weights: Weights, truncation: int = 0) -> Tensor:
@@ -40,7 +40,7 @@ def unroll(inputs: Tensor, memory: Tensor, weights: Weights, truncation: int = 0
     Args:
         inputs: Inputs in order of time, `[K, E, L, i]`.
         memory: Memory before the first, `[K, E, h]`.
-        weights: The weights.
+        weights: The weights, of three gates.
         truncation: The derivative takes the memory before every so many steps for a constant; 0: it reaches back to
             the first step.
     """
@@ -53,31 +53,24 @@ class _Unrolled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, memory: Tensor, truncation: int, *weights: Tensor) -> Tensor:
         tasks, episodes, length, width = inputs.shape
-        number, size = tasks * episodes, memory.shape[-1]
-        blocks, wide = max(-(-number // BLOCK), 2), max(size, NARROWEST)  # a lone block is rounded differently
-        by_input, by_memory, input_bias, memory_bias = (_widened(weight[0], wide - size) for weight in weights)
-        by_memory = pad(by_memory, [0, wide - size])
-        by_input = pad(by_input, [0, max(NARROWEST - 1 - width, 0)])
-        x = inputs.new_zeros(length, blocks * BLOCK, by_input.shape[1] + 1)  # the last is 1: it takes the biases
-        x[:, :number, :width] = inputs.flatten(0, 1).transpose(0, 1)
-        x[..., -1] = 1.0
-        states = memory.new_empty(length + 1, blocks * BLOCK, wide)
-        states[0] = 0
-        states[0, :number, :size] = memory.flatten(0, 1)
+        rows, size = rows_for(tasks * episodes), memory.shape[-1]
+        by_input, by_memory, input_bias, memory_bias = widened(weights, 3)
+        wide = by_memory.shape[-1]
+        x, states = with_ones(inputs, rows, by_input.shape[1]), begun(memory, length, rows, wide)
         # what the inputs add to r, to z and to the part of n that is recalled, Uh + c; apart, their own part of n
         two, first = 2 * wide, torch.cat([by_input, (input_bias + memory_bias)[:, None]], dim=1)
         first[two:, :-1], first[two:, -1] = 0, memory_bias[two:]
-        gates = _product(x, first.mT)
-        new = _product(x, torch.cat([by_input[two:], input_bias[two:, None]], dim=1).mT)
-        to_gates = by_memory.mT.contiguous().expand(blocks, -1, -1)
+        gates = product(x, first.mT)
+        new = product(x, torch.cat([by_input[two:], input_bias[two:, None]], dim=1).mT)
+        to_gates = by_memory.mT.contiguous().expand(rows // BLOCK, -1, -1)
         for gate, n, before, after in zip(gates, new, states[:-1], states[1:], strict=True):
-            _in_blocks(gate).baddbmm_(_in_blocks(before), to_gates)
+            in_blocks(gate).baddbmm_(in_blocks(before), to_gates)
             gate[:, :two].sigmoid_()
             n.addcmul_(gate[:, :wide], gate[:, two:]).tanh_()
             torch.lerp(n, before, gate[:, wide:two], out=after)
         ctx.sizes, ctx.truncation = (tasks, episodes, width, size), truncation or length
         ctx.save_for_backward(x, states, gates, new, by_input, by_memory)
-        return states[1:, :number, :size].transpose(0, 1).unflatten(0, (tasks, episodes))
+        return in_tasks(states[1:], tasks, episodes, size)
 
     @staticmethod
     @once_differentiable
@@ -100,27 +93,23 @@ class _Unrolled(torch.autograd.Function):
                 push.view(rows, 3, wide).mul_(here.add_(carried)[:, None])
                 if t % ctx.truncation:
                     carried = torch.mul(here, kept)
-                    _in_blocks(carried).baddbmm_(_in_blocks(push), by_gates)
+                    in_blocks(carried).baddbmm_(in_blocks(push), by_gates)
                 else:
                     carried = torch.zeros_like(carried)
             torch.mul(reached, factor, out=to_new[steps])
         to_inputs, two = None, 2 * wide
         if ctx.needs_input_grad[0]:
-            to_x = _product(torch.cat([pushed[..., :two], to_new], dim=-1), by_input)
-            to_inputs = to_x[:, :number, :width].transpose(0, 1).unflatten(0, (tasks, episodes))
-        per = slice(0, max(number, 2))  # a product for each lifetime: of one shape, however many there are
-        x, pushed, to_new, before = (v[:, per].transpose(0, 1) for v in (x, pushed, to_new, states[:-1]))
+            to_x = product(torch.cat([pushed[..., :two], to_new], dim=-1), by_input)
+            to_inputs = in_tasks(to_x, tasks, episodes, width)
+        x, pushed, to_new, before = (by_lifetime(v, number) for v in (x, pushed, to_new, states[:-1]))
         by_gate, by_new = pushed.mT @ x, to_new.mT @ x
         gradients = [
             torch.cat([by_gate[:, :two, :width], by_new[..., :width]], dim=1),
-            pushed.mT @ before,
+            (pushed.mT @ before)[..., :size],
             torch.cat([by_gate[:, :two, -1], by_new[..., -1]], dim=1),
             by_gate[..., -1],
         ]
-        input_weight, memory_weight, input_bias, memory_bias = (
-            _narrowed(value[:number], size).unflatten(0, (tasks, episodes)).sum(1) for value in gradients
-        )
-        return to_inputs, None, None, input_weight, memory_weight[..., :size], input_bias, memory_bias
+        return to_inputs, None, None, *by_task(gradients, 3, size, tasks, episodes)
 
 
 def _factors(before: Tensor, r: Tensor, z: Tensor, recalled: Tensor, n: Tensor, gates: Tensor) -> Tensor:
@@ -131,26 +120,3 @@ def _factors(before: Tensor, r: Tensor, z: Tensor, recalled: Tensor, n: Tensor, 
     gates[..., size : 2 * size] = through_sigmoid(before - n, z)
     torch.mul(factor, r, out=gates[..., 2 * size :])
     return factor
-
-
-def _product(x: Tensor, weight: Tensor) -> Tensor:
-    """Return inputs `[L, rows, i]` times weights `[i, n]`, a product for each block of each step."""
-    blocks = _in_blocks(x.flatten(0, 1))
-    return torch.bmm(blocks, weight.contiguous().expand(len(blocks), -1, -1)).view(*x.shape[:2], -1)
-
-
-def _in_blocks(rows: Tensor) -> Tensor:
-    """Return `[rows, n]` as `[rows / BLOCK, BLOCK, n]`."""
-    return rows.view(-1, BLOCK, rows.shape[-1])
-
-
-def _widened(weight: Tensor, more: int) -> Tensor:
-    """Return a weight `[3h, ...]` with so many further units of memory, which stay 0."""
-    if not more:
-        return weight
-    return pad(weight.unflatten(0, (3, -1)), [*[0, 0] * (weight.dim() - 1), 0, more]).flatten(0, 1)
-
-
-def _narrowed(weight: Tensor, size: int) -> Tensor:
-    """Return the gradients `[N, 3h, ...]` without those of further units."""
-    return weight.unflatten(1, (3, -1))[:, :, :size].flatten(1, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,29 +14,32 @@ from torch.func import functional_call
 
 from metarl.core.layers import mlp
 from metarl.core.params import Params, stack
+from metarl.rl import gru, lstm
 from metarl.rl.distributions import Valued
-from metarl.rl.gru import unroll
 from metarl.rl.policies import CategoricalMLP, Policy, make_policy, observation_size
 from metarl.threads import one_thread
 
 
 class RecurrentPolicy(nn.Module):
-    """A gated recurrent unit (Cho et al. 2014) under a policy network, and under a critic if wanted.
+    """A recurrent unit under a policy network, and under a critic if wanted.
 
-    Its inputs are the observation, the action before (one-hot if discrete), the reward before, and
+    The unit is a GRU (Cho et al. 2014) or an LSTM (Hochreiter and Schmidhuber 1997), whose memory is its output and its
+    cell. Its inputs are the observation, the action before (one-hot if discrete), the reward before, and
     whether an episode ended there, all of them embedded by a tanh layer if wanted. Weights begin Xavier-uniform on the
-    inputs and orthogonal on the memory, gate by gate, biases at zero.
+    inputs and orthogonal on the memory, gate by gate; biases at 0, that of an LSTM's forget gate at 1 (Jozefowicz et
+    al. 2015).
 
     Args:
         observation_space: The environment's observations, a `Box`.
         action_space: The environment's actions, `Box` or `Discrete`.
-        hidden: Size of the memory, then the width of each hidden layer of the policy network, and of the critic.
+        hidden: Width h of the unit, then that of each hidden layer of the policy network, and of the critic.
         seed: Seed of the initial weights.
         init_std: Standard deviation to begin with, in the policy's units.
         action_scale: Environment actions are this times the policy's.
         embedding: Width of the layer before the unit; 0 leaves it out.
         critic: Whether a network on the memory says what the rest of the lifetime is worth.
         truncation: Steps that the gradient reaches back through the memory, at most; 0 is all.
+        memory: Which unit.
     """
 
     def __init__(
@@ -50,35 +53,44 @@ class RecurrentPolicy(nn.Module):
         embedding: int = 0,
         critic: bool = False,
         truncation: int = 0,
+        memory: Literal["gru", "lstm"] = "gru",
     ) -> None:
         super().__init__()
-        self.size, self.truncation = hidden[0], truncation
-        features = spaces.Box(-np.inf, np.inf, (self.size,))
+        width, self.lstm, self.truncation = hidden[0], memory == "lstm", truncation
+        self.size = 2 * width if self.lstm else width
+        features = spaces.Box(-np.inf, np.inf, (width,))
         self.actor = make_policy(features, action_space, hidden[1:], seed, init_std, action_scale)
         self.before_size = self.actor.actions.size + 2
         inputs = observation_size(observation_space) + self.before_size
         generator = torch.Generator().manual_seed(seed + 1)
-        weights = gated_unit(embedding or inputs, self.size, generator)
+        weights = gated_unit(embedding or inputs, width, generator, "ifgo" if self.lstm else "rzn")
         self.input_weight, self.input_bias, self.memory_weight, self.memory_bias = weights
+        if self.lstm:
+            nn.init.ones_(self.input_bias[width : 2 * width])
         self.embed = mlp([inputs, embedding], generator) if embedding else None
-        self.critic = Critic([self.size, *hidden[1:]], generator) if critic else None
+        self.critic = Critic([width, *hidden[1:]], generator) if critic else None
 
     def forward(self, inputs: Tensor, memory: Tensor) -> tuple[Any, Tensor]:
-        """Return the action distributions after each input, `[K, E L]`, and the memory `[K, E, h]` after the last.
+        """Return the action distributions after each input, `[K, E L]`, and the memory `[K, E, size]` after the last.
 
         Takes params stacked over tasks only, `[K, ...]`, which are the same in every task.
 
         Args:
             inputs: Inputs in order of time, `[K, E, L, i]`.
-            memory: Memory before the first, `[K, E, h]`.
+            memory: Memory before the first, `[K, E, size]`.
         """
         if self.embed is not None:
             inputs = torch.tanh(self.embed(inputs.flatten(1, 2))).unflatten(1, inputs.shape[1:3])
         weights = self.input_weight, self.memory_weight, self.input_bias, self.memory_bias
-        states = unroll(inputs, memory, weights, self.truncation)
+        if self.lstm:
+            states, cell = lstm.unroll(inputs, memory, weights, self.truncation)
+            after = torch.cat([states[:, :, -1], cell], dim=-1)
+        else:
+            states = gru.unroll(inputs, memory, weights, self.truncation)
+            after = states[:, :, -1]
         seen = states.flatten(1, 2)
         actions = self.actor(seen)
-        return actions if self.critic is None else self.critic(actions, seen), states[:, :, -1]
+        return actions if self.critic is None else self.critic(actions, seen), after
 
     def seen(self, obs: Tensor, act: Tensor, rew: Tensor, ended: Tensor) -> Tensor:
         """Return what the inputs of the next step hold of this one, `[..., before_size]`: action, reward, end."""
@@ -100,15 +112,18 @@ def encoded(actor: Policy, act: Tensor, dtype: torch.dtype) -> Tensor:
     return act
 
 
-def gated_unit(inputs: int, size: int, generator: torch.Generator) -> list[nn.Parameter]:
+def gated_unit(inputs: int, size: int, generator: torch.Generator, gates: str = "rzn") -> list[nn.Parameter]:
     """Return weight and bias of the inputs, then of the memory, drawn gate by gate: the order that checkpoints have."""
 
-    def gates(begin: Callable[..., Tensor], columns: int) -> nn.Parameter:
-        return nn.Parameter(torch.cat([begin(torch.empty(size, columns), generator=generator) for _ in "rzn"]))
+    def drawn(begin: Callable[..., Tensor], columns: int) -> nn.Parameter:
+        return nn.Parameter(torch.cat([begin(torch.empty(size, columns), generator=generator) for _ in gates]))
+
+    def zeros() -> nn.Parameter:
+        return nn.Parameter(torch.zeros(len(gates) * size))
 
     with one_thread():  # the rounding of an orthogonal matrix may depend on the number of threads
-        by_input, by_memory = gates(nn.init.xavier_uniform_, inputs), gates(nn.init.orthogonal_, size)
-    return [by_input, nn.Parameter(torch.zeros(3 * size)), by_memory, nn.Parameter(torch.zeros(3 * size))]
+        by_input, by_memory = drawn(nn.init.xavier_uniform_, inputs), drawn(nn.init.orthogonal_, size)
+    return [by_input, zeros(), by_memory, zeros()]
 
 
 class Critic(nn.Module):

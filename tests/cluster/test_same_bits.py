@@ -61,6 +61,11 @@ def test_params_are_the_same_bits_on_1_2_3_and_5_workers(env, name):
         assert torch.equal(trained(config, workers), whole), workers
 
 
+def test_an_lstms_too():
+    config = dataclasses.replace(NAVIGATION, horizon=12, method=RL2(lifetime=2, memory="lstm", truncation=9))
+    assert torch.equal(trained(config, 1), trained(config, 3))
+
+
 def test_so_are_they_with_a_single_input():
     """A product with a single row or column has a routine of its own in a lone task."""
     config = dataclasses.replace(NAVIGATION, env="metarl/Bandit-v0", method=METHODS["maml"])

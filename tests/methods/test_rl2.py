@@ -62,10 +62,18 @@ def played(policy, lengths, seed):
     return Episodes(obs=obs, act=act, rew=rew, mask=mask, logp=torch.zeros(shape), adv=torch.zeros(shape))
 
 
-def test_params_keep_the_order_that_checkpoints_have():
-    policy = RecurrentPolicy(spaces.Box(-1, 1, (2,)), spaces.Discrete(3), (3,), seed=0)
+MEMORIES = pytest.mark.parametrize("memory", ["gru", "lstm"])
+
+
+@MEMORIES
+def test_params_keep_the_order_that_checkpoints_have(memory):
+    policy = RecurrentPolicy(spaces.Box(-1, 1, (2,)), spaces.Discrete(3), (3,), seed=0, memory=memory)
     names = ["input_weight", "input_bias", "memory_weight", "memory_bias"]
     assert [name for name in P.params_of(policy) if "." not in name] == names
+    params = P.params_of(policy)
+    biases = torch.cat([params["input_bias"], params["memory_bias"]]).tolist()
+    forget = [0.0] * 3 + [1.0] * 3 + [0.0] * 18
+    assert biases == (forget if memory == "lstm" else [0.0] * 18)
 
 
 def test_a_lifetime_is_its_episodes_one_after_another():
@@ -83,9 +91,10 @@ def test_a_lifetime_is_its_episodes_one_after_another():
     assert_close(life.rew[0, 1], torch.cat([first.rew[0, 1], second.rew[0, 1]]))
 
 
+@MEMORIES
 @pytest.mark.parametrize("env", ["metarl/PointNavigation-v0", Bandit], ids=["gaussian", "categorical"])
-def test_the_update_sees_the_policy_that_played(env):
-    model = metarl.RL2(env, lifetime=3, **SIZES)
+def test_the_update_sees_the_policy_that_played(env, memory):
+    model = metarl.RL2(env, lifetime=3, memory=memory, **SIZES)
     (worker,) = model.trainer.workers.workers
     data = model.trainer.workers.collect(P.flatten(model.trainer.params.values()), 0)
     assert len(data["returns"]) == 3 and data["returns"][0].shape == (4, 3)
@@ -98,13 +107,21 @@ def test_the_update_sees_the_policy_that_played(env):
 
 
 @pytest.mark.parametrize(
-    "more", [{}, {"vf_coef": 0.3}, {"ent_coef": 0.2}, {"embedding": 4, "vf_coef": 0.3}], ids=lambda more: "-".join(more)
+    "more",
+    [
+        {},
+        {"vf_coef": 0.3},
+        {"ent_coef": 0.2},
+        {"embedding": 4, "vf_coef": 0.3},
+        {"memory": "lstm", "embedding": 4, "vf_coef": 0.3},
+    ],
+    ids="-".join,
 )
 def test_the_gradient_is_the_derivative_of_the_objective(more):
     method = RL2(**{"vf_coef": 0.0, **more})
     spaces_ = spaces.Box(-1, 1, (2,)), spaces.Discrete(3)
-    critic = {"critic": method.vf_coef > 0, "embedding": method.embedding}
-    policy = RecurrentPolicy(*spaces_, (3, 2), seed=0, **critic).double()
+    parts = {"critic": method.vf_coef > 0, "embedding": method.embedding, "memory": method.memory}
+    policy = RecurrentPolicy(*spaces_, (3, 2), seed=0, **parts).double()
     life = join(policy, [played(policy, [[2, 3], [3, 1]], 0), played(policy, [[1, 2], [2, 2]], 1)])
     doubles = {n: getattr(life, n).double() for n in ("obs", "rew", "mask", "logp")}
     g = torch.Generator().manual_seed(2)
@@ -155,9 +172,11 @@ def test_the_critic_learns_returns_in_units_of_its_own():
     model.close()
 
 
-def test_memory_does_not_leak_between_lifetimes_or_tasks():
+@MEMORIES
+def test_memory_does_not_leak_between_lifetimes_or_tasks(memory):
     """What one lifetime sees changes nothing in another one's actions."""
-    policy = RecurrentPolicy(spaces.Box(-1, 1, (2,)), spaces.Discrete(3), (5,), seed=0, embedding=4, critic=True)
+    parts = {"embedding": 4, "critic": True, "memory": memory}
+    policy = RecurrentPolicy(spaces.Box(-1, 1, (2,)), spaces.Discrete(3), (5,), seed=0, **parts)
     params, losses = P.stack(P.params_of(policy), 2), LifetimeGradient(policy)
     life = join(policy, [played(policy, [[2, 3], [3, 1]], 0), played(policy, [[1, 2], [2, 2]], 1)])
     before = losses.outputs(params, life)
@@ -168,11 +187,12 @@ def test_memory_does_not_leak_between_lifetimes_or_tasks():
         assert changed[0, 1].all() and changed.sum() == changed[0, 1].sum()
 
 
+@MEMORIES
 @pytest.mark.parametrize("truncation", [2, 3, 7, 100])
-def test_truncated_the_gradient_is_that_of_a_loop_which_detaches_the_memory(truncation):
+def test_truncated_the_gradient_is_that_of_a_loop_which_detaches_the_memory(truncation, memory):
     """And with as many steps as a lifetime has, the exact one."""
     spaces_ = spaces.Box(-1, 1, (2,)), spaces.Discrete(3)
-    usual = {"hidden": (3, 2), "seed": 0, "embedding": 4}
+    usual = {"hidden": (3, 2), "seed": 0, "embedding": 4, "memory": memory}
     policy, exact = (RecurrentPolicy(*spaces_, **usual, truncation=t).double() for t in (truncation, 0))
     g = torch.Generator().manual_seed(1)
     inputs = torch.randn(2, 3, 7, 2 + policy.before_size, dtype=torch.float64, generator=g)
@@ -180,9 +200,9 @@ def test_truncated_the_gradient_is_that_of_a_loop_which_detaches_the_memory(trun
 
     def gradient(policy, parts):
         params = {n: v.detach().requires_grad_() for n, v in P.stack(P.params_of(policy), 2).items()}
-        memory, total = torch.zeros(2, 3, 3, dtype=torch.float64), 0.0
+        at, total = torch.zeros(2, 3, policy.size, dtype=torch.float64), 0.0
         for part, w in zip(inputs.split(parts, dim=2), weight.split(parts, dim=2), strict=True):
-            actions, memory = functional_call(policy, params, (part, memory.detach()))
+            actions, at = functional_call(policy, params, (part, at.detach()))
             total = total + (actions.logits * w.flatten(1, 2)).sum()
         return P.flatten_stacked(P.grad(total, list(params.values())))
 
@@ -194,15 +214,36 @@ def test_truncated_the_gradient_is_that_of_a_loop_which_detaches_the_memory(trun
 def test_a_run_from_before_the_critic_loads_without_one(tmp_path):
     model = metarl.RL2(Bandit, lifetime=2, vf_coef=0, max_grad_norm=None, **SIZES)
     saved = as_dict(model.config)
-    for name in ("vf_coef", "ent_coef", "embedding", "truncation"):
+    for name in ("vf_coef", "ent_coef", "embedding", "truncation", "memory"):
         del saved["method"][name]
     del saved["method"]["outer"]["max_grad_norm"]
     assert from_dict(saved).method == model.config.method
     model.close()
 
 
-def test_it_learns_a_bandit():
-    model = metarl.RL2(Bandit, tasks=20, episodes=4, horizon=2, lifetime=3, hidden=(16,), eval_tasks=1, outer_lr=0.01)
+def test_an_lstm_goes_on_and_loads_as_it_was(tmp_path):
+    """Cells begin empty with each lifetime: a resumed run, and a file, hold all that there is."""
+    usual = {"lifetime": 2, "memory": "lstm", "vf_coef": 0.5, **SIZES}
+    whole = metarl.RL2("metarl/PointNavigation-v0", **usual).learn(3)
+    run = metarl.RL2("metarl/PointNavigation-v0", log_dir=tmp_path / "run", **usual).learn(2)
+    run.close()
+    resumed = metarl.load(tmp_path / "run").learn(1)
+    whole.save(tmp_path / "model.safetensors")
+    loaded = metarl.load(tmp_path / "model.safetensors")
+    assert loaded.config.method.memory == "lstm"
+    for other in (resumed, loaded):
+        assert all(torch.equal(value, whole.trainer.params[name]) for name, value in other.trainer.params.items())
+    tasks, obs = [[0.3, 0.2], [-0.4, 0.1]], np.ones((4, 2))
+    expected, again = (m.adapt(tasks, seed=3).predict(obs, deterministic=True)[0] for m in (whole, loaded))
+    assert np.array_equal(again, expected) and not np.array_equal(expected[:2], expected[2:])
+    for model in (whole, resumed, loaded):
+        model.close()
+
+
+@MEMORIES
+def test_it_learns_a_bandit(memory):
+    sizes = {"tasks": 20, "episodes": 4, "horizon": 2, "lifetime": 3, "hidden": (16,), "eval_tasks": 1}
+    model = metarl.RL2(Bandit, **sizes, outer_lr=0.01, memory=memory)
     model.learn(15)
     curve = metarl.adaptation_curve(model, steps=2, tasks=20, episodes=4)
     assert curve.unit == "episodes seen"
@@ -227,6 +268,7 @@ def test_it_learns_a_bandit():
         ({"lifetime": 1}, "lifetime must be at least 2"),
         ({"hidden": ()}, "rl2 needs a memory"),
         ({"truncation": -1}, "truncation must be"),
+        ({"memory": "lstn"}, "memory must be one of gru, lstm, got 'lstn'"),
         ({"outer": metarl.TRPO()}, "PPO or Adam, got TRPO"),
         ({"inner_lr": 0.1}, "unknown setting 'inner_lr'"),
     ],

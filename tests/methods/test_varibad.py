@@ -187,4 +187,6 @@ def test_mistakes_are_clear():
         metarl.VariBAD("metarl/GridNavigation-v0", latent=0)
     with pytest.raises(UserError, match="vf_coef must be positive"):
         VariBAD(vf_coef=0.0)
+    with pytest.raises(UserError, match="memory must stay 'gru', got 'lstm'"):
+        VariBAD(memory="lstm")
     assert MIN_LOG_STD < 0

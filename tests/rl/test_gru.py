@@ -53,7 +53,7 @@ def test_states_and_gradients_are_torchs(truncation):
 
 
 @pytest.mark.parametrize("size", [2, 4, 8, 13, 16, 33, 64, 100])
-@pytest.mark.parametrize("e", [1, 3])
+@pytest.mark.parametrize("e", [1, 3, 8])
 def test_a_task_comes_out_the_same_whatever_is_beside_it(size, e):
     """States and gradients, to the last bit: alone, among few and among many, wherever in a block it lies."""
     weights, *data = drawn(1, torch.float32, size, k=20, e=e)
