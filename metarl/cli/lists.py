@@ -56,6 +56,8 @@ def _known(env_id: str, entries: dict[str, Any]) -> str:
     """Return the id, which may be typed without `metarl/` and `-v0`."""
     full = env_id if "/" in env_id else f"metarl/{env_id}"
     full = full if full.rpartition("-v")[2].isdecimal() else f"{full}-v0"
+    if ":" in env_id:
+        raise UserError(f"'metarl envs' tells of the environments of the package only, got {env_id!r}")
     if full not in entries:
         near = did_you_mean(full, entries) or ";"
         raise UserError(f"unknown environment {env_id!r}{near} 'metarl envs' lists all {len(entries)}")

@@ -8,8 +8,9 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -203,8 +204,22 @@ def option_names(value: Any) -> list[str]:
     return [*names, "method", "outer"]
 
 
-def parse(kind: type[Any], args: list[str], prog: str, default: Any = tyro.MISSING) -> Any:
-    """Parse options into a dataclass; what tyro says in a box becomes one line."""
+def parse(
+    kind: type[Any],
+    args: list[str],
+    prog: str,
+    default: Any = tyro.MISSING,
+    elsewhere: Mapping[str, str] = MappingProxyType({}),
+) -> Any:
+    """Parse options into a dataclass; what tyro says in a box becomes one line.
+
+    Args:
+        kind: The dataclass.
+        args: What was typed.
+        prog: Name of the command.
+        default: Values of what is not typed.
+        elsewhere: Options that other methods have, and what to say of each.
+    """
     flat = Annotated[kind, tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands]
     said = io.StringIO()
     extra = {} if default is tyro.MISSING else {"default": default}
@@ -216,14 +231,15 @@ def parse(kind: type[Any], args: list[str], prog: str, default: Any = tyro.MISSI
             raise
         words = " ".join(re.sub(r"[│╭╮╰╯─]|-{3,}", " ", said.getvalue()).split())
         padding = r"^(Parsing|Value) error (Error parsing )?|( Argument helptext:| For full helptext).*$"
-        said_of = re.sub(padding, "", words)
+        said_of = re.sub(padding, "", words).replace("Invalid choice invalid choice", "invalid choice")
         raise UserError(said_of or "bad arguments") from stop
     if unknown:
         flag = unknown[0]
         if not flag.startswith("-"):
             raise UserError(f"{prog} takes no arguments such as {flag!r}; '{prog} --help' shows what it takes")
         known = [f"--{name.replace('_', '-')}" for name in option_names(default if extra else kind)]
-        raise UserError(f"unknown option {flag!r}{did_you_mean(flag.split('=')[0], known)}; '{prog} --help' lists all")
+        hint = elsewhere.get(flag.split("=")[0]) or did_you_mean(flag.split("=")[0], known)
+        raise UserError(f"unknown option {flag!r}{hint}; '{prog} --help' lists all")
     return parsed
 
 

@@ -67,7 +67,7 @@ def parse_train(name: str, args: list[str], default: Train) -> Train:
     """Parse the options of a training, which change the default's settings."""
     config = default.config
     form = _form(default)
-    typed: Any = parse(form, args, f"metarl train {name}", default=form())
+    typed: Any = parse(form, args, f"metarl train {name}", default=form(), elsewhere=_elsewhere(config))
     values = {f.name: getattr(getattr(typed, g), f.name) for g in GROUPS for f in dataclasses.fields(getattr(typed, g))}
     values |= {name: {**kept, **values[name]} for name, kept in _tables(config).items()}
     method: Any = config.method
@@ -78,6 +78,21 @@ def parse_train(name: str, args: list[str], default: Train) -> Train:
         values |= {n: v for n, v in method.suited(config).items() if n == "episodes"}
     own = {f.name: getattr(typed, f.name) for f in dataclasses.fields(Train) if f.name != "config"}
     return Train(type(config)(**values, method=method), **own)
+
+
+def _elsewhere(config: Settings) -> dict[str, str]:
+    """Return for each option that other methods or outer updates have what to say of it."""
+    said: dict[str, str] = {}
+    for flag, named, own in (("--outer", OUTERS, config.method.outer), ("--method", config.methods, config.method)):
+        owners: dict[str, list[str]] = {}
+        for name, value in named.items():
+            kind = value if isinstance(value, type) else type(value)
+            for f in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
+                owners.setdefault(f"--{f.name.replace('_', '-')}", []).append(name)
+        now = method_name(config.method) if flag == "--method" else type(own).__name__.lower()
+        for option, names in owners.items():
+            said[option] = f"; {flag} {', '.join(names)} {'has' if len(names) == 1 else 'have'} it, {now} has not"
+    return said
 
 
 def _values(group: Any) -> dict[str, Any]:

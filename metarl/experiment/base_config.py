@@ -147,8 +147,7 @@ class Settings(ABC):
         check_is_method(self.method)
         counts = ("tasks", "iterations", "log_every", "eval_every", "eval_tasks")
         check_counts(**{name: (getattr(self, name), 1) for name in (*counts, "checkpoint_every", "keep_checkpoints")})
-        if self.eval_steps < 0 or self.seed < 0:
-            raise UserError(f"eval_steps and seed must be 0 or more, got {self.eval_steps} and {self.seed}")
+        check_counts(eval_steps=(self.eval_steps, 0), seed=(self.seed, 0))
         if self.seed > LARGEST_SEED:
             raise UserError(f"seed must be at most 2^63 - 1 = {LARGEST_SEED}, got {self.seed}")
         check_positive(later_lr=self.later_lr, worker_timeout=self.worker_timeout)

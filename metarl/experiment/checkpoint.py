@@ -68,7 +68,7 @@ def load(path: Path) -> Checkpoint:
         UserError: If it does not exist or a newer version wrote it.
     """
     if not path.exists():
-        raise UserError(f"checkpoint {str(path)!r} does not exist")
+        raise UserError(f"checkpoint {str(path)!r} does not exist, nor a run directory {str(path.with_suffix(''))!r}")
     if not path.is_file():  # a pipe would make us wait
         raise UserError(f"checkpoint {str(path)!r} is not a regular file")
     try:

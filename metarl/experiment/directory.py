@@ -82,7 +82,8 @@ class RunDirectory(RunFiles):
             names = ", ".join(found[:3]) + ", ..." * (len(found) > 3)
             raise UserError(f"{str(self.path)!r} holds {names}, but no run of metarl; choose another --log-dir")
         if found and self.begun:
-            raise UserError(f"{self.path} already holds a run; resume it with --resume or choose another --log-dir")
+            how = "resume it by --resume (in Python, resume=True)"
+            raise UserError(f"{self.path} already holds a run; {how} or choose another log_dir")
 
     @contextmanager
     def held(self) -> Iterator[None]:

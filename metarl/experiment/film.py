@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import warnings
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
+from gymnasium import Env
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from stable_baselines3.common.logger import TensorBoardOutputFormat
@@ -146,6 +148,28 @@ def encode_gif(frames: Frames, fps: int) -> bytes:
     return file.getvalue()
 
 
+def _rendering(trainer: PolicyTrainer) -> Env:
+    """Make one environment that draws itself.
+
+    Raises:
+        UserError: If it does not.
+    """
+    asked = {"category": UserWarning, "message": ".*render"}  # Gymnasium's, of the same
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", **asked)
+            env = single_env(trainer, render_mode="rgb_array")
+        why = f"its render_mode is {env.render_mode!r}"
+    except TypeError as error:
+        env, why = None, str(error).split(" was raised from")[0]
+    if env is None or env.render_mode != "rgb_array":
+        raise UserError(
+            f"{trainer.config.title} draws no pictures ({why}): a film needs render_mode='rgb_array' among the "
+            "environment's arguments and metadata, and render()"
+        )
+    return env
+
+
 def _film(
     trainer: PolicyTrainer, policy: AdaptedPolicy, task: NDArray[np.float64], seed: int, longest: int | None
 ) -> tuple[list[Frames], list[tuple[int, float]], int]:
@@ -154,7 +178,7 @@ def _film(
     Returns:
         Its pictures, the step and the return so far at each of them, and pictures a second.
     """
-    env = single_env(trainer, render_mode="rgb_array")
+    env = _rendering(trainer)
     try:
         env.get_wrapper_attr("set_task")(task)
         observation, _ = env.reset(seed=seed)

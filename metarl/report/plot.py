@@ -38,7 +38,11 @@ def looks(number: int) -> list[tuple[str, Style]]:
 
 def logarithmic(axis: Axes) -> None:
     """Make the x-axis of an adaptation curve logarithmic, from 0 on: episodes of a task seen, one or many at a time."""
+    most = axis.dataLim.x1
     axis.set_xscale("symlog", linthresh=1)
+    ticks = [n * 10**power for power in range(9) for n in (1, 2, 5)]
+    axis.set_xticks([0, *(tick for tick in ticks if tick <= most)])
+    axis.minorticks_off()
     axis.xaxis.set_major_formatter(ScalarFormatter())
 
 

@@ -31,7 +31,18 @@ def test_eval_prints_and_writes_the_curve(run, tmp_path, capsys):
     assert main(["eval", directory, *options]) == 0
     assert "95 % interval" in capsys.readouterr().out
     curve = json.loads(file.read_text())
-    assert set(curve) == {"env", "steps", "mean", "ci_low", "ci_high", "per_task", "env_steps", "unit", "measure"}
+    assert set(curve) == {
+        "env",
+        "steps",
+        "mean",
+        "ci_low",
+        "ci_high",
+        "per_task",
+        "env_steps",
+        "unit",
+        "measure",
+        "episodes_per_step",
+    }
     assert curve["steps"] == [0, 1, 2]
     assert [len(task) for task in curve["per_task"]] == [3] * 4
     assert all(

@@ -111,6 +111,9 @@ def test_an_environment_from_the_current_folder(folder):
     program = [sys.executable, "-c", "from metarl.cli import run; run()", "eval", "run", "--import", "corridor"]
     judged = subprocess.run([*program, "--tasks", "2", "--episodes", "2"], cwd=folder, capture_output=True, text=True)
     assert judged.returncode == 0, judged.stderr
+    unseen = metarl(folder, "video", "run", "--import", "corridor")  # it has no render_mode
+    assert unseen.end() == 2 and unseen.said.count("\n") == 1
+    assert "draws no pictures" in unseen.said and "render_mode='rgb_array'" in unseen.said
 
 
 def test_every_door_at_once_and_the_same_command_with_resume(folder):
