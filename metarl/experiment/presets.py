@@ -155,7 +155,8 @@ but a gradient step adds nothing yet. ant-dir is in it with four minibatches; on
 reached 141 to 145 after a step (12M environment steps). Families that are not here have not been seen to learn with
 settings of ours: in 2.4M steps the walkers of Walker2dVel and Walker2dRandParams learned to stand, and a gradient
 step added nothing. Of Meta-World's, which have published settings, only
-ml1-reach has been seen to learn; ml1-push, ml1-pick-place and ml10 have not been trained yet.
+ml1-reach has been seen to learn; ml1-push solves one task in six after 2M steps, and a gradient step does not help
+yet; ml1-pick-place and ml10 have not been trained.
 """
 
 
