@@ -55,8 +55,9 @@ def _renamed(values: dict[str, Any]) -> dict[str, Any]:
     if "learner" in values:  # up to version 0.1
         old = dict(values.pop("learner"))
         values["method"] = {"name": old.pop("method", None), **old}
-    if values.get("method", {}).get("name") == "rl2":  # it had no critic
-        values["method"] = {"vf_coef": 0.0, **values["method"]}
+    method = values.get("method")
+    if isinstance(method, dict) and method.get("name") == "rl2":  # it had no critic
+        values["method"] = {"vf_coef": 0.0, **method}
     return values
 
 
