@@ -46,9 +46,12 @@ MOST_THREADS = 4
 def threads_for_tasks(config: Settings, parts: Parts) -> int:
     """Return among how many threads the tasks are shared: as many as torch may use, where nothing speaks against it.
 
-    Objects of the user's may not bear it, nor does it pay where the environments are Python.
+    Objects of the user's may not bear it, nor does it pay where the environments are Python, or where a memory takes
+    hundreds of small steps in turn: two threads of Python took twice the time of one.
     """
     if config.own_modules or parts != Parts() or config.device != "cpu" or not config.batched:
+        return 1
+    if config.method.remembers:
         return 1
     return max(1, min(torch.get_num_threads(), config.tasks // 2, MOST_THREADS))
 
