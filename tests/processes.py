@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from glob import glob
 from pathlib import Path
 
 from metarl.rl import processes as environments
@@ -104,10 +105,12 @@ def _run(arguments: list[str], out: Path, err: Path, prepare: Callable[[], objec
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that a process has started."""
-    return [
-        int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()
-    ]
+    """Return the processes that a process has started; a process that has ended has none."""
+    found: list[int] = []
+    for task in glob(f"/proc/{pid}/task/*/children"):
+        with suppress(OSError):  # the thread, or the whole process, may end while it is read
+            found += map(int, Path(task).read_text().split())
+    return found
 
 
 def running(pid: int) -> bool:

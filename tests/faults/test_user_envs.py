@@ -7,6 +7,7 @@ import sys
 import time
 import traceback
 import warnings
+from contextlib import ExitStack
 
 import numpy as np
 import pytest
@@ -211,9 +212,9 @@ def test_a_plain_script_whose_environment_uses_torch(tmp_path, observe):
     (tmp_path / "own.py").write_text(OWN_SCRIPT)  # without `if __name__ == "__main__"`
     path = os.pathsep.join([os.path.dirname(__file__), os.environ.get("PYTHONPATH", "")])
     how = {"env": {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "2"}, "text": True}
-    with subprocess.Popen(
-        [sys.executable, "own.py"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=tmp_path, **how
-    ) as run:
+    how |= {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    with subprocess.Popen([sys.executable, "own.py"], **how) as run, ExitStack() as at_the_end:
+        at_the_end.callback(run.kill)  # a test that fails does not wait for it
         said = [run.stdout.readline().strip() for _ in range(4)]
         assert said[0] == "learned" and said[1] == "Odd: went wrong" and said[3] == "asleep", said
         assert said[2].startswith("the environment cannot be sent to a process (TypeError: cannot pickle")
