@@ -168,10 +168,11 @@ def other(system: str, env_id: str, args: Args) -> System | None:
     """Somebody else's vector environment of the plain body, or of our single environment; None if there is none."""
     body = next((name for name in BASES if f"/{name}" in env_id), None)
     plays = env_id if body is None else f"{body}-v5"
-    if env_id == "metarl/MetaWorldML1-v0":
-        plays = "metarl/MetaWorld-v0"  # the package's own environment
+    meta_world = env_id == "metarl/MetaWorldML1-v0"
+    if meta_world:  # the package's own environment, and EnvPool's, which draws its own goals
+        plays = "MetaWorld/Reach-v3" if system == "envpool" else "metarl/MetaWorld-v0"
     options = {"terminate_when_unhealthy": False} if body in FALLING else {}
-    if system == "envpool" and body is None:
+    if system == "envpool" and body is None and not meta_world:
         return None
     if system == "envpool":
         try:

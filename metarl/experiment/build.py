@@ -11,7 +11,8 @@ from metarl.experiment.memory import check_memory
 from metarl.experiment.parts import Parts
 from metarl.methods import VariBAD, method_name
 from metarl.rl.advantages import BASELINES, Baseline, picture_baseline
-from metarl.rl.belief import BeliefGradient, BeliefPolicy
+from metarl.rl.belief import BeliefPolicy
+from metarl.rl.belief_bound import BeliefGradient
 from metarl.rl.environments import make_vec
 from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.lifetimes import LifetimeGradient

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +12,11 @@ from torch import Tensor
 from metarl.errors import UserError, check_counts, check_positive
 from metarl.methods.protocols import QUERY, Losses, Outputs
 from metarl.methods.rl2 import RL2
+from metarl.outer import MetaObjective, State, Updated
+from metarl.outer.adam import adam, adam_state
+
+BELIEF = "belief."
+"""Before the names of what the belief's Adam remembers."""
 
 
 @dataclass(frozen=True)
@@ -18,17 +24,20 @@ class VariBAD(RL2):
     """Infer the task by a variational auto-encoder, and act on state and posterior (Zintgraf et al. 2020).
 
     A recurrent encoder reads a lifetime and keeps a Gaussian posterior over a latent task; a decoder predicts from it
-    the rewards of the whole lifetime, past and future. Encoder and decoder maximise the evidence lower bound,
-    the policy the return: its gradient does not reach the encoder. All learn from the same lifetimes, those of this
-    meta-iteration, where the paper keeps a buffer of earlier ones for the auto-encoder.
+    the rewards of the whole lifetime, past and future. Policy and critic learn first, by PPO on the posteriors that
+    were acted on. Then encoder and decoder maximise the evidence lower bound, by an Adam of their own. Both
+    learn from the lifetimes of this meta-iteration, where the paper's code keeps a buffer of earlier ones for the
+    auto-encoder.
     """
 
     latent: int = 5
     """Size of the latent task vector."""
     decoder: int = 32
     """Width of the decoder's two hidden layers."""
-    elbo_coef: float = 1.0
-    """Weight of the evidence lower bound, in nats a reward."""
+    elbo_lr: float = 1e-3
+    """Step size of encoder and decoder."""
+    elbo_epochs: int = 1
+    """Passes of theirs through the data of a meta-iteration, in as many minibatches as the outer update has."""
     kl_coef: float = 1.0
     """Weight of the KL divergence from each posterior to the one before."""
     elbo_points: int = 50
@@ -37,9 +46,8 @@ class VariBAD(RL2):
     def __post_init__(self) -> None:
         """Check kinds and ranges."""
         super().__post_init__()
-        counts = {"latent": (self.latent, 1), "decoder": (self.decoder, 1), "elbo_points": (self.elbo_points, 1)}
-        check_counts(**counts)
-        check_positive(elbo_coef=self.elbo_coef, kl_coef=self.kl_coef, vf_coef=self.vf_coef)
+        check_counts(**{name: (getattr(self, name), 1) for name in ("latent", "decoder", "elbo_epochs", "elbo_points")})
+        check_positive(elbo_lr=self.elbo_lr, kl_coef=self.kl_coef, vf_coef=self.vf_coef)
         if self.embedding:
             raise UserError(f"varibad has no embedding, got {self.embedding}")
         if self.truncation:
@@ -50,6 +58,29 @@ class VariBAD(RL2):
     def meta_loss(
         self, losses: Losses, new: Outputs, old: Outputs, data: Sequence[Any], numbers: Mapping[str, float]
     ) -> Tensor:
-        """Return the loss of policy and critic minus the weighted evidence lower bound, `[K]`."""
-        acting = super().meta_loss(losses, new, old, data, numbers)
-        return acting - self.elbo_coef * losses.elbo(new(QUERY), data[QUERY])
+        """Return the loss of policy and critic, or minus the evidence lower bound where that is asked for, `[K]`."""
+        if "elbo" in numbers:
+            return -losses.elbo(new(QUERY), data[QUERY])
+        return super().meta_loss(losses, new, old, data, numbers)
+
+    def initial_state(self, params: Tensor) -> State:
+        """Return the states of the outer update and of the belief's Adam."""
+        return super().initial_state(params) | _named(adam_state(params))
+
+    def update(self, objective: MetaObjective, params: Tensor, state: State) -> Updated:
+        """Return the meta-params `[P]` after the steps of policy and critic, and then those of the belief."""
+        params, acting, metrics = super().update(objective, params, state)
+        belief = {name.removeprefix(BELIEF): value for name, value in state.items() if name.startswith(BELIEF)}
+        told = objective.given(elbo=1.0)
+        minibatches = getattr(self.outer, "minibatches", 1)
+        parts = objective.parts(minibatches) if minibatches > 1 else 1
+        losses = []
+        for epoch, index in product(range(self.elbo_epochs), range(parts)):
+            loss, gradient = told.loss_and_gradient(params, *([(epoch, index, parts)] if parts > 1 else []))
+            losses.append(loss)
+            params, belief = adam(params, gradient, belief, self.elbo_lr)
+        return params, state | acting | _named(belief), metrics | {"elbo": -sum(losses[:parts]) / parts}
+
+
+def _named(state: State) -> State:
+    return {BELIEF + name: value for name, value in state.items()}

@@ -120,7 +120,8 @@ class VariBADKeywords(RL2Keywords, total=False):
 
     latent: int
     decoder: int
-    elbo_coef: float
+    elbo_lr: float
+    elbo_epochs: int
     kl_coef: float
     elbo_points: int
 

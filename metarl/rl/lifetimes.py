@@ -23,12 +23,14 @@ from metarl.threads import one_thread
 class Lifetimes(Episodes):
     """Lifetimes `[K, E, L, ...]`: the steps of their episodes one after another, padding last."""
 
-    STEPPED: ClassVar[tuple[str, ...]] = (*Episodes.STEPPED, "ret", "noise")
+    STEPPED: ClassVar[tuple[str, ...]] = (*Episodes.STEPPED, "ret", "noise", "context")
 
     ret: Tensor
     """Discounted return of the lifetime's rest, by the λ of the advantages, `[K, E, L]`."""
     noise: Tensor
     """Standard normal noise for losses that sample, `[K, E, L, n]`; n is 0 where none does."""
+    context: Tensor
+    """What the policy acted on beside the observations and does not learn itself, `[K, E, L, c]`; c may be 0."""
 
 
 def join(policy: Any, played: Sequence[Episodes], longest: int | None = None) -> Lifetimes:
@@ -51,7 +53,8 @@ def join(policy: Any, played: Sequence[Episodes], longest: int | None = None) ->
 
     names = ("obs", "act", "rew", "mask", "logp", "adv")
     steps: dict[str, Any] = {name: in_order([getattr(episodes, name) for episodes in played]) for name in names}
-    life = Lifetimes(**steps, ret=torch.zeros_like(steps["adv"]), noise=steps["adv"].new_zeros(*order.shape, 0))
+    nothing = steps["adv"].new_zeros(*order.shape, 0)
+    life = Lifetimes(**steps, ret=torch.zeros_like(steps["adv"]), noise=nothing, context=nothing)
     seen = policy.seen(life.obs, life.act, life.rew, in_order(ends))
     inputs = torch.cat([life.obs, before(seen)], dim=-1) * life.mask[..., None]
     life = replace(life, obs=inputs, unstable=sum(episodes.unstable for episodes in played))
@@ -74,6 +77,10 @@ class LifetimeGradient(PolicyGradient):
     def tasks_at_once(self, data: Episodes) -> int:
         """Return the number of all tasks: many small steps in turn take as long for a few."""
         return len(data)
+
+    def given(self, params: Params, lifetimes: Lifetimes) -> Lifetimes:
+        """Return the lifetimes with what these params, the same for all tasks, had the policy act on; here nothing."""
+        return lifetimes
 
     def outputs(self, params: Params, episodes: Episodes) -> Any:
         """Return the action distributions in every step, `[K, E L]`, under params that all tasks share."""

@@ -77,6 +77,7 @@ class MemoryInnerLoop(PolicyInnerLoop):
         if self.losses.noise_size:
             lifetimes = replace(lifetimes, noise=self._noise(lifetimes, longest, rngs(len(data))))
         own = self.losses.own(params)
+        lifetimes = self.losses.given(own, lifetimes)
         critic = None if self.sampler.policy.critic is None else lambda e, _: self.losses.worth(own, e)
         lifetimes = with_advantages(lifetimes, self.discount, self.gae_lambda, critic or self.baseline, beyond)
         return [], lifetimes.to(self.device)

@@ -126,7 +126,7 @@ def test_the_gradient_is_the_derivative_of_the_objective(more):
     doubles = {n: getattr(life, n).double() for n in ("obs", "rew", "mask", "logp")}
     g = torch.Generator().manual_seed(2)
     adv, ret = torch.randn(2, *life.mask.shape, dtype=torch.float64, generator=g) * doubles["mask"]
-    life = Lifetimes(act=life.act, adv=adv, ret=5 + 3 * ret, noise=life.noise, **doubles)
+    life = Lifetimes(act=life.act, adv=adv, ret=5 + 3 * ret, noise=life.noise, context=life.context, **doubles)
     params = method.initial(P.params_of(policy))
     problem = LifetimeGradient(policy)
     old = problem.outputs(P.stack(params, 2), life)

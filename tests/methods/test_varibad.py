@@ -14,11 +14,13 @@ from torch.testing import assert_close
 import metarl
 from metarl import UserError
 from metarl.core import params as P
-from metarl.methods import VariBAD
-from metarl.rl.belief import MIN_LOG_STD, BeliefGradient, BeliefPolicy, gaussian_kl
+from metarl.methods import RL2, VariBAD
+from metarl.rl.belief import MIN_LOG_STD, BeliefPolicy
+from metarl.rl.belief_bound import BeliefGradient, gaussian_kl
 from metarl.rl.episodes import Episodes
 from metarl.rl.lifetimes import Lifetimes, join
 from metarl.rl.recurrent import Memory
+from metarl.workers.objective import WorkersObjective
 
 K, D = 2, 3
 LENGTHS = [[[2, 3], [3, 1]], [[1, 2], [2, 2]]]
@@ -49,7 +51,17 @@ def lifetimes(net):
         return torch.randn(*life.mask.shape, *more, generator=g, dtype=torch.float64)
 
     values = {name: getattr(life, name) for name in ("obs", "act", "rew", "mask", "logp")}
-    return Lifetimes(**values, adv=draw() * life.mask, ret=2 + 3 * draw() * life.mask, noise=draw(D + 2))
+    values |= {"adv": draw() * life.mask, "ret": 2 + 3 * draw() * life.mask, "noise": draw(D + 2)}
+    return Lifetimes(**values, context=draw(2 * D) * life.mask[..., None])
+
+
+def beliefs(net, inputs):
+    """The encoder's beliefs `[K, E, L, D]`, mean and log-variance, and its memory in the end."""
+    params = {name.removeprefix("encoder."): value for name, value in P.stack(P.params_of(net), K).items()}
+    own = {name: params[name] for name, _ in net.encoder.named_parameters()}
+    start = torch.zeros(K, 2, net.size, dtype=torch.float64)
+    found, after = functional_call(net.encoder, own, (inputs, start))
+    return *found.chunk(2, dim=-1), after
 
 
 def test_the_kl_of_normals_is_that_of_torch():
@@ -64,25 +76,18 @@ def test_the_kl_of_normals_is_that_of_torch():
 def test_before_any_transition_the_belief_is_the_prior():
     net = policy()
     life = lifetimes(net)
-    params = P.stack(P.params_of(net), K)
-    start = torch.zeros(K, 2, net.size, dtype=torch.float64)
-    _, after, mean, log_var = functional_call(net, params, (life.obs, start))
-    mean, log_var = mean.view(*life.mask.shape, D), log_var.view(*life.mask.shape, D)
+    mean, log_var, after = beliefs(net, life.obs)
     assert not mean[:, :, 0].any() and not log_var[:, :, 0].any()  # N(0, 1)
     assert mean[:, :, 1].all() and log_var[:, :, 1].all() and after.all()
-    _, after, *_ = functional_call(net, params, (life.obs[:, :, :1], start))
-    assert not after.any()  # an observation alone is no transition
+    assert not beliefs(net, life.obs[:, :, :1])[-1].any()  # an observation alone is no transition
 
 
 def test_the_bound_is_the_papers_sum():
     """Every posterior judged by every reward, past and future, minus the divergence from the posterior before."""
     net = policy()
     life, losses = lifetimes(net), BeliefGradient(net, kl_coef=0.7)
-    params = P.params_of(net)
-    found = losses.outputs(P.stack(params, K), life).elbo[..., 0]
-    start = torch.zeros(K, 2, net.size, dtype=torch.float64)
-    *_, mean, log_var = functional_call(net, P.stack(params, K), (life.obs, start))
-    mean, log_var = mean.view(*life.mask.shape, D), log_var.view(*life.mask.shape, D)
+    found = losses.outputs(P.stack(P.params_of(net), K), life).bound()[..., 0]
+    mean, log_var, _ = beliefs(net, life.obs)
     for k, e in [(0, 0), (0, 1), (1, 0), (1, 1)]:
         steps = sum(LENGTHS[k][e])
         before, total = Normal(torch.zeros(D).double(), torch.ones(D).double()), 0.0
@@ -103,22 +108,20 @@ def test_of_a_long_lifetime_a_choice_of_steps_estimates_the_bound():
     net = policy()
     life = lifetimes(net)
     stacked = P.stack(P.params_of(net), K)
-    whole = BeliefGradient(net).outputs(stacked, life).elbo
+    whole = BeliefGradient(net).outputs(stacked, life).bound()
     g, parts = torch.Generator().manual_seed(1), []
     for _ in range(400):
         noise = life.noise.clone()
         noise[..., -2:] = torch.randn(noise[..., -2:].shape, generator=g, dtype=torch.float64)  # the choice alone
         chosen = Lifetimes(**{name: getattr(life, name) for name in Lifetimes.STEPPED if name != "noise"}, noise=noise)
-        parts.append(BeliefGradient(net, points=2).outputs(stacked, chosen).elbo)
+        parts.append(BeliefGradient(net, points=2).outputs(stacked, chosen).bound())
     each = torch.stack(parts)
     error = 4 * each.std(0) / math.sqrt(len(parts))
     assert ((each.mean(0) - whole).abs() <= error + 1e-12).all() and each.std(0).max() > 0.01
 
 
-@pytest.mark.parametrize("elbo_coef", [1e-9, 1.0], ids=["policy", "all"])
-def test_the_gradient_is_the_derivative_of_the_objective(elbo_coef):
-    """Of the bound in encoder and decoder, and of the policy's loss in policy and critic only."""
-    method, net = VariBAD(vf_coef=0.3, ent_coef=0.1, elbo_coef=elbo_coef), policy()
+def test_the_policys_gradient_is_the_derivative_of_its_objective_and_spares_the_belief():
+    method, net = VariBAD(vf_coef=0.3, ent_coef=0.1), policy()
     life, losses = lifetimes(net), BeliefGradient(net)
     params = method.initial(P.params_of(net))
     old = losses.outputs(P.stack(params, K), life)
@@ -128,13 +131,45 @@ def test_the_gradient_is_the_derivative_of_the_objective(elbo_coef):
         return method.meta_loss(losses, lambda _: new, lambda _: old, [life], {}).mean()
 
     here = P.flatten(params.values()) + 0.01
-    gradient = P.unflatten(torch.autograd.functional.jacobian(objective, here), params)
-    numeric = P.unflatten(tiny.finite_difference(lambda v: objective(v).detach(), here), params)
-    own = [name for name in params if name.startswith(("actor.", "critic.head")) or name.startswith("decoder.")]
-    for name in own:
-        assert_close(gradient[name], numeric[name], rtol=1e-5, atol=1e-8)
-    if elbo_coef < 1:  # the belief moves the policy's loss, and yet no gradient comes from there
-        assert gradient["input_weight"].abs().max() < 1e-6 < numeric["input_weight"].abs().max()
+    gradient = torch.autograd.functional.jacobian(objective, here)
+    numeric = tiny.finite_difference(lambda v: objective(v).detach(), here)
+    learned = P.unflatten(torch.arange(len(here)), params)
+    learned = torch.cat([value.flatten() for name, value in learned.items() if name != "critic.unit"])
+    assert_close(gradient[learned], numeric[learned], rtol=1e-5, atol=1e-8)
+    moved = {name for name, value in P.unflatten(gradient, params).items() if value.any()}
+    assert moved and all(name.startswith(("actor.", "critic.head")) for name in moved)
+
+
+def test_the_policy_is_judged_on_the_beliefs_that_it_had():
+    """However the encoder's change, the played actions' probabilities stay those they had."""
+    net = policy()
+    life, losses, params = lifetimes(net), BeliefGradient(net), P.params_of(net)
+    life = losses.given(params, life)
+    mean, log_var, _ = beliefs(net, life.obs)
+    assert_close(life.context, torch.cat([mean, log_var], dim=-1) * life.mask[..., None])
+    before = losses.outputs(P.stack(params, K), life)
+    moved = {name: value + name.startswith(("encoder.", "decoder.")) for name, value in params.items()}
+    after = losses.outputs(P.stack(moved, K), life)
+    assert torch.equal(before.actions.logits, after.actions.logits) and torch.equal(before.value, after.value)
+    assert (before.bound() != after.bound()).all()
+
+
+def test_the_bound_moves_the_belief_alone_and_rises():
+    model = metarl.VariBAD(
+        "metarl/GridNavigation-v0", tasks=4, episodes=4, horizon=6, hidden=(8, 4), elbo_epochs=3, eval_tasks=2
+    )
+    trainer, method = model.trainer, model.trainer.config.method
+    params, like = P.flatten(trainer.params.values()), trainer.params
+    trainer.workers.collect(params, 0)
+    objective = WorkersObjective(trainer.workers)
+    told = objective.given(elbo=1.0)
+    acted, acting, _ = RL2.update(method, objective, params, method.initial_state(params))
+    both, state, metrics = method.update(objective, params, method.initial_state(params))
+    changed = {name for name, value in P.unflatten(both - acted, like).items() if value.any()}
+    assert changed and all(name.startswith(("encoder.", "decoder.")) for name in changed)
+    assert state["t"] == acting["t"] == 20 and state["belief.t"] == 12  # passes times minibatches
+    assert told.loss_and_kl(both)[0] < told.loss_and_kl(acted)[0] < -metrics["elbo"] + 0.1
+    model.close()
 
 
 def test_the_gradient_of_the_bound_reaches_the_encoder():
@@ -149,19 +184,18 @@ def test_the_gradient_of_the_bound_reaches_the_encoder():
     here = P.flatten(params.values()) + 0.01
     gradient = torch.autograd.functional.jacobian(bound, here)
     assert_close(gradient, tiny.finite_difference(lambda v: bound(v).detach(), here), rtol=1e-5, atol=1e-8)
-    assert P.unflatten(gradient, params)["memory_weight"].any()
+    assert P.unflatten(gradient, params)["encoder.memory_weight"].any()
 
 
 def test_lifetimes_do_not_see_each_other():
     net = policy()
-    life, losses = lifetimes(net), BeliefGradient(net)
-    stacked = P.stack(P.params_of(net), K)
-    before = losses.outputs(stacked, life)
+    life, losses, params = lifetimes(net), BeliefGradient(net), P.params_of(net)
+    before = losses.given(params, life).context, losses.outputs(P.stack(params, K), life).bound()
     life.obs[0, 1, 1] += 1.0
-    after = losses.outputs(stacked, life)
-    changed = (before.actions.logits != after.actions.logits).any(-1).view(life.mask.shape)
-    assert changed[0, 1, 1:].all() and not changed[0, 1, 0] and changed.sum() == changed[0, 1].sum()
-    assert (before.elbo != after.elbo).flatten().tolist() == [False, True, False, False]
+    after = losses.given(params, life).context, losses.outputs(P.stack(params, K), life).bound()
+    changed = (before[0] != after[0]).any(-1)
+    assert changed[0, 1].tolist() == [False, True, True, True, False] and changed.sum() == 3  # four steps taken
+    assert (before[1] != after[1]).flatten().tolist() == [False, True, False, False]
 
 
 def test_the_update_sees_the_policy_that_played():
@@ -174,7 +208,11 @@ def test_the_update_sees_the_policy_that_played():
     outputs = worker.inner_loop.losses.outputs(P.stack(model.trainer.params, 4), life)
     logp = outputs.log_prob(life.act.flatten(1, 2)) * life.mask.flatten(1)
     assert_close(logp, life.logp.flatten(1), rtol=1e-4, atol=1e-5)
-    assert life.noise.shape == (4, 3, 18, 7) and abs(float(life.noise.mean())) < 0.1
+    assert (
+        life.context.shape == (4, 3, 18, 10)
+        and life.noise.shape == (4, 3, 18, 7)
+        and abs(float(life.noise.mean())) < 0.1
+    )
     memory = worker.inner_loop.start(model.trainer.params)
     assert isinstance(memory, Memory) and not memory.before.any()
     action, _ = model.policy.predict(np.zeros(2))
@@ -185,6 +223,8 @@ def test_the_update_sees_the_policy_that_played():
 def test_mistakes_are_clear():
     with pytest.raises(UserError, match="latent must be at least 1, got 0"):
         metarl.VariBAD("metarl/GridNavigation-v0", latent=0)
+    with pytest.raises(UserError, match="elbo_epochs must be at least 1, got 0"):
+        VariBAD(elbo_epochs=0)
     with pytest.raises(UserError, match="vf_coef must be positive"):
         VariBAD(vf_coef=0.0)
     with pytest.raises(UserError, match="memory must stay 'gru', got 'lstm'"):
