@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import is_dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -40,7 +40,7 @@ def each_tensor(change: Callable[[Tensor], Tensor], value: Any) -> Any:
     """Return a dataclass of tensors, or of such dataclasses, with a function applied to each tensor; the rest stays."""
     if isinstance(value, Tensor):
         return change(value)
-    if not is_dataclass(value):
+    if not hasattr(value, "__dataclass_fields__"):  # is_dataclass would narrow the type
         return value
     return replace(value, **{name: each_tensor(change, part) for name, part in vars(value).items()})
 

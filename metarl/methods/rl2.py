@@ -19,9 +19,6 @@ STEPS = 8000
 FEWEST = 8
 """Tasks of a meta-iteration, at least."""
 
-UNIT = "critic.unit"
-"""The param that holds mean and standard deviation of the returns a critic has learnt."""
-
 
 @dataclass(frozen=True)
 class RL2(Method):
@@ -52,6 +49,9 @@ class RL2(Method):
 
     remembers: ClassVar[bool] = True
 
+    units: ClassVar[Mapping[str, str]] = {"critic.unit": "ret"}
+    """Params that follow mean and standard deviation of a field of the lifetimes: returns, for the critic's values."""
+
     def __post_init__(self) -> None:
         """Check kinds and ranges."""
         check_fields(self, "outer")
@@ -72,8 +72,9 @@ class RL2(Method):
         return self.lifetime - 1
 
     def initial(self, params: Params) -> Params:
-        """Return the network's params, those of a critic's units last."""
-        return {name: params[name] for name in sorted(params, key=lambda name: name == UNIT)}
+        """Return the network's params, the units last."""
+        learned = {name: value for name, value in params.items() if name not in self.units}
+        return learned | {name: params[name] for name in self.units if name in params}
 
     def inner_step(
         self, loss: Loss, adapted: Params, support: Any, scale: float = 1.0, *, create_graph: bool = False
@@ -97,14 +98,16 @@ class RL2(Method):
         return self.outer.initial_state(params) | ({"seen": torch.zeros(())} if self.vf_coef else {})
 
     def update(self, objective: MetaObjective, params: Tensor, state: State) -> Updated:
-        """Return the meta-params `[P]` after the outer steps; the critic's units follow the returns first."""
+        """Return the meta-params `[P]` after the outer steps; the units follow the lifetimes first."""
         if not self.vf_coef:
             return self.outer.update(objective, params, state)
-        mean, square = objective.critic_targets()
-        now = torch.tensor([mean, max(square - mean**2, 0.0) ** 0.5 + 1e-6], dtype=torch.float64)
+        now = torch.tensor(
+            [_unit(*objective.step_moments(field)) for field in self.units.values()], dtype=torch.float64
+        )
+        learned, before = params.split([len(params) - now.numel(), now.numel()])
         seen = state["seen"] + 1
-        unit = torch.lerp(params[-2:].double(), now, 1 / min(float(seen), 10.0))
-        params, state, metrics = self.outer.update(objective, torch.cat([params[:-2], unit.to(params.dtype)]), state)
+        units = torch.lerp(before.double(), now.flatten(), 1 / min(float(seen), 10.0))
+        params, state, metrics = self.outer.update(objective, torch.cat([learned, units.to(params.dtype)]), state)
         return params, state | {"seen": seen}, metrics
 
     def check(self, settings: Any) -> None:
@@ -140,3 +143,9 @@ class RL2(Method):
             name: round(times * getattr(settings, name)) for name in ("iterations", "eval_every", "checkpoint_every")
         }
         return suited | counts | {"episodes": fewer, "tasks": tasks}
+
+
+def _unit(mean: float, square: float) -> tuple[float, float]:
+    """Return mean and standard deviation from the mean and the mean square; of what does not vary, mean and 1."""
+    std = max(square - mean**2, 0.0) ** 0.5
+    return mean, std if std > 1e-6 * max(1.0, abs(mean)) else 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -30,13 +30,15 @@ class VariBAD(RL2):
     auto-encoder.
     """
 
+    units: ClassVar[Mapping[str, str]] = {"reward_unit": "rew", **RL2.units}
+
     latent: int = 5
     """Size of the latent task vector."""
     decoder: int = 32
     """Width of the decoder's two hidden layers."""
     elbo_lr: float = 1e-3
     """Step size of encoder and decoder."""
-    elbo_epochs: int = 1
+    elbo_epochs: int = 5
     """Passes of theirs through the data of a meta-iteration, in as many minibatches as the outer update has."""
     kl_coef: float = 1.0
     """Weight of the KL divergence from each posterior to the one before."""

@@ -55,8 +55,11 @@ class MetaObjective(Protocol):
         """Return the mean of the tasks' adapted params, `[P]` in float64."""
         ...
 
-    def critic_targets(self) -> tuple[float, float]:
-        """Return mean and mean square over tasks of what the critic should have said."""
+    def step_moments(self, field: str) -> tuple[float, float]:
+        """Return mean and mean square over the query steps of what a field of the data (`rew`, say) holds.
+
+        Each task counts alike.
+        """
         ...
 
     def return_moments(self) -> tuple[float, float]:

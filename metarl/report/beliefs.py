@@ -104,11 +104,12 @@ def _places(
 def _expected(policy: BeliefPolicy, params: Params, lifetimes: Lifetimes, moments: list[int], places: Tensor) -> Tensor:
     """Return the reward that each belief expects at each place, `[K, moments, S]`."""
     stacked = P.stack(params, len(lifetimes))
+    middle, spread = params["reward_unit"]
     noise = torch.randn(SAMPLES, policy.latent, generator=torch.Generator().manual_seed(0))
     decoder = {n.removeprefix("decoder."): v for n, v in stacked.items() if n.startswith("decoder.")}
     found = []
     for moment in moments:
         mean, log_var = lifetimes.context[:, :1, moment, None].chunk(2, dim=-1)
         inputs = mean + torch.exp(0.5 * log_var) * noise, places.expand(len(mean), 1, -1, -1)
-        found.append(functional_call(policy.decoder, decoder, inputs).mean(2)[:, 0])
+        found.append(middle + spread * functional_call(policy.decoder, decoder, inputs).mean(2)[:, 0])
     return torch.stack(found, dim=1)

@@ -44,7 +44,7 @@ class Decoder(nn.Module):
         Args:
             latents: Latent vectors, `[K, E, M, d]`.
             steps: Observations and actions, `[K, E, S, o + a]`.
-            rew: The rewards, `[K, E, S]`; without them, the rewards expected are returned.
+            rew: The rewards, `[K, E, S]`; without them, the rewards expected are returned. Both are in units of theirs.
         """
         told = self.by_latent(latents.flatten(1, 2)).unflatten(1, latents.shape[1:3])
         done = self.by_step(steps.flatten(1, 2)).unflatten(1, steps.shape[1:3])
@@ -55,6 +55,16 @@ class Decoder(nn.Module):
         log_std = self.log_std.clamp(min=MIN_LOG_STD)[:, :, None, None]
         z = (rew[:, :, None] - mean) * torch.exp(-log_std)
         return -0.5 * z.square() - log_std - 0.5 * np.log(2 * np.pi)
+
+
+def in_units(inputs: Tensor, unit: Tensor, obs_size: int) -> Tensor:
+    """Return a policy's inputs `[K, E, L, i]` with their rewards in units of mean and standard deviation `[K, 2]`.
+
+    The first input of a lifetime, whose reward is none, stays zero there.
+    """
+    mean, std = unit.detach()[:, None, None].unbind(-1)
+    rew = (inputs[..., -2] - mean) / std * inputs[..., obs_size]
+    return torch.cat([inputs[..., :-2], rew[..., None], inputs[..., -1:]], dim=-1)
 
 
 class Encoder(nn.Module):
@@ -103,7 +113,8 @@ class Encoder(nn.Module):
 class BeliefPolicy(nn.Module):
     """An encoder of the past into a belief over a latent task, and a policy and a critic on state and belief.
 
-    Policy and critic do not move the belief; the decoder does.
+    Policy and critic do not move the belief; the decoder does. Encoder and decoder have rewards in units of their mean
+    and standard deviation.
 
     Args:
         observation_space: The environment's observations, a `Box`.
@@ -136,6 +147,7 @@ class BeliefPolicy(nn.Module):
         generator = torch.Generator().manual_seed(seed + 1)
         self.encoder = Encoder(self.obs_size, self.obs_size + self.before_size, self.size, latent, generator)
         self.decoder = Decoder(latent, self.obs_size + action_size, decoder, generator)
+        self.reward_unit = nn.Parameter(torch.tensor([0.0, 1.0]))
         self.critic = Critic([self.obs_size + 2 * latent, *hidden[1:]], generator)
 
     def forward(self, inputs: Tensor, memory: Tensor, beliefs: Tensor | None = None) -> tuple[Valued, Tensor]:
@@ -148,9 +160,10 @@ class BeliefPolicy(nn.Module):
             memory: Memory before the first, `[K, E, h]`.
             beliefs: Beliefs to act on, `[K, E, L, 2 d]`; without them those that the encoder has, which it reads.
         """
-        if beliefs is None:
-            beliefs, memory = self.encoder(inputs, memory)
-        seen = torch.cat([inputs[..., : self.obs_size], beliefs.detach()], dim=-1).flatten(1, 2)
+        held = beliefs
+        if held is None:
+            held, memory = self.encoder(in_units(inputs, self.reward_unit, self.obs_size), memory)
+        seen = torch.cat([inputs[..., : self.obs_size], held.detach()], dim=-1).flatten(1, 2)
         return self.critic(self.actor(seen), seen), memory
 
     def seen(self, obs: Tensor, act: Tensor, rew: Tensor, ended: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from metarl.core import params as P
 from metarl.core.params import Params
-from metarl.rl.belief import BeliefPolicy
+from metarl.rl.belief import BeliefPolicy, in_units
 from metarl.rl.distributions import Valued
 from metarl.rl.lifetimes import LifetimeGradient, Lifetimes
 from metarl.rl.recurrent import encoded
@@ -70,7 +70,8 @@ class BeliefGradient(LifetimeGradient):
     def _beliefs(self, params: Params, lifetimes: Lifetimes) -> Tensor:
         """Return mean and log-variance of the encoder's belief in every step, `[K, E, L, 2 d]`."""
         start = lifetimes.obs.new_zeros(*lifetimes.mask.shape[:2], self.policy.size)
-        return functional_call(self.policy.encoder, _of("encoder.", params), (lifetimes.obs, start))[0]
+        inputs = in_units(lifetimes.obs, params["reward_unit"], self.policy.obs_size)
+        return functional_call(self.policy.encoder, _of("encoder.", params), (inputs, start))[0]
 
     def _bound(self, params: Params, lifetimes: Lifetimes) -> Tensor:
         """Return E log p(rewards | m) - KL(belief, the belief before), mean over beliefs and rewards, `[K, E, 1]`.
@@ -85,7 +86,8 @@ class BeliefGradient(LifetimeGradient):
         # padding is chosen last, and does not count
         beliefs, rewards = ((noise[..., -i] + 1e3 * mask).topk(number, dim=-1).indices for i in (1, 2))
         steps = torch.cat([lifetimes.obs[..., : self.policy.obs_size], self._actions(lifetimes)], dim=-1)
-        rew = lifetimes.rew.gather(2, rewards)
+        mean_rew, std_rew = params["reward_unit"].detach()[:, None, None].unbind(-1)
+        rew = (lifetimes.rew.gather(2, rewards) - mean_rew) / std_rew
         decoder = _of("decoder.", params)
         logp = functional_call(self.policy.decoder, decoder, (_at(latents, beliefs), _at(steps, rewards), rew))
         counts = mask.gather(2, beliefs)[..., None] * mask.gather(2, rewards)[..., None, :]

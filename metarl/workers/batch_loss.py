@@ -94,10 +94,10 @@ class BatchLoss:
         """Return the tasks' return after adaptation, `[K]`."""
         return self.batch.query.returns.double().mean(1)
 
-    def critic_targets(self) -> tuple[Tensor, Tensor]:
-        """Return mean and mean square of what the critic should have said in each task, `[K]`."""
-        ret, weight = self.batch.query.ret.flatten(1).double(), self.batch.query.weight
-        return (ret * weight).sum(-1), (ret.square() * weight).sum(-1)
+    def step_moments(self, field: str) -> tuple[Tensor, Tensor]:
+        """Return mean and mean square over each task's query steps of what a field of the data holds, `[K]`."""
+        values, weight = getattr(self.batch.query, field).flatten(1).double(), self.batch.query.weight
+        return (values * weight).sum(-1), (values.square() * weight).sum(-1)
 
     def adapted(self) -> Tensor:
         """Return the tasks' adapted params, `[K, P]`."""

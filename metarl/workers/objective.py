@@ -78,9 +78,9 @@ class WorkersObjective:
         returns = self.workers.ask("returns")
         return self._mean(returns), self._mean([[value**2 for value in part] for part in returns])
 
-    def critic_targets(self) -> tuple[float, float]:
-        """Return mean and mean square over all tasks of what the critic should have said."""
-        means, squares = zip(*self.workers.ask("critic_targets"), strict=True)
+    def step_moments(self, field: str) -> tuple[float, float]:
+        """Return mean and mean square over the query steps of all tasks of what a field of the data holds."""
+        means, squares = zip(*self.workers.ask("step_moments", field), strict=True)
         return self._mean(means), self._mean(squares)
 
     def _mean(self, parts: Iterable[Sequence[float]]) -> float:

@@ -111,9 +111,9 @@ class Worker:
         """Return each task's return after adaptation."""
         return _numbers([loss.returns() for loss in self.losses])
 
-    def critic_targets(self) -> tuple[list[float], list[float]]:
-        """Return mean and mean square of what the critic should have said in each task."""
-        found = [loss.critic_targets() for loss in self.losses]
+    def step_moments(self, field: str) -> tuple[list[float], list[float]]:
+        """Return mean and mean square over each task's query steps of what a field of the data holds."""
+        found = [loss.step_moments(field) for loss in self.losses]
         return _numbers([mean for mean, _ in found]), _numbers([square for _, square in found])
 
     def adapted(self) -> Tensor:

@@ -153,7 +153,7 @@ def test_the_critic_sees_the_rest_of_the_lifetime_across_its_episodes():
     for k, e, t in [(0, 0, 0), (1, 2, 5), (3, 1, 17)]:
         rest = life.rew[k, e, t:]
         assert_close(life.ret[k, e, t], (0.9 ** torch.arange(len(rest)) * rest).sum(), rtol=1e-4, atol=1e-4)
-    mean, square = worker.critic_targets()
+    mean, square = worker.step_moments("ret")
     assert_close(torch.tensor(mean), life.ret.double().mean((1, 2)).float())
     assert_close(torch.tensor(square), life.ret.double().square().mean((1, 2)).float())
     model.close()

@@ -29,7 +29,9 @@ LENGTHS = [[[2, 3], [3, 1]], [[1, 2], [2, 2]]]
 
 def policy(discrete=True):
     actions = spaces.Discrete(3) if discrete else spaces.Box(-1.0, 1.0, (2,))
-    return BeliefPolicy(spaces.Box(-1.0, 1.0, (2,)), actions, (4, 3), seed=0, latent=D, decoder=4).double()
+    net = BeliefPolicy(spaces.Box(-1.0, 1.0, (2,)), actions, (4, 3), seed=0, latent=D, decoder=4).double()
+    net.reward_unit.data = torch.tensor([0.3, 2.0]).double()
+    return net
 
 
 def played(lengths, seed):
@@ -60,8 +62,16 @@ def beliefs(net, inputs):
     params = {name.removeprefix("encoder."): value for name, value in P.stack(P.params_of(net), K).items()}
     own = {name: params[name] for name, _ in net.encoder.named_parameters()}
     start = torch.zeros(K, 2, net.size, dtype=torch.float64)
+    inputs = inputs.clone()
+    inputs[..., -2] = (inputs[..., -2] - 0.3) / 2 * inputs[..., 2]  # rewards in their unit, where there is one
     found, after = functional_call(net.encoder, own, (inputs, start))
     return *found.chunk(2, dim=-1), after
+
+
+def learned(vector, params):
+    """All of a vector but the units, which no gradient moves."""
+    parts = P.unflatten(vector, params)
+    return torch.cat([value.flatten() for name, value in parts.items() if name not in VariBAD.units])
 
 
 def test_the_kl_of_normals_is_that_of_torch():
@@ -98,7 +108,7 @@ def test_the_bound_is_the_papers_sum():
                 step = torch.cat([life.obs[k, e, i, :2], torch.eye(3).double()[life.act[k, e, i]]])
                 features = torch.tanh(net.decoder.by_latent(sample) + net.decoder.by_step(step))
                 reward = Normal(net.decoder.rest(features), net.decoder.log_std.exp())
-                total = total + reward.log_prob(life.rew[k, e, i])
+                total = total + reward.log_prob((life.rew[k, e, i] - 0.3) / 2)
             total = total - 0.7 * kl_divergence(belief, before).sum()
             before = belief
         assert_close(found[k, e], total.sum() / steps**2)
@@ -133,9 +143,7 @@ def test_the_policys_gradient_is_the_derivative_of_its_objective_and_spares_the_
     here = P.flatten(params.values()) + 0.01
     gradient = torch.autograd.functional.jacobian(objective, here)
     numeric = tiny.finite_difference(lambda v: objective(v).detach(), here)
-    learned = P.unflatten(torch.arange(len(here)), params)
-    learned = torch.cat([value.flatten() for name, value in learned.items() if name != "critic.unit"])
-    assert_close(gradient[learned], numeric[learned], rtol=1e-5, atol=1e-8)
+    assert_close(*(learned(vector, params) for vector in (gradient, numeric)), rtol=1e-5, atol=1e-8)
     moved = {name for name, value in P.unflatten(gradient, params).items() if value.any()}
     assert moved and all(name.startswith(("actor.", "critic.head")) for name in moved)
 
@@ -183,7 +191,8 @@ def test_the_gradient_of_the_bound_reaches_the_encoder():
 
     here = P.flatten(params.values()) + 0.01
     gradient = torch.autograd.functional.jacobian(bound, here)
-    assert_close(gradient, tiny.finite_difference(lambda v: bound(v).detach(), here), rtol=1e-5, atol=1e-8)
+    numeric = tiny.finite_difference(lambda v: bound(v).detach(), here)
+    assert_close(*(learned(vector, params) for vector in (gradient, numeric)), rtol=1e-5, atol=1e-8)
     assert P.unflatten(gradient, params)["encoder.memory_weight"].any()
 
 
