@@ -17,7 +17,7 @@ from metarl.cli.tables import analysis_table, show_curve
 from metarl.errors import UserError
 from metarl.experiment.checkpoint import write_atomically, write_json
 from metarl.experiment.directory import RunDirectory
-from metarl.experiment.film import film_adaptation, log_film, write_film
+from metarl.experiment.film import check_film, film_adaptation, log_film, write_film
 from metarl.experiment.names import import_module
 from metarl.experiment.own_files import check_output
 from metarl.experiment.tensorboard import log_figure
@@ -112,6 +112,7 @@ def video(args: list[str]) -> int:
     """Film a task before and after adaptation."""
     command: Video = parse(Video, args, "metarl video")
     out = _output(command.out or (command.run / "adaptation.gif" if command.run.is_dir() else Path("adaptation.gif")))
+    check_film(out)
     model = load(command.run, modules=_imported(command.imports))
     if isinstance(model, FewShot):
         raise UserError(f"nothing to film: {command.run} is a run on {model.config.data}")

@@ -53,7 +53,7 @@ def sb3(args: list[str]) -> int:
         if (left := command.iterations - reptile.iteration) > 0:
             reptile.learn(left, [_Save(command.out), progress, StopOnSignal()], outputs)
         else:
-            console.print(f"nothing left to do: all {command.iterations} meta-iterations are done")
+            console.print(f"nothing left to do: {reptile.iteration} meta-iterations are done")
         if command.tasks:
             curve = reptile.adaptation_curve(command.steps, command.tasks, command.episodes, command.seed)
             console.print(curve_table(curve))

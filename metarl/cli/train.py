@@ -109,10 +109,8 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
         total = trainer.config.iterations
         console.print(f"{title(name)}: {trainer.config.title}, {total} meta-iterations, writing to {log_dir}")
         curve = None
-        if trainer.progress.iteration >= total:
-            console.print(
-                f"nothing left to do: all {total} meta-iterations are done; --iterations N goes on to N of them"
-            )
+        if (done := trainer.progress.iteration) >= total:
+            console.print(f"nothing left to do: {done} meta-iterations are done; --iterations N goes on to N of them")
         else:
             curve = run_training(trainer, total, directory, [Terminal(total, title(name))], callbacks=callbacks)
         show_curve(console, curve or trainer.evaluate(), trainer.config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -105,21 +106,30 @@ def film_adaptation(
     return np.concatenate(sides, axis=2), fps
 
 
-def write_film(frames: Frames, fps: int, file: Path) -> None:
-    """Write pictures as the ending of the file says: `.gif`, or `.mp4` where imageio's ffmpeg is installed.
+def check_film(file: Path) -> None:
+    """Refuse an ending other than `.gif`, or `.mp4` where imageio's ffmpeg is installed.
 
     Raises:
-        UserError: If the file cannot be written.
+        UserError: If it is another.
     """
+    if file.suffix not in (".gif", ".mp4"):
+        raise UserError(f"a film is .gif or .mp4, not {file.suffix or 'without an ending'!r}")
+    if file.suffix == ".mp4" and find_spec("imageio_ffmpeg") is None:
+        raise UserError("writing .mp4 needs imageio-ffmpeg (pip install imageio-ffmpeg); .gif does not")
+
+
+def write_film(frames: Frames, fps: int, file: Path) -> None:
+    """Write pictures as the ending of the file says.
+
+    Raises:
+        UserError: If the file cannot be written, or `check_film` refuses it.
+    """
+    check_film(file)
     try:
         if file.suffix == ".gif":
             file.write_bytes(encode_gif(frames, fps))
-        elif file.suffix == ".mp4":
-            iio.imwrite(file, frames, plugin="FFMPEG", fps=fps, macro_block_size=2)
         else:
-            raise UserError(f"a film is .gif or .mp4, not {file.suffix or 'without an ending'!r}")
-    except ImportError as error:
-        raise UserError("writing .mp4 needs imageio-ffmpeg (pip install imageio-ffmpeg); .gif does not") from error
+            iio.imwrite(file, frames, plugin="FFMPEG", fps=fps, macro_block_size=2)
     except OSError as error:
         raise UserError(f"cannot write {str(file)!r}: {error}") from error
 

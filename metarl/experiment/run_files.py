@@ -99,7 +99,10 @@ class RunFiles:
         """
         try:
             if not self.holds_run:
-                raise UserError(f"{str(self.path)!r} holds no run (no config.json)")
+                inside = sorted(str(file.parent) for file in self.path.glob("*/config.json"))
+                named = ", ".join([*inside[:3], *["..."] * (len(inside) > 3)])
+                there = f"; there are runs in it: {named}" if inside else ""
+                raise UserError(f"{str(self.path)!r} holds no run (no config.json){there}")
             self.refuse_links()
             for needed in (self.config_file, self.path / "checkpoints"):
                 if needed.exists() and not os.access(needed, os.R_OK):  # glob would find nothing, without a word

@@ -122,6 +122,12 @@ def test_bad_input_is_one_clear_line_and_status_2(arguments, message, capsys):
     assert said.startswith("metarl: ") and said.count("\n") == 1
 
 
+def test_a_folder_of_runs_names_them(run, tmp_path, capsys):
+    assert main(["eval", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"holds no run (no config.json); there are runs in it: {run[0]}" in said and said.count("\n") == 1
+
+
 def test_bad_input_loses_nothing(run, capsys):
     directory, _ = run
     assert main([*TRAIN, "--log-dir", directory]) == 2

@@ -127,4 +127,6 @@ def test_a_signal_reaches_the_training_that_is_just_being_started(tmp_path, monk
 def test_a_finished_run_has_nothing_left_to_do(preset, capsys):
     assert main(["train", preset, "--log-dir", "run"]) == 0
     assert main(["train", preset, "--log-dir", "run", "--resume"]) == 0
-    assert "nothing left to do: all 2 meta-iterations are done" in capsys.readouterr().out
+    assert "nothing left to do: 2 meta-iterations are done" in capsys.readouterr().out
+    assert main(["train", preset, "--log-dir", "run", "--resume", "--iterations", "1"]) == 0
+    assert "nothing left to do: 2 meta-iterations are done" in capsys.readouterr().out

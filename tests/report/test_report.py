@@ -49,6 +49,7 @@ def test_plot_refuses_what_it_cannot_draw(run, tmp_path, capsys):
     for arguments, message in [
         ([], "needs a run directory"),
         (["nowhere"], "nowhere' holds no run"),
+        ([str(run), str(empty / "none")], "none' holds no run (no config.json)"),
         ([str(run), str(other)], "these are of metarl/HalfCheetahDir-v0, metarl/PointNavigation-v0"),
         ([str(empty)], "is empty or damaged"),
         ([str(run), "--out", "x.nonsense"], "x.nonsense': "),
@@ -106,8 +107,15 @@ def test_a_film_shows_the_task_before_and_after(run, capsys):
     with Image.open(run / "adaptation.gif") as film:
         assert film.n_frames > 1
     assert main(["video", str(run), "--task", "3", "3"]) == 2
-    assert main(["video", str(run), "--out", "film.avi"]) == 2
     assert "outside its task space" in capsys.readouterr().err
+
+
+def test_a_film_that_cannot_be_written_is_refused_before_it_is_made(capsys, monkeypatch):
+    monkeypatch.setattr(film, "find_spec", lambda name: None)
+    for out, message in [("film.avi", "a film is .gif or .mp4, not '.avi'"), ("film.mp4", "needs imageio-ffmpeg")]:
+        assert main(["video", "pretrained:ant-dir", "--out", out]) == 2
+        said = capsys.readouterr().err
+        assert message in said and said.count("\n") == 1
 
 
 def test_a_recurrent_policy_is_filmed_remembering_its_episode(capsys):

@@ -251,7 +251,7 @@ def test_the_command_goes_on_as_if_it_had_never_stopped(algorithm, tmp_path, cap
     assert len((tmp_path / "logs" / "progress.csv").read_text().splitlines()) == 4
     capsys.readouterr()
     assert main([*command, *stopped]) == 0
-    assert "nothing left to do: all 3 meta-iterations are done" in capsys.readouterr().out
+    assert "nothing left to do: 3 meta-iterations are done" in capsys.readouterr().out
     assert main([*command, *stopped, "--epsilon", "0.5"]) == 2
     said = capsys.readouterr().err
     assert "its options differ: epsilon: 0.25 -> 0.5" in said and said.count("\n") == 1
