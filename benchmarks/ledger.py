@@ -48,7 +48,8 @@ BASELINE = "python benchmarks/ledger.py baselines"
 PREFACE = """# Ledger of results
 
 Made from the files beside it by `python benchmarks/ledger.py page`; a test checks that it says what they say.
-`make ledger FAMILY=half-cheetah-dir` trains a family's rows again.
+`make ledger FAMILY=half-cheetah-dir` trains a family's rows again with the settings recorded here, whatever has become
+of the presets since; so does `metarl train benchmarks/ledger/FAMILY/METHOD/seed-N/run.json` with one.
 
 Mean undiscounted returns (or what else a row names) after 0 to 3 inner steps over test tasks and seeds, ± half of the
 95 % interval over the tasks (of each task's mean over the seeds); the mean of each seed after one step stands at the
@@ -100,7 +101,11 @@ def add(
         }
         folder = LEDGER / family / method_name(model.config.method) / f"seed-{record['seed']}"
         folder.mkdir(parents=True, exist_ok=True)
-        write(folder / "run.json", about)
+        if (row_file := folder / "run.json").exists():
+            before = json.loads(row_file.read_text())
+            if not differs(record["config"], before["config"]):  # trained again, from this very file perhaps
+                about["command"] = before["command"]
+        write(row_file, about)
         write(folder / "curve.json", drawn)
         shutil.copyfile(run / "progress.csv", folder / "progress.csv")
     page()
@@ -152,7 +157,7 @@ def page() -> None:
 
 
 def reproduce(*, family: str, method: str | None = None, out: Path = Path("runs/ledger")) -> None:
-    """Train a family's rows again, and take them into the ledger in place of what is there.
+    """Train a family's rows again, with their recorded settings, and take them in place of what is there.
 
     Args:
         family: Name of the family.
@@ -168,10 +173,8 @@ def reproduce(*, family: str, method: str | None = None, out: Path = Path("runs/
         raise SystemExit(f"the ledger has no row of {family} {method or ''}; it has {', '.join(families())}")
     for file in found:
         about, run = json.loads(file.read_text()), out / file.parent.relative_to(LEDGER)
-        words = [str(Path(sys.executable).parent / "metarl"), *about["command"].split()[1:], "--log-dir", str(run)]
+        words = [str(Path(sys.executable).parent / "metarl"), "train", str(file), "--log-dir", str(run)]
         subprocess.run([*words, *["--resume"] * (run / "config.json").exists()], check=True)
-        if differs(json.loads((run / "config.json").read_text())["config"], about["config"]):
-            raise SystemExit(f"{run} has other settings than {file}: a preset or a default has changed since")
         add([run], family=family, **about["evaluation"])
 
 

@@ -65,6 +65,10 @@ class VariBAD(RL2):
             return -losses.elbo(new(QUERY), data[QUERY])
         return super().meta_loss(losses, new, old, data, numbers)
 
+    def suited(self, settings: Any) -> dict[str, Any]:
+        """Return what suits RL², and a hidden layer more: the policy network has no recurrent unit under it."""
+        return super().suited(settings) | {"hidden": (settings.hidden[0], *settings.hidden)}
+
     def initial_state(self, params: Tensor) -> State:
         """Return the states of the outer update and of the belief's Adam."""
         return super().initial_state(params) | _named(adam_state(params))

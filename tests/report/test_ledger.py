@@ -11,6 +11,7 @@ import pytest
 
 from metarl.experiment.config import Config
 from metarl.experiment.config_file import from_dict
+from metarl.experiment.preset_file import find_preset
 from metarl.experiment.run import RunDirectory, train
 from metarl.experiment.trainer import Trainer
 from metarl.methods import MAML, method_name
@@ -69,6 +70,20 @@ def test_a_run_is_added_and_its_row_is_right(ledger, tmp_path, monkeypatch):
     line = next(line for line in page.splitlines() if line.startswith("| walk | maml | 2 | 0.00M |"))
     assert f"| **{(first + second) / 2:.{digits}f} ±" in line
     assert line.endswith(f"|  | {first:.{digits}f}, {second:.{digits}f} |")
+    rows = [tmp_path / f"ledger/walk/maml/seed-{seed}/run.json" for seed in (1, 2)]
+    before = [json.loads(file.read_text()) | {"command": "as it was typed"} for file in rows]
+    for file, about in zip(rows, before, strict=True):
+        file.write_text(json.dumps(about))
+    ledger.reproduce(family="walk", out=tmp_path / "again")
+    for file, about, curve in zip(rows, before, curves, strict=True):
+        again = json.loads(file.read_text())
+        assert [again[name] for name in ("command", "config")] == [about[name] for name in ("command", "config")]
+        assert json.loads((file.parent / "curve.json").read_text()) == curve
+
+
+def test_every_row_can_be_trained_again_from_its_file(ledger):
+    for file in (run / "run.json" for run in ALL if run.parts[-2] not in ledger.BASELINES):
+        assert find_preset(str(file)).seed == int(file.parts[-2].removeprefix("seed-"))
 
 
 def test_the_way_to_the_oracle(ledger, tmp_path, monkeypatch):
