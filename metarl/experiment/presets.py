@@ -9,7 +9,7 @@ from metarl.errors import UserError, did_you_mean
 from metarl.experiment.base_config import Settings
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.methods import MAML, RL2, ProMP, Reptile
-from metarl.outer import TRPO, Adam
+from metarl.outer import PPO, TRPO, Adam
 
 PRETRAINED = Reptile(inner_lr=0.01, inner_steps=1, outer=Adam(outer_lr=3e-3))
 """One step towards each task is joint training on all of them (Nichol et al. 2018, section 5)."""
@@ -46,14 +46,15 @@ GLYPHS = FewShotConfig(
 
 LOCOMOTION = Config(
     env="metarl/HalfCheetahDir-v0",
-    method=ProMP(inner_lr=0.1),
-    tasks=20,
+    method=ProMP(inner_lr=0.1, outer=PPO(minibatches=2)),
+    tasks=10,
     episodes=10,
     horizon=100,
     action_scale=0.1,
     discount=0.97,
     gae_lambda=0.9,
-    iterations=200,
+    iterations=400,
+    eval_every=40,
 )
 """With larger actions, or with γ = 0.99 and λ = 1, the gradients of two batches of one ant task hardly agree."""
 
@@ -80,6 +81,9 @@ GRID = Config(
     eval_steps=3,
 )
 """That of the VariBAD paper: lifetimes of four episodes. A gradient step cannot search a grid."""
+
+LARGE: dict[str, Any] = {"tasks": 20, "method": ProMP(inner_lr=0.1), "eval_every": 20}
+"""Twice as large meta-iterations of half as many steps of Adam, for families not trained yet with those above."""
 
 TABLES = Config(env="metarl/Bandit-v0", method=MAML(inner_lr=1.0), tasks=40, episodes=20, iterations=200)
 """Without motion: discrete actions, a large inner step."""
@@ -119,19 +123,19 @@ IN_ENVIRONMENTS: dict[str, Config] = {
         horizon=100,
         iterations=25,
     ),
-    "corner-navigation": locomotion("CornerNavigation", 40, horizon=50, discount=0.99, gae_lambda=1.0),
+    "corner-navigation": locomotion("CornerNavigation", 40, **LARGE, horizon=50, discount=0.99, gae_lambda=1.0),
     "grid-navigation": GRID,
     "bandit": TABLES,
     "tabular": replace(TABLES, env="metarl/TabularMDP-v0", iterations=100),
     "half-cheetah-dir": LOCOMOTION,
-    "half-cheetah-vel": locomotion("HalfCheetahVel", 125),
-    "half-cheetah-crippled": locomotion("HalfCheetahCrippled", 200),
-    "ant-dir": locomotion("AntDir", 300),
-    "ant-vel": locomotion("AntVel", 150),
-    "ant-goal": locomotion("AntGoal", 60),
-    "walker-dir": locomotion("Walker2dDir", 30),
-    "hopper-rand-params": locomotion("HopperRandParams", 30),
-    "swimmer-vel": locomotion("SwimmerVel", 200),
+    "half-cheetah-vel": locomotion("HalfCheetahVel", 250),
+    "half-cheetah-crippled": locomotion("HalfCheetahCrippled", 200, **LARGE),
+    "ant-dir": locomotion("AntDir", 600),
+    "ant-vel": locomotion("AntVel", 150, **LARGE),
+    "ant-goal": locomotion("AntGoal", 60, **LARGE),
+    "walker-dir": locomotion("Walker2dDir", 30, **LARGE),
+    "hopper-rand-params": locomotion("HopperRandParams", 30, **LARGE),
+    "swimmer-vel": locomotion("SwimmerVel", 200, **LARGE),
     **{f"ml1-{task}": replace(ML1, env_options={"task": task}) for task in ("reach", "push", "pick-place")},
     "ml10": replace(ML1, env="metarl/MetaWorldML10-v0", env_options={}, tasks=20, iterations=100, eval_every=10),
 }
