@@ -1,5 +1,7 @@
 """Learning, on tasks whose best returns are known."""
 
+from dataclasses import replace
+
 import pytest
 
 import metarl
@@ -47,7 +49,8 @@ def test_rl2_searches_a_grid_and_comes_back_to_its_goal():
 
 @pytest.mark.slow
 def test_varibad_searches_a_grid_and_comes_back_to_its_goal():
-    trainer = Trainer(with_method(PRESETS["grid-navigation"], "varibad"))
+    config = with_method(PRESETS["grid-navigation"], "varibad")
+    trainer = Trainer(replace(config, method=replace(config.method, elbo_lr=3e-3)))
     for _ in range(100):
         trainer.iterate()
     curve = trainer.evaluate()
@@ -65,7 +68,7 @@ def test_point_navigation_reaches_its_figures_within_60_iterations():
 
 
 @pytest.mark.slow
-def test_half_cheetah_direction_adapts_after_4_million_steps():
+def test_half_cheetah_direction_adapts_after_2_million_steps():
     trainer = Trainer(PRESETS["half-cheetah-dir"])
     for _ in range(100):
         trainer.iterate()
