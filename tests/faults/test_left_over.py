@@ -163,7 +163,7 @@ RESUME = "train point-navigation --resume --log-dir RUN"
         ("analyse RUN --along", "run/checkpoints"),
         ("plot RUN --out OUT", "run"),
         ("plot RUN --out OUT", "run/progress.csv"),
-        ("video RUN --out OUT", "run"),
+        ("video RUN --out FILM", "run"),
         (RESUME, "run"),
         (RESUME, "run/checkpoints"),
         (RESUME, "run/config.json"),
@@ -173,7 +173,7 @@ RESUME = "train point-navigation --resume --log-dir RUN"
 def test_what_may_not_be_read(command, closed, run_and_out, observe):
     run, out = run_and_out
     (run.parent / closed).chmod(0)
-    paths = {"RUN": str(run), "OUT": str(out / "x")}
+    paths = {"RUN": str(run), "OUT": str(out / "x"), "FILM": str(out / "x.gif")}
     done = Command([paths.get(part, part) for part in command.split()], out, without_privileges)
     status = done.end()
     assert status == 2, done.said
