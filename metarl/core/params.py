@@ -36,6 +36,11 @@ def unflatten(vector: Tensor, like: Params) -> Params:
     return {name: piece.view_as(value) for (name, value), piece in zip(like.items(), pieces, strict=True)}
 
 
+def of_part(prefix: str, params: Params) -> Params:
+    """Return the params of a part of a network, by their names in it; `prefix` is that of their names in the whole."""
+    return {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
+
+
 def each_tensor(change: Callable[[Tensor], Tensor], value: Any) -> Any:
     """Return a dataclass of tensors, or of such dataclasses, with a function applied to each tensor; the rest stays."""
     if isinstance(value, Tensor):

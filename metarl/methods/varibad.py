@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -14,6 +13,7 @@ from metarl.methods.protocols import QUERY, Losses, Outputs
 from metarl.methods.rl2 import RL2
 from metarl.outer import MetaObjective, State, Updated
 from metarl.outer.adam import adam, adam_state
+from metarl.outer.ppo import passes
 
 BELIEF = "belief."
 """Before the names of what the belief's Adam remembers."""
@@ -78,14 +78,13 @@ class VariBAD(RL2):
         params, acting, metrics = super().update(objective, params, state)
         belief = {name.removeprefix(BELIEF): value for name, value in state.items() if name.startswith(BELIEF)}
         told = objective.given(elbo=1.0)
-        minibatches = getattr(self.outer, "minibatches", 1)
-        parts = objective.parts(minibatches) if minibatches > 1 else 1
         losses = []
-        for epoch, index in product(range(self.elbo_epochs), range(parts)):
-            loss, gradient = told.loss_and_gradient(params, *([(epoch, index, parts)] if parts > 1 else []))
+        for part in passes(objective, self.elbo_epochs, getattr(self.outer, "minibatches", 1)):
+            loss, gradient = told.loss_and_gradient(params, part)
             losses.append(loss)
             params, belief = adam(params, gradient, belief, self.elbo_lr)
-        return params, state | acting | _named(belief), metrics | {"elbo": -sum(losses[:parts]) / parts}
+        first = losses[: len(losses) // self.elbo_epochs]
+        return params, state | acting | _named(belief), metrics | {"elbo": -sum(first) / len(first)}
 
 
 def _named(state: State) -> State:

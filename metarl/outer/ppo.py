@@ -10,7 +10,7 @@ from torch import Tensor
 
 from metarl.errors import check_counts, check_fields, check_positive
 from metarl.outer.adam import adam, adam_state, halved
-from metarl.outer.objective import MetaObjective, State, Updated
+from metarl.outer.objective import MetaObjective, Part, State, Updated
 from metarl.threads import one_thread
 
 
@@ -19,6 +19,12 @@ def shortened(gradient: Tensor, longest: float) -> Tensor:
     with one_thread():  # the rounding of a sum depends on the number of threads
         norm = float(gradient.double().norm())
     return gradient * (longest / norm) if norm > longest else gradient
+
+
+def passes(objective: MetaObjective, epochs: int, minibatches: int) -> list[Part | None]:
+    """Return which part of the query data each step sees, pass after pass; None where a pass is one step on all."""
+    parts = objective.parts(minibatches) if minibatches > 1 else 1
+    return [(epoch, index, parts) if parts > 1 else None for epoch, index in product(range(epochs), range(parts))]
 
 
 @dataclass(frozen=True)
@@ -52,16 +58,15 @@ class PPO:
 
     def update(self, objective: MetaObjective, params: Tensor, state: State) -> Updated:
         """Return the params `[P]` and the state after one update, and what happened."""
-        parts = objective.parts(self.minibatches) if self.minibatches > 1 else 1
-        lr = halved(self.outer_lr, float(state["t"]), self.lr_half_life * self.epochs * parts)
+        steps = passes(objective, self.epochs, self.minibatches)
+        lr = halved(self.outer_lr, float(state["t"]), self.lr_half_life * len(steps))
         losses, norms = [], []
-        if parts > 1:
+        if steps[0] is not None:
             losses.append(objective.loss_and_kl(params)[0])
             if not math.isfinite(losses[0]):  # a task to be left out, which the gradient tells
                 losses[0] = objective.loss_and_gradient(params)[0]
-        for epoch, index in product(range(self.epochs), range(parts)):
-            part = [(epoch, index, parts)] if parts > 1 else []
-            loss, gradient = objective.loss_and_gradient(params, *part)
+        for part in steps:
+            loss, gradient = objective.loss_and_gradient(params, part)
             losses.append(loss)
             norms.append(float(gradient.norm()))
             if self.max_grad_norm is not None:

@@ -106,7 +106,7 @@ def _expected(policy: BeliefPolicy, params: Params, lifetimes: Lifetimes, moment
     stacked = P.stack(params, len(lifetimes))
     middle, spread = params["reward_unit"]
     noise = torch.randn(SAMPLES, policy.latent, generator=torch.Generator().manual_seed(0))
-    decoder = {n.removeprefix("decoder."): v for n, v in stacked.items() if n.startswith("decoder.")}
+    decoder = P.of_part("decoder.", stacked)
     found = []
     for moment in moments:
         mean, log_var = lifetimes.context[:, :1, moment, None].chunk(2, dim=-1)

@@ -71,7 +71,7 @@ class BeliefGradient(LifetimeGradient):
         """Return mean and log-variance of the encoder's belief in every step, `[K, E, L, 2 d]`."""
         start = lifetimes.obs.new_zeros(*lifetimes.mask.shape[:2], self.policy.size)
         inputs = in_units(lifetimes.obs, params["reward_unit"], self.policy.obs_size)
-        return functional_call(self.policy.encoder, _of("encoder.", params), (inputs, start))[0]
+        return functional_call(self.policy.encoder, P.of_part("encoder.", params), (inputs, start))[0]
 
     def _bound(self, params: Params, lifetimes: Lifetimes) -> Tensor:
         """Return E log p(rewards | m) - KL(belief, the belief before), mean over beliefs and rewards, `[K, E, 1]`.
@@ -88,7 +88,7 @@ class BeliefGradient(LifetimeGradient):
         steps = torch.cat([lifetimes.obs[..., : self.policy.obs_size], self._actions(lifetimes)], dim=-1)
         mean_rew, std_rew = params["reward_unit"].detach()[:, None, None].unbind(-1)
         rew = (lifetimes.rew.gather(2, rewards) - mean_rew) / std_rew
-        decoder = _of("decoder.", params)
+        decoder = P.of_part("decoder.", params)
         logp = functional_call(self.policy.decoder, decoder, (_at(latents, beliefs), _at(steps, rewards), rew))
         counts = mask.gather(2, beliefs)[..., None] * mask.gather(2, rewards)[..., None, :]
         explained = (logp * counts).sum((2, 3)) / counts.sum((2, 3))
@@ -104,8 +104,3 @@ class BeliefGradient(LifetimeGradient):
 def _at(values: Tensor, chosen: Tensor) -> Tensor:
     """Return the values `[K, E, L, n]` in the steps chosen `[K, E, S]`, `[K, E, S, n]`."""
     return values.gather(2, chosen[..., None].expand(*chosen.shape, values.shape[-1]))
-
-
-def _of(prefix: str, params: Params) -> Params:
-    """Return the params of a part of the network, by their names in it."""
-    return {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
