@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from metarl.cli.options import Benchmark, parse
+from metarl.cli.options import Benchmark
+from metarl.cli.parse import parse
 from metarl.cli.start import start, title
 from metarl.errors import UserError
 from metarl.experiment.config import Config

@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from metarl.cli.options import Envs, Presets, parse
+from metarl.cli.options import Envs, Presets
+from metarl.cli.parse import parse
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.config_file import as_dict
 from metarl.experiment.presets import PRESETS

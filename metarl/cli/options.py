@@ -1,21 +1,12 @@
-"""The options of each command, and how a wrong one becomes one clear line."""
+"""The options of each command."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
-import os
-import re
-import shutil
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
-
-from metarl.errors import UserError, did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,69 +184,3 @@ class Sb3:
     """Where to write the adaptation curve as JSON."""
     log_dir: Path | None = None
     """Where to write TensorBoard and CSV; by default nowhere."""
-
-
-def option_names(value: Any) -> list[str]:
-    """Return the names of all options, those of groups too."""
-    names: list[str] = []
-    for f in dataclasses.fields(value):
-        inner = None if isinstance(value, type) else getattr(value, f.name)
-        names += option_names(inner) if dataclasses.is_dataclass(inner) else [f.name]
-    return [*names, "method", "outer"]
-
-
-def parse(
-    kind: type[Any],
-    args: list[str],
-    prog: str,
-    default: Any = tyro.MISSING,
-    elsewhere: Mapping[str, str] = MappingProxyType({}),
-) -> Any:
-    """Parse options into a dataclass; what tyro says in a box becomes one line.
-
-    Args:
-        kind: The dataclass.
-        args: What was typed.
-        prog: Name of the command.
-        default: Values of what is not typed.
-        elsewhere: Options that other methods have, and what to say of each.
-    """
-    flat = Annotated[kind, tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands]
-    said = io.StringIO()
-    extra = {} if default is tyro.MISSING else {"default": default}
-    try:
-        with contextlib.redirect_stderr(said), _some_columns():
-            parsed, unknown = tyro.cli(flat, args=args, prog=prog, return_unknown_args=True, **extra)  # type: ignore
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        words = " ".join(re.sub(r"[│╭╮╰╯─]|-{3,}", " ", said.getvalue()).split())
-        padding = r"^(Parsing|Value) error (Error parsing )?|( Argument helptext:| For full helptext).*$"
-        said_of = re.sub(padding, "", words).replace("Invalid choice invalid choice", "invalid choice")
-        raise UserError(said_of or "bad arguments") from stop
-    if unknown:
-        flag = unknown[0]
-        if not flag.startswith("-"):
-            raise UserError(f"{prog} takes no arguments such as {flag!r}; '{prog} --help' shows what it takes")
-        known = [f"--{name.replace('_', '-')}" for name in option_names(default if extra else kind)]
-        hint = elsewhere.get(flag.split("=")[0]) or did_you_mean(flag.split("=")[0], known)
-        raise UserError(f"unknown option {flag!r}{hint}; '{prog} --help' lists all")
-    return parsed
-
-
-@contextlib.contextmanager
-def _some_columns() -> Iterator[None]:
-    """Have help laid out for a terminal of some width: in a single column tyro would never be done."""
-    before = os.environ.get("COLUMNS")
-    if shutil.get_terminal_size().columns < LEAST_COLUMNS:
-        os.environ["COLUMNS"] = str(LEAST_COLUMNS)
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop("COLUMNS", None)
-        else:
-            os.environ["COLUMNS"] = before
-
-
-LEAST_COLUMNS = 40

@@ -12,7 +12,8 @@ import matplotlib
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from metarl.cli.options import Analyse, Eval, Export, Plot, Video, parse
+from metarl.cli.options import Analyse, Eval, Export, Plot, Video
+from metarl.cli.parse import parse
 from metarl.cli.tables import analysis_table, show_curve
 from metarl.errors import UserError
 from metarl.experiment.checkpoint import write_atomically, write_json

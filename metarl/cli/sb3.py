@@ -11,7 +11,8 @@ import stable_baselines3
 from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from metarl.cli.options import Sb3, parse
+from metarl.cli.options import Sb3
+from metarl.cli.parse import parse
 from metarl.cli.tables import curve_table
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.callbacks import Callback, StopOnSignal

@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_type_hints
 
 import tyro
 
-from metarl.cli.options import parse
+from metarl.cli.parse import parse
 from metarl.experiment.base_config import Settings
 from metarl.methods import method_name
 from metarl.outer import OUTERS

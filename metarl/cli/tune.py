@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metarl.cli.helpers import Helpers
-from metarl.cli.options import parse
+from metarl.cli.parse import parse
 from metarl.cli.seeds import COMMAND
 from metarl.cli.start import start, title
 from metarl.errors import UserError
