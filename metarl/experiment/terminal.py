@@ -96,8 +96,8 @@ class Terminal(KVWriter):
             return
         numbers = f"{measure} {_arrows(values, measure)}"
         line = f"iteration {iteration}/{self.total}  steps {step:,}  {numbers}  {key_values['time/fps']:,.0f} steps/s"
-        line += f"  {self.evaluated}" if evaluation else ""
-        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
+        for shown in (line, *([self.evaluated] if evaluation else [])):
+            self.console.print(shown, soft_wrap=True, highlight=False, markup=False)
 
     def close(self) -> None:
         """Leave the bar as it stands."""

@@ -116,7 +116,9 @@ def _figure(groups: list[Group], labels: list[str], look: Look) -> Figure:
         axis.set_ylabel(measure)
     learning[0].set_title(f"{groups[0].title}\ntraining tasks")
     unit = "episodes of the task seen" if by_episodes else " or ".join(sorted(units))
-    adaptation.set(xlabel=unit, title="held-out tasks")
+    unseen = [label for label, curves in zip(labels, curves_of, strict=True) if not curves]
+    without = f"\nwithout {', '.join(unseen[:2])}{', ...' * (len(unseen) > 2)}: not evaluated" if unseen else ""
+    adaptation.set(xlabel=unit, title=f"held-out tasks{without}")
     if by_episodes:
         logarithmic(adaptation)
     # once for all curves: what is adapted, and what was before

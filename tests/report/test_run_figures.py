@@ -118,6 +118,23 @@ def test_success_is_drawn_in_place_of_the_return(tmp_path):
     assert np.array_equal(adaptation.lines[0].get_ydata(), found)
 
 
+@pytest.mark.parametrize("look", [Look(), Look(style="paper")])
+def test_runs_that_were_not_evaluated_are_named_where_they_lack(folder, tmp_path, look):
+    runs = [shutil.copytree(folder / "reptile" / "seed-0", tmp_path / name) for name in ("first", "second", "third")]
+    for run, tasks in zip(runs, (3, 4, 5), strict=True):
+        (run / "curve.json").unlink()
+        config = json.loads((run / "config.json").read_text())
+        config["config"]["tasks"] = tasks
+        (run / "config.json").write_text(json.dumps(config))
+    figure = plot_runs([folder / "maml", runs[0]], look)
+    assert figure.axes[-1].get_title() == "held-out tasks\nwithout reptile: not evaluated"
+    figure = plot_runs([folder / "maml", *runs], look)
+    assert figure.axes[-1].get_title() == "held-out tasks\nwithout first, second, ...: not evaluated"
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    assert figure.get_tightbbox(renderer).x1 <= figure.bbox_inches.x1
+
+
 def test_bad_input_is_one_line(folder, tmp_path, capsys):
     other = tmp_path / "other"
     shutil.copytree(folder / "maml" / "seed-0", other)
