@@ -6,12 +6,16 @@ import math
 from dataclasses import dataclass
 from itertools import product
 
+import torch
 from torch import Tensor
 
 from metarl.errors import check_counts, check_fields, check_positive
 from metarl.outer.adam import adam, adam_state, halved
 from metarl.outer.objective import MetaObjective, Part, State, Updated
 from metarl.threads import one_thread
+
+MOST_HALVINGS = 10
+"""After which the params stay where they were."""
 
 
 def shortened(gradient: Tensor, longest: float) -> Tensor:
@@ -41,6 +45,9 @@ class PPO:
     """Steps a pass, each on some of every task's episodes; at most one for each episode of a task."""
     max_grad_norm: float | None = None
     """Gradients longer than this are shortened to it; None leaves them."""
+    max_kl: float | None = None
+    """An update that takes the adapted policies further than this from those that played is halved until it does not,
+    and Adam forgets it; None allows any."""
     lr_half_life: int = 0
     """Meta-iterations after which outer_lr has halved, to halve again in as many; 0 keeps it."""
 
@@ -48,8 +55,8 @@ class PPO:
         """Check kinds and ranges."""
         check_fields(self)
         check_positive(outer_lr=self.outer_lr, clip=self.clip)
-        if self.max_grad_norm is not None:
-            check_positive(max_grad_norm=self.max_grad_norm)
+        given = {"max_grad_norm": self.max_grad_norm, "max_kl": self.max_kl}
+        check_positive(**{name: value for name, value in given.items() if value is not None})
         check_counts(epochs=(self.epochs, 1), minibatches=(self.minibatches, 1), lr_half_life=(self.lr_half_life, 0))
 
     def initial_state(self, params: Tensor) -> State:
@@ -60,7 +67,7 @@ class PPO:
         """Return the params `[P]` and the state after one update, and what happened."""
         steps = passes(objective, self.epochs, self.minibatches)
         lr = halved(self.outer_lr, float(state["t"]), self.lr_half_life * len(steps))
-        losses, norms = [], []
+        before, losses, norms = (params, state), [], []
         if steps[0] is not None:
             losses.append(objective.loss_and_kl(params)[0])
             if not math.isfinite(losses[0]):  # a task to be left out, which the gradient tells
@@ -72,11 +79,26 @@ class PPO:
             if self.max_grad_norm is not None:
                 gradient = shortened(gradient, self.max_grad_norm)
             params, state = adam(params, gradient, state, lr)
-        after, kl = objective.loss_and_kl(params)
+        moved, (after, kl), halvings = self._within_bounds(objective, before[0], params)
+        params, state = (moved, before[1]) if halvings else (params, state)
         metrics = {
             "surrogate_loss": losses[0],
             "gradient_norm": norms[0],
             "approx_kl": kl,
             "surrogate_improvement": losses[0] - after,
-        } | ({"learning_rate": lr} if self.lr_half_life else {})
+        }
+        metrics |= {"halvings": float(halvings)} if self.max_kl is not None else {}
+        metrics |= {"learning_rate": lr} if self.lr_half_life else {}
         return params, state, metrics
+
+    def _within_bounds(
+        self, objective: MetaObjective, before: Tensor, after: Tensor
+    ) -> tuple[Tensor, tuple[float, float], int]:
+        """Return params as far from those before as `max_kl` allows, loss and divergence there, and the halvings."""
+        params, halvings = after, 0
+        loss, kl = objective.loss_and_kl(params)
+        while self.max_kl is not None and not kl <= self.max_kl and halvings < MOST_HALVINGS:  # true for NaN
+            halvings += 1
+            params = torch.lerp(before, after, 0.5**halvings if halvings < MOST_HALVINGS else 0.0)
+            loss, kl = objective.loss_and_kl(params)
+        return params, (loss, kl), halvings
