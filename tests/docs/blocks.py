@@ -5,6 +5,7 @@ from pathlib import Path
 
 from metarl.cli import options, train
 from metarl.cli.main import main
+from metarl.cli.parse import parse
 from metarl.cli.tune import Tune
 
 ROOT = Path(__file__).parents[2]
@@ -79,5 +80,5 @@ def check_commands(text: str, monkeypatch) -> int:
                 assert not stop.code, words
         else:
             kind = Tune if command == "tune" else getattr(options, command.capitalize())
-            options.parse(kind, rest[command in ("benchmark", "tune") :], f"metarl {command}")
+            parse(kind, rest[command in ("benchmark", "tune") :], f"metarl {command}")
     return len(shown)
