@@ -69,6 +69,21 @@ NAVIGATION = Config(
 )
 """That of the MAML paper, with its method."""
 
+SEARCH = replace(
+    NAVIGATION,
+    env="metarl/SparseNavigation-v0",
+    method=RL2(ent_coef=0.003),
+    later_lr=0.5,
+    tasks=8,
+    episodes=2,
+    horizon=100,
+    gae_lambda=0.95,
+    iterations=400,
+    eval_every=100,
+    checkpoint_every=50,
+)
+"""Without a reward there is no gradient, but a memory can search."""
+
 GRID = Config(
     env="metarl/GridNavigation-v0",
     method=RL2(lifetime=4, ent_coef=0.01),
@@ -115,15 +130,7 @@ ML1 = Config(
 
 IN_ENVIRONMENTS: dict[str, Config] = {
     "point-navigation": replace(NAVIGATION, film=True),
-    "sparse-navigation": replace(
-        NAVIGATION,
-        env="metarl/SparseNavigation-v0",
-        method=MAML(inner_lr=0.5),
-        later_lr=0.5,
-        episodes=10,
-        horizon=100,
-        iterations=25,
-    ),
+    "sparse-navigation": SEARCH,
     "corner-navigation": locomotion("CornerNavigation", 40, **LARGE, horizon=50, discount=0.99, gae_lambda=1.0),
     "grid-navigation": GRID,
     "bandit": TABLES,
