@@ -21,6 +21,9 @@ Data = TypeVar("Data", bound=Sized)
 Loss = Callable[[Params, Data], Tensor]
 """From params stacked over tasks `[K, ...]` and data to one loss a task, `[K]`."""
 
+TASKS = 20
+"""Tasks of a meta-iteration whose outer update is a single step, at least."""
+
 QUERY = -1
 """The phase of the query data; 0, 1, ... are those of the support data."""
 
@@ -121,8 +124,21 @@ class Method(Protocol):
         """
 
     def suited(self, settings: Any) -> dict[str, Any]:
-        """Return the settings that change where this method takes the place of another one in them."""
-        return {}
+        """Return the settings that change where this method takes the place of another one in them.
+
+        Where a meta-iteration had several clipped steps and now has a single one, it gets `TASKS` tasks at least, in as
+        many environment steps altogether.
+        """
+        clipped = [getattr(method.outer, "clip", None) for method in (settings.method, self)]
+        if settings.tasks >= TASKS or clipped[0] is None or clipped[1] is not None:
+            return {}
+        return {"tasks": TASKS} | times_as_many_iterations(settings, settings.tasks / TASKS)
+
+
+def times_as_many_iterations(settings: Any, factor: float) -> dict[str, int]:
+    """Return a run's iterations, and those between evaluations and between checkpoints, times a factor."""
+    names = ("iterations", "eval_every", "checkpoint_every")
+    return {name: max(1, round(factor * getattr(settings, name))) for name in names}
 
 
 def needs_episodes(method: Method, settings: Any) -> None:

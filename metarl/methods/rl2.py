@@ -11,7 +11,15 @@ from torch import Tensor
 
 from metarl.core.params import Params
 from metarl.errors import UserError, check_counts, check_fields
-from metarl.methods.protocols import QUERY, Loss, Losses, Method, Outputs, needs_episodes
+from metarl.methods.protocols import (
+    QUERY,
+    Loss,
+    Losses,
+    Method,
+    Outputs,
+    needs_episodes,
+    times_as_many_iterations,
+)
 from metarl.outer import PPO, Adam, MetaObjective, State, Updated
 
 STEPS = 8000
@@ -139,10 +147,7 @@ class RL2(Method):
         fewer = min(lifetimes, max(2, room // settings.tasks))
         tasks = min(settings.tasks, max(FEWEST, room // fewer))
         times = lifetimes * settings.tasks / (fewer * tasks)
-        counts = {
-            name: round(times * getattr(settings, name)) for name in ("iterations", "eval_every", "checkpoint_every")
-        }
-        return suited | counts | {"episodes": fewer, "tasks": tasks}
+        return suited | times_as_many_iterations(settings, times) | {"episodes": fewer, "tasks": tasks}
 
 
 def _unit(mean: float, square: float) -> tuple[float, float]:

@@ -59,7 +59,7 @@ class OuterKeywords(TypedDict, total=False):
     """Settings of the outer updates."""
 
     outer: TRPO | PPO | Adam | Interpolation
-    max_kl: float
+    max_kl: float | None
     cg_iterations: int
     cg_damping: float
     fisher_stride: int

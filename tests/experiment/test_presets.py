@@ -9,7 +9,7 @@ from metarl.experiment.presets import IN_ENVIRONMENTS
 from metarl.experiment.settings import with_method
 from metarl.experiment.trainer import Trainer
 from metarl.methods import method_name
-from metarl.outer import TRPO
+from metarl.outer import PPO, TRPO
 
 SMALL = {"tasks": 2, "episodes": 2, "hidden": (8,), "eval_tasks": 2, "eval_episodes": 2}
 
@@ -29,12 +29,34 @@ def test_the_reproduction_of_the_paper_stays_with_its_method():
     assert method_name(IN_ENVIRONMENTS["point-navigation"].method) == "maml"
 
 
-@pytest.mark.parametrize("name", ["half-cheetah-dir", "half-cheetah-vel", "ant-dir", "ant-vel"])
-def test_locomotion_has_promp_and_maml_with_trpo_is_one_flag_away(name):
-    assert method_name(IN_ENVIRONMENTS[name].method) == "promp"
-    maml = with_method(IN_ENVIRONMENTS[name], "maml")
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("half-cheetah-dir", "promp"),
+        ("half-cheetah-vel", "promp"),
+        ("half-cheetah-crippled", "promp"),
+        ("ant-dir", "meta-sgd"),
+        ("ant-vel", "meta-sgd"),
+    ],
+)
+def test_locomotion_takes_several_outer_steps_and_maml_with_trpo_is_one_flag_away(name, method):
+    preset = IN_ENVIRONMENTS[name]
+    assert method_name(preset.method) == method and isinstance(preset.method.outer, PPO)
+    maml = with_method(preset, "maml")
     assert isinstance(maml.method.outer, TRPO)  # type: ignore[attr-defined]
-    assert maml.method.inner_lr == IN_ENVIRONMENTS[name].method.inner_lr  # type: ignore[attr-defined]
+    assert maml.method.inner_lr == preset.method.inner_lr  # type: ignore[attr-defined]
+    assert maml.tasks == 20 and maml.episodes == preset.episodes  # a single step wants more data
+    assert maml.tasks * maml.iterations == preset.tasks * preset.iterations
+    assert maml.iterations // maml.eval_every == preset.iterations // preset.eval_every
+    assert with_method(preset, "ppo-maml").tasks == preset.tasks
+
+
+def test_a_single_outer_step_has_as_many_tasks_as_were_given():
+    preset = IN_ENVIRONMENTS["half-cheetah-dir"]
+    assert with_method(replace(preset, tasks=40), "maml").tasks == 40
+    assert (
+        with_method(replace(IN_ENVIRONMENTS["ml1-reach"], tasks=3), "fomaml").tasks == 3
+    )  # it had a single one before
 
 
 def test_no_environment_has_two_presets():

@@ -113,7 +113,7 @@ def test_another_outer_update_can_be_chosen(tmp_path, capsys):
         ("--method anil --inner-steps 0", "inner_steps must be at least 1, got 0"),
         ("--method reptile --first-order", "unknown option '--first-order'"),
         ("--method maml --inner-optimizer adam", "unknown option '--inner-optimizer'"),
-        ("--method promp --max-kl 0.1", "unknown option '--max-kl'; --outer trpo has it, ppo has not; "),
+        ("--method promp --cg-iterations 9", "unknown option '--cg-iterations'; --outer trpo has it, ppo has not; "),
         ("--lr-half-life 3", "unknown option '--lr-half-life'; --outer ppo, adam have it, trpo has not; "),
         ("--method rl2 --inner-lr 1", "unknown option '--inner-lr'; --method maml, fomaml, "),
         ("--method rl2 --memory lstn", "invalid choice 'lstn' for argument '--memory'"),
@@ -144,7 +144,13 @@ def test_lifetimes_are_few_unless_typed(options, episodes, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("name", "tasks", "lifetimes"),
-    [("bandit", 40, 8), ("half-cheetah-dir", 8, 2), ("point-navigation", 8, 2), ("ml1-reach", 8, 2)],
+    [
+        ("bandit", 40, 8),
+        ("half-cheetah-dir", 4, 4),
+        ("half-cheetah-vel", 8, 2),
+        ("point-navigation", 8, 2),
+        ("ml1-reach", 8, 2),
+    ],
 )
 def test_a_memory_has_small_meta_iterations_and_as_many_environment_steps(name, tasks, lifetimes):
     preset = find_preset(name)
