@@ -58,10 +58,10 @@ LOCOMOTION = Config(
 )
 
 STRONGER: dict[str, Any] = {
-    "method": ProMP(inner_lr=0.1, outer=PPO(minibatches=2, max_grad_norm=1.0, max_kl=0.1, lr_half_life=100)),
+    "method": ProMP(inner_lr=0.1, outer=PPO(minibatches=2, max_grad_norm=1.0, max_kl=0.1)),
     "action_scale": 0.2,
 }
-"""Actions twice as large, updates of which none goes too far, and a step size that falls."""
+"""Actions twice as large, and updates of which none goes too far."""
 
 ANT: dict[str, Any] = {"method": MetaSGD(inner_lr=0.1, outer=PPO(minibatches=2))}
 """With larger actions, or with γ = 0.99 and λ = 1, the gradients of two batches of one ant task hardly agree."""
