@@ -165,12 +165,10 @@ PRESETS: dict[str, Settings] = {**IN_ENVIRONMENTS, **ON_DATA}
 """Every preset.
 
 The ledger of results (`benchmarks/ledger/ledger.md`) shows what each has reached. In the hopper's the policy learns,
-but a gradient step adds nothing yet. ant-dir is in it with 20 tasks and four minibatches; a run with those it has here
-was ahead of that one for as long as it went on (4M environment steps). Families that are not here have not been seen
-to learn with settings of ours: in 2.4M steps the walkers of Walker2dVel and Walker2dRandParams learned to stand, and a
-gradient step added nothing. Of Meta-World's, which have published settings, only ml1-reach has been seen to learn;
-ml1-push solves one task in six after 2M steps, and a gradient step does not help
-yet; ml1-pick-place and ml10 have not been trained.
+but a gradient step adds nothing yet. Families that are not here have not been seen to learn with settings of ours: in
+2.4M steps the walkers of Walker2dVel and Walker2dRandParams learned to stand, and a gradient step added nothing. Of
+Meta-World's, which have published settings, only ml1-reach has been seen to learn; ml1-push solves one task in six
+after 2M steps, and a gradient step does not help yet; ml1-pick-place and ml10 have not been trained.
 """
 
 
