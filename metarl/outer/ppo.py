@@ -67,7 +67,7 @@ class PPO:
         """Return the params `[P]` and the state after one update, and what happened."""
         steps = passes(objective, self.epochs, self.minibatches)
         lr = halved(self.outer_lr, float(state["t"]), self.lr_half_life * len(steps))
-        before, losses, norms = (params, state), [], []
+        before, remembered, losses, norms = params, state, [], []
         if steps[0] is not None:
             losses.append(objective.loss_and_kl(params)[0])
             if not math.isfinite(losses[0]):  # a task to be left out, which the gradient tells
@@ -79,8 +79,9 @@ class PPO:
             if self.max_grad_norm is not None:
                 gradient = shortened(gradient, self.max_grad_norm)
             params, state = adam(params, gradient, state, lr)
-        moved, (after, kl), halvings = self._within_bounds(objective, before[0], params)
-        params, state = (moved, before[1]) if halvings else (params, state)
+        params, after, kl, halvings = self._within_bounds(objective, before, params)
+        if halvings:
+            state = remembered
         metrics = {
             "surrogate_loss": losses[0],
             "gradient_norm": norms[0],
@@ -93,7 +94,7 @@ class PPO:
 
     def _within_bounds(
         self, objective: MetaObjective, before: Tensor, after: Tensor
-    ) -> tuple[Tensor, tuple[float, float], int]:
+    ) -> tuple[Tensor, float, float, int]:
         """Return params as far from those before as `max_kl` allows, loss and divergence there, and the halvings."""
         params, halvings = after, 0
         loss, kl = objective.loss_and_kl(params)
@@ -101,4 +102,4 @@ class PPO:
             halvings += 1
             params = torch.lerp(before, after, 0.5**halvings if halvings < MOST_HALVINGS else 0.0)
             loss, kl = objective.loss_and_kl(params)
-        return params, (loss, kl), halvings
+        return params, loss, kl, halvings
