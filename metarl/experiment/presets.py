@@ -57,7 +57,7 @@ LOCOMOTION = Config(
     eval_every=40,
 )
 
-ANT: dict[str, Any] = {"method": MetaSGD(inner_lr=0.1, outer=PPO(minibatches=2))}
+ANT: dict[str, Any] = {"method": MetaSGD(inner_lr=0.1, outer=PPO(minibatches=2, max_kl=0.1))}
 """With larger actions, or with γ = 0.99 and λ = 1, the gradients of two batches of one ant task hardly agree."""
 
 NAVIGATION = Config(
