@@ -146,7 +146,7 @@ def test_lifetimes_are_few_unless_typed(options, episodes, tmp_path, capsys):
     ("name", "tasks", "lifetimes"),
     [
         ("bandit", 40, 8),
-        ("half-cheetah-dir", 4, 4),
+        ("half-cheetah-dir", 8, 2),
         ("half-cheetah-vel", 8, 2),
         ("point-navigation", 8, 2),
         ("ml1-reach", 8, 2),
