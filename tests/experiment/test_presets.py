@@ -53,9 +53,8 @@ def test_locomotion_takes_several_outer_steps_and_maml_with_trpo_is_one_flag_awa
 def test_a_single_outer_step_has_as_many_tasks_as_were_given():
     preset = IN_ENVIRONMENTS["half-cheetah-dir"]
     assert with_method(replace(preset, tasks=40), "maml").tasks == 40
-    assert (
-        with_method(replace(IN_ENVIRONMENTS["ml1-reach"], tasks=3), "fomaml").tasks == 3
-    )  # it had a single one before
+    single = replace(IN_ENVIRONMENTS["ml1-reach"], tasks=3)
+    assert with_method(single, "fomaml").tasks == 3  # as many as before
 
 
 def test_no_environment_has_two_presets():
