@@ -142,7 +142,7 @@ IN_ENVIRONMENTS: dict[str, Config] = {
     "half-cheetah-crippled": locomotion("HalfCheetahCrippled", 200, **LARGE),
     "ant-dir": locomotion("AntDir", 500, **ANT),
     "ant-vel": locomotion("AntVel", 300, **ANT),
-    "ant-goal": locomotion("AntGoal", 200, **ANT),
+    "ant-goal": locomotion("AntGoal", 60, **LARGE),
     "walker-dir": locomotion("Walker2dDir", 30, **LARGE),
     "hopper-rand-params": locomotion("HopperRandParams", 30, **LARGE),
     "swimmer-vel": locomotion("SwimmerVel", 200, **LARGE),
