@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -65,11 +66,18 @@ def alive(process):
     return fields[0] != "Z" and fields[19] == process[1]
 
 
+def command_line(pid):
+    """What a process was started with; nothing, if it has ended meanwhile."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    return ""
+
+
 def assert_all_end(processes, seconds):
     assert len(processes) > 3
     limit = time.monotonic() + seconds
     while any(alive(process) for process in processes):
-        left = [Path(f"/proc/{pid}/cmdline").read_text()[:80] for pid, _ in processes if alive((pid, _))]
+        left = [command_line(pid)[:80] for pid, _ in processes if alive((pid, _))]
         assert time.monotonic() < limit, left
         time.sleep(0.2)
 
@@ -101,7 +109,7 @@ def test_sigterm_while_ray_starts(tmp_path):
         command(2, *ENDLESS, "--log-dir", str(tmp_path / "run")),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    while not any("gcs_server" in Path(f"/proc/{pid}/cmdline").read_text() for pid, _ in descendants(run.pid)):
+    while not any("gcs_server" in command_line(pid) for pid, _ in descendants(run.pid)):
         assert run.poll() is None
     processes = descendants(run.pid)
     run.terminate()
