@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from metarl.evaluation import AdaptationCurve
     from metarl.experiment.callbacks import Callback
     from metarl.models.load import adaptation_curve, load
-    from metarl.models.rl import ANIL, EMAML, FOMAML, MAML, PPOMAML, RL2, MetaSGD, Model, ProMP, Reptile, VariBAD
+    from metarl.models.rl import ANIL, CAVIA, EMAML, FOMAML, MAML, PPOMAML, RL2, MetaSGD, Model, ProMP, Reptile, VariBAD
     from metarl.models.supervised import FewShot
     from metarl.outer import PPO, TRPO, Adam, Interpolation
     from metarl.rl.distributions import Categorical, Gaussian
@@ -23,7 +23,20 @@ _PLACES = {
     "metarl.experiment.callbacks": ("Callback",),
     "metarl.models.load": ("adaptation_curve", "load"),
     "metarl.models.rl": (
-        *("ANIL", "EMAML", "FOMAML", "MAML", "MetaSGD", "Model", "PPOMAML", "ProMP", "RL2", "Reptile", "VariBAD"),
+        *(
+            "ANIL",
+            "CAVIA",
+            "EMAML",
+            "FOMAML",
+            "MAML",
+            "MetaSGD",
+            "Model",
+            "PPOMAML",
+            "ProMP",
+            "RL2",
+            "Reptile",
+            "VariBAD",
+        ),
     ),
     "metarl.models.supervised": ("FewShot",),
     "metarl.outer": ("PPO", "TRPO", "Adam", "Interpolation"),
@@ -34,6 +47,7 @@ _PLACE = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
     "ANIL",
+    "CAVIA",
     "EMAML",
     "FOMAML",
     "MAML",

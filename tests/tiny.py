@@ -7,7 +7,7 @@ import torch
 from gymnasium import spaces
 
 from metarl.core import params as P
-from metarl.methods import MAML
+from metarl.methods import CAVIA, MAML
 from metarl.rl.episodes import Episodes
 from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.losses import PolicyGradient
@@ -21,10 +21,10 @@ from metarl.workers.worker import Worker
 K, E, T, OBS = 3, 2, 5, 2
 
 
-def policy(discrete: bool = False, hidden: tuple[int, ...] = (4,)):
+def policy(discrete: bool = False, hidden: tuple[int, ...] = (4,), context: int = 0):
     """A tiny policy in float64."""
     actions = spaces.Discrete(3) if discrete else spaces.Box(-1.0, 1.0, (2,))
-    return make_policy(spaces.Box(-1.0, 1.0, (OBS,)), actions, hidden, seed=1).double()
+    return make_policy(spaces.Box(-1.0, 1.0, (OBS,)), actions, hidden, seed=1, context=context).double()
 
 
 def episodes(net, params, seed: int, tasks: int = K) -> Episodes:
@@ -54,7 +54,7 @@ def objective(
     method: MAML, discrete: bool = False, inner_loss="likelihood-ratio", split: int | None = None
 ) -> tuple[WorkersObjective, torch.Tensor]:
     """The meta-objective of workers that hold data played by their own adapted policies, and the params that played."""
-    net = policy(discrete)
+    net = policy(discrete, context=3 if isinstance(method, CAVIA) else 0)
     params = method.initial(P.params_of(net))
     losses = PolicyGradient(net, inner_loss)
     inner_loop = PolicyInnerLoop(sampler=None, losses=losses, method=method, discount=0.9, gae_lambda=1.0)  # type: ignore

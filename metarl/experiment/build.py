@@ -111,9 +111,8 @@ def _policy(config: Config, parts: Parts, observations: Any, actions: Any) -> An
         return make_own_policy(parts.policy, observations, actions, config.seed, config.action_scale)
     make = make_picture_policy if is_picture(observations) else make_policy
     rules = (config.seed, config.init_std, config.action_scale)
-    return make(
-        observations, actions, config.hidden, *rules, config.activation, config.layer_norm, config.last_layer_std
-    )
+    look = (config.activation, config.layer_norm, config.last_layer_std, config.context)
+    return make(observations, actions, config.hidden, *rules, *look)
 
 
 def _baseline(config: Config, parts: Parts, observations: Any) -> Baseline:

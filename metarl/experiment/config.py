@@ -67,6 +67,8 @@ class Config(Settings):
     """Normalise each hidden layer of the built-in policy before its activation."""
     last_layer_std: float | None = None
     """Standard deviation of the last layer's initial weights in the built-in policy; by default Xavier-uniform."""
+    context: int = 0
+    """Further inputs of the built-in policy that are params, which a gradient step moves most."""
     init_std: float = 1.0
     """Standard deviation of the policy's actions to begin with, in its own units."""
     action_scale: float = 1.0
@@ -157,6 +159,7 @@ class Config(Settings):
         super().__post_init__()
         horizon = 1 if self.horizon is None else self.horizon
         check_counts(episodes=(self.episodes, 1), eval_episodes=(self.eval_episodes, 1), horizon=(horizon, 1))
+        check_counts(context=(self.context, 0))
         if self.processes is not None:
             check_counts(processes=(self.processes, 1))
         check_positive(init_std=self.init_std, action_scale=self.action_scale)
@@ -201,6 +204,8 @@ class FewShotConfig(Settings):
     """Channels of each block of the conv network."""
     hidden: tuple[int, ...] = (40, 40)
     """Width of each hidden layer of the mlp."""
+    context: int = 0
+    """Further inputs of the mlp that are params, which a gradient step moves most."""
     later_lr: float = field(default=1.0, kw_only=True)
     """Factor on the inner step size beyond the steps trained with."""
     eval_queries: int = 100
@@ -283,6 +288,9 @@ class FewShotConfig(Settings):
             raise UserError(f"network must be mlp{' or conv' * self.pictures}, got {self.network!r}")
         if self.oracle and self.pictures:
             raise UserError("the oracle is for the sinusoid only")
+        check_counts(context=(self.context, 0))
+        if self.context and self.network == "conv":
+            raise UserError(f"a context is for network mlp, got {self.context} with conv")
         if self.folder and self.data not in ("omniglot", "folder"):
             raise UserError(f"folder is for data omniglot or folder, the others have none; got {self.folder!r}")
         _widths(self.hidden)

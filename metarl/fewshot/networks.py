@@ -19,14 +19,15 @@ class MLP(nn.Module):
         hidden: Width of each hidden layer.
         outputs: Number of outputs.
         seed: Seed of the initial weights.
+        context: Number of further inputs that are params.
     """
 
-    def __init__(self, shape: Sequence[int], hidden: Sequence[int], outputs: int, seed: int) -> None:
+    def __init__(self, shape: Sequence[int], hidden: Sequence[int], outputs: int, seed: int, context: int = 0) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         inputs = int(torch.Size(shape).numel())
         self.inputs = len(shape)
-        self.layers = mlp([inputs, *hidden, outputs], generator, nn.ReLU, biases=True)
+        self.layers = mlp([inputs, *hidden, outputs], generator, nn.ReLU, biases=True, context=context)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs `[..., N, o]` of inputs `[..., N, *shape]`."""

@@ -1,6 +1,7 @@
 """One short file a method, as its paper's pseudocode; a method knows data only through its losses."""
 
 from metarl.methods.anil import ANIL
+from metarl.methods.cavia import CAVIA
 from metarl.methods.emaml import EMAML
 from metarl.methods.maml import MAML
 from metarl.methods.meta_sgd import MetaSGD
@@ -13,6 +14,7 @@ from metarl.outer import PPO, Adam
 
 __all__ = [
     "ANIL",
+    "CAVIA",
     "EMAML",
     "MAML",
     "METHODS",
@@ -35,6 +37,7 @@ METHODS: dict[str, Method] = {
     "maml": MAML(),
     "fomaml": MAML(first_order=True),
     "anil": ANIL(),
+    "cavia": CAVIA(),
     "meta-sgd": MetaSGD(),
     "reptile": Reptile(),
     "promp": ProMP(),
@@ -49,6 +52,7 @@ SUPERVISED: dict[str, Method] = {
     "maml": MAML(inner_lr=0.01, outer=Adam()),
     "fomaml": MAML(inner_lr=0.01, first_order=True, outer=Adam()),
     "anil": ANIL(inner_lr=0.01, outer=Adam()),
+    "cavia": CAVIA(inner_lr=0.01, outer=Adam()),
     "meta-sgd": MetaSGD(inner_lr=0.01, outer=Adam()),
     "reptile": Reptile(inner_lr=0.02, inner_steps=5),
 }

@@ -121,7 +121,7 @@ class RL2(Method):
     def check(self, settings: Any) -> None:
         """Refuse examples, an inner loss, and settings of networks without a memory."""
         needs_episodes(self, settings)
-        usual = {"policy": "built-in", "activation": "tanh", "layer_norm": False, "last_layer_std": None}
+        usual = {"policy": "built-in", "activation": "tanh", "layer_norm": False, "last_layer_std": None, "context": 0}
         for name, value in usual.items():
             if getattr(settings, name, value) != value:
                 raise UserError(f"rl2 has a recurrent policy of its own: {name} must stay {value!r}")
@@ -129,7 +129,7 @@ class RL2(Method):
             raise UserError(f"rl2 adapts its memory and has no inner loss, got {settings.inner_loss}")
 
     def suited(self, settings: Any) -> dict[str, Any]:
-        """Return tasks and lifetimes (`episodes`) of a meta-iteration, how many iterations there are, and λ.
+        """Return tasks and lifetimes (`episodes`) of a meta-iteration, how many of these there are, and λ; no context.
 
         Lifetimes hold as many episodes as the other method's inner steps and query data together; those of RL² itself,
         of another length, as many as before. Where that is more than `STEPS` environment steps, there are fewer
@@ -140,7 +140,7 @@ class RL2(Method):
         needs_episodes(self, settings)
         played = settings.episodes * (settings.method.inner_steps + settings.method.plays_query)
         lifetimes = max(1, played // self.lifetime)
-        suited = {"episodes": lifetimes, "gae_lambda": min(settings.gae_lambda, 0.95)}
+        suited = {"episodes": lifetimes, "gae_lambda": min(settings.gae_lambda, 0.95), "context": 0}
         if settings.longest_episode is None:
             return suited
         room = STEPS // (self.lifetime * settings.longest_episode)

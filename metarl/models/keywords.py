@@ -47,6 +47,7 @@ class PolicyKeywords(RunKeywords, total=False):
     activation: Activation
     layer_norm: bool
     last_layer_std: float | None
+    context: int
     init_std: float
     action_scale: float
     eval_episodes: int
@@ -137,6 +138,7 @@ class FewShotKeywords(RunKeywords, OuterKeywords, total=False):
     network: Literal["mlp", "conv"]
     filters: int
     hidden: tuple[int, ...]
+    context: int
     eval_queries: int
     inner_lr: float
     inner_steps: int

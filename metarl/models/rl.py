@@ -202,6 +202,23 @@ class ANIL(Model):
         self._build(env, None, log_dir, resume, verbose, settings)
 
 
+class CAVIA(Model):
+    """MAML of context params alone, further inputs of the network (Zintgraf et al. 2019)."""
+
+    name = "cavia"
+
+    def __init__(
+        self,
+        env: EnvSource,
+        *,
+        log_dir: str | Path | None = None,
+        resume: bool = False,
+        verbose: bool = False,
+        **settings: Unpack[MAMLKeywords],
+    ) -> None:
+        self._build(env, None, log_dir, resume, verbose, settings)
+
+
 class MetaSGD(Model):
     """MAML with a learned step size per param (Li et al. 2017)."""
 
@@ -322,7 +339,7 @@ class VariBAD(Model):
 
 
 MODELS: dict[str, type[Model]] = {
-    kind.name: kind for kind in (MAML, FOMAML, ANIL, MetaSGD, Reptile, ProMP, PPOMAML, EMAML, RL2, VariBAD)
+    kind.name: kind for kind in (MAML, FOMAML, ANIL, CAVIA, MetaSGD, Reptile, ProMP, PPOMAML, EMAML, RL2, VariBAD)
 }
 """Every model class by its method's name."""
 

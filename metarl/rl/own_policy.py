@@ -127,6 +127,7 @@ class PictureNet(nn.Module):
         activation: What follows each layer.
         layer_norm: Whether each layer is normalised before its activation, over all that it says of a picture.
         last_layer_std: Standard deviation of the last layer's weights; by default Xavier-uniform.
+        context: Number of inputs of the first layer after the convolutions that are params.
     """
 
     def __init__(
@@ -140,6 +141,7 @@ class PictureNet(nn.Module):
         activation: Activation,
         layer_norm: bool = False,
         last_layer_std: float | None = None,
+        context: int = 0,
     ) -> None:
         super().__init__()
         height, width, channels = observation_space.shape or (0, 0, 0)
@@ -156,7 +158,7 @@ class PictureNet(nn.Module):
             channels = number
         self.convolutions = nn.Sequential(*convolutions)
         widths = [channels * sizes[-1][0] * sizes[-1][1], *hidden, actions]
-        self.head = mlp(widths, generator, act, layer_norm=layer_norm, last_std=last_layer_std)
+        self.head = mlp(widths, generator, act, layer_norm=layer_norm, last_std=last_layer_std, context=context)
         self.discrete = discrete
         if not discrete:
             self.log_std = nn.Parameter(torch.full((actions,), float(np.log(init_std))))
@@ -187,11 +189,12 @@ def make_picture_policy(
     activation: Activation = "tanh",
     layer_norm: bool = False,
     last_layer_std: float | None = None,
+    context: int = 0,
 ) -> OwnPolicy:
     """Build the conv policy on pictures; its weights depend on the seed alone."""
     actions, generator = actions_of(action_space), torch.Generator().manual_seed(seed)
     discrete = isinstance(actions, DiscreteActions)
-    look = (activation, layer_norm, last_layer_std)
+    look = (activation, layer_norm, last_layer_std, context)
     network = PictureNet(observation_space, actions.size, discrete, generator, hidden, init_std, *look)
     return OwnPolicy(network, observation_space, action_space, action_scale)
 

@@ -189,6 +189,7 @@ def make_policy(
     activation: Activation = "tanh",
     layer_norm: bool = False,
     last_layer_std: float | None = None,
+    context: int = 0,
 ) -> Policy:
     """Build the built-in policy that fits the spaces; its weights depend on the seed alone.
 
@@ -198,6 +199,7 @@ def make_policy(
     generator, obs_size = torch.Generator().manual_seed(seed), observation_size(observation_space)
     actions = actions_of(action_space, action_scale)
     look: dict[str, Any] = {"activation": ACTIVATIONS[activation], "layer_norm": layer_norm, "last_std": last_layer_std}
+    look["context"] = context
     if isinstance(actions, DiscreteActions):
         return CategoricalMLP(actions, obs_size, hidden, generator, **look)
     return GaussianMLP(actions, obs_size, hidden, generator, init_std, **look)

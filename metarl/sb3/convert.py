@@ -13,24 +13,24 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 from stable_baselines3.common.preprocessing import is_image_space
 
-from metarl.core.layers import LayerNorm
+from metarl.core.layers import LayerNorm, full_bias
 from metarl.core.params import Params
 from metarl.errors import UserError
 from metarl.rl.policies import BoxActions, CategoricalMLP, GaussianMLP, Policy
 
 
 def as_params(model: PPO, like: Params) -> Params:
-    """Return the policy network of a PPO model under the names of our policies.
+    """Return the policy network of a PPO model under the names of our policies, and a context as it is in `like`.
 
     Raises:
         UserError: If the network has other shapes.
     """
     state = model.policy.state_dict()
-    found = {name: state[theirs] for name, theirs in _names(like).items()}
-    for name, value in like.items():
-        if found[name].shape != value.shape:
-            raise UserError(f"PPO's {name} has shape {tuple(found[name].shape)}, ours {tuple(value.shape)}")
-    return {name: found[name].detach().clone().cpu() for name in like}
+    found = {name: state[theirs] for name, theirs in _names(like).items() if not _of_context(name)}
+    for name, value in found.items():
+        if value.shape != like[name].shape:
+            raise UserError(f"PPO's {name} has shape {tuple(value.shape)}, ours {tuple(like[name].shape)}")
+    return like | {name: value.detach().clone().cpu() for name, value in found.items()}
 
 
 def as_ppo(policy: Policy, params: Params, env: gymnasium.Env, **settings: Any) -> PPO:
@@ -59,8 +59,9 @@ def as_ppo(policy: Policy, params: Params, env: gymnasium.Env, **settings: Any) 
     like_ours = {"net_arch": hidden, "activation_fn": activation}
     model = PPO("MlpPolicy", env, device="cpu", policy_kwargs=like_ours, **settings)
     state = model.policy.state_dict()
-    for name, theirs in _names(params).items():
-        state[theirs] = params[name].detach().clone()
+    folded = _without_context(params)
+    for name, theirs in _names(folded).items():
+        state[theirs] = folded[name].detach().clone()
     if isinstance(policy, GaussianMLP) and isinstance(policy.actions, BoxActions):
         floored = state["log_std"].clamp(min=policy.min_log_std)
         state["log_std"] = floored + math.log(policy.actions.scale)
@@ -68,6 +69,20 @@ def as_ppo(policy: Policy, params: Params, env: gymnasium.Env, **settings: Any) 
             state[f"action_net.{part}"] *= policy.actions.scale
     model.policy.load_state_dict(state)
     return model
+
+
+def _of_context(name: str) -> bool:
+    return name.rpartition(".")[-1] in ("context", "into")
+
+
+def _without_context(params: Params) -> Params:
+    """Return the params with the biases of layers that have a context as large as it makes them."""
+    kept = {name: value for name, value in params.items() if not _of_context(name)}
+    for name in params:
+        if name.endswith(".context"):
+            layer = name.removesuffix("context")
+            kept[f"{layer}bias"] = full_bias({part: params[layer + part] for part in ("bias", "into", "context")})
+    return kept
 
 
 def ppo_bytes(model: PPO) -> bytes:

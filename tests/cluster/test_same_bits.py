@@ -72,9 +72,9 @@ def test_so_are_they_with_a_single_input():
     assert torch.equal(trained(config, 1), trained(config, 5))
 
 
-@pytest.mark.parametrize("name", ["fomaml", "anil", "meta-sgd", "e-maml", "ppo-maml"])
+@pytest.mark.parametrize("name", ["fomaml", "anil", "cavia", "meta-sgd", "e-maml", "ppo-maml"])
 def test_every_other_method_too(name):
-    config = dataclasses.replace(NAVIGATION, method=METHODS[name])
+    config = dataclasses.replace(NAVIGATION, method=METHODS[name], context=7)
     assert torch.equal(trained(config, 2), trained(config, 5))
 
 

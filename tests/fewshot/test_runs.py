@@ -71,7 +71,7 @@ def test_a_curve_that_diverges_is_strict_json(run, tmp_path, capsys):
     assert found["mean"][9] is None and found["mean"][0] > 1
 
 
-@pytest.mark.parametrize("method", ["fomaml", "anil", "meta-sgd", "reptile"])
+@pytest.mark.parametrize("method", ["fomaml", "anil", "cavia", "meta-sgd", "reptile"])
 def test_every_method_runs(method, tmp_path):
     directory = tmp_path / "run"
     assert main(["train", "sinusoid", "--method", method, *SMALL, "--log-dir", str(directory)]) == 0

@@ -6,15 +6,22 @@ import torch
 from torch.testing import assert_close
 
 from metarl.core import params as P
-from metarl.methods import ANIL, MAML, MetaSGD, Reptile
+from metarl.errors import UserError
+from metarl.methods import ANIL, CAVIA, MAML, MetaSGD, Reptile
 from metarl.methods.anil import head
 
-METHODS = [ANIL(inner_lr=0.3), MetaSGD(inner_lr=0.3), Reptile(inner_optimizer="adam"), MAML(inner_lr=0.3)]
+METHODS = [
+    ANIL(inner_lr=0.3),
+    CAVIA(inner_lr=0.3),
+    MetaSGD(inner_lr=0.3),
+    Reptile(inner_optimizer="adam"),
+    MAML(inner_lr=0.3),
+]
 
 
 def problem(method, tasks=tiny.K):
     """A tiny policy's losses, its meta-params and support data."""
-    net = tiny.policy()
+    net = tiny.policy(context=3 if isinstance(method, CAVIA) else 0)
     params = method.initial(P.params_of(net))
     losses = tiny.PolicyGradient(net)
     data = tiny.episodes(net, losses.own(P.stack(params, tasks)), seed=0, tasks=tasks)
@@ -72,6 +79,25 @@ def test_anil_computes_no_gradients_for_the_body_inside(create_graph):
     if create_graph:
         sum(value.sum() for value in adapted.values()).backward()
         assert reached
+
+
+def test_cavia_moves_the_context_inside_and_everything_outside():
+    method = CAVIA(inner_lr=0.3, inner_steps=2)
+    losses, params, data = problem(method)
+    adapted = method.inner_step(losses.loss, P.stack(params, tiny.K), data)
+    changed = {name for name in params if not torch.equal(adapted[name], P.stack(params, tiny.K)[name])}
+    assert changed == {"mean.0.context"}
+    objective, vector = tiny.objective(method)
+    gradient = P.unflatten(objective.loss_and_gradient(vector)[1], params)
+    assert all(gradient[name].any() for name in params)
+
+
+def test_cavia_needs_a_context():
+    losses, params, data = problem(MAML())
+    with pytest.raises(
+        UserError, match=r"params called context, and the network has none, only log_std, mean\.0\.weight"
+    ):
+        CAVIA().inner_step(losses.loss, P.stack(params, tiny.K), data)
 
 
 def test_meta_sgd_begins_as_maml_and_steps_by_its_own_sizes():

@@ -9,12 +9,13 @@ import torch
 from torch.testing import assert_close
 
 from metarl.core import params as P
-from metarl.methods import ANIL, EMAML, MAML, MetaSGD, ProMP
+from metarl.methods import ANIL, CAVIA, EMAML, MAML, MetaSGD, ProMP
 from metarl.methods.protocols import QUERY
 from metarl.outer import PPO
 
 METHODS = {
     "anil": ANIL(inner_lr=0.3, inner_steps=2),
+    "cavia": CAVIA(inner_lr=0.3, inner_steps=2),
     "meta-sgd": MetaSGD(inner_lr=0.3, inner_steps=2),
     "ppo-maml": MAML(inner_lr=0.3, inner_steps=2, outer=PPO()),
     "promp": ProMP(inner_lr=0.3, inner_steps=2),
@@ -96,7 +97,7 @@ def test_dice_credits_earlier_actions_in_the_second_derivative():
     assert_close(hessian("dice"), hessian("likelihood-ratio") - cross - cross.T)
 
 
-@pytest.mark.parametrize("kind", [ANIL, MetaSGD, EMAML])
+@pytest.mark.parametrize("kind", [ANIL, CAVIA, MetaSGD, EMAML])
 def test_second_order_differs_from_first_order(kind):
     gradients = []
     for first_order in (False, True):

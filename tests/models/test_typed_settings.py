@@ -21,6 +21,7 @@ KEYWORDS = {
     "maml": keywords.MAMLKeywords,
     "fomaml": keywords.MAMLKeywords,
     "anil": keywords.MAMLKeywords,
+    "cavia": keywords.MAMLKeywords,
     "meta-sgd": keywords.MAMLKeywords,
     "ppo-maml": keywords.MAMLKeywords,
     "reptile": keywords.ReptileKeywords,

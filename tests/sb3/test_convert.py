@@ -120,5 +120,10 @@ def test_an_exported_policy_of_other_activations_acts_the_same(tmp_path):
     ours, _ = model.policy.predict(obs, deterministic=True)
     theirs, _ = PPO.load(tmp_path / "model.zip", device="cpu").predict(obs, deterministic=True)
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    context = metarl.CAVIA("metarl/PointNavigation-v0", **small)
+    context.export_sb3(tmp_path / "context.zip", task=[0.3, 0.2])
+    ours, _ = context.adapt([0.3, 0.2]).predict(obs, deterministic=True)
+    theirs, _ = PPO.load(tmp_path / "context.zip", device="cpu").predict(obs, deterministic=True)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
     with pytest.raises(UserError, match="without layer norm can be exported"):
         metarl.MAML("metarl/PointNavigation-v0", layer_norm=True, **small).export_sb3(tmp_path / "other.zip")

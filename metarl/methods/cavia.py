@@ -1,0 +1,65 @@
+"""CAVIA: the inner loop moves a context, not the network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from metarl.core.gradient_step import gradient_step
+from metarl.core.params import Params
+from metarl.errors import UserError
+from metarl.methods.maml import MAML
+from metarl.methods.protocols import Loss
+from metarl.outer import PPO, TRPO, Adam
+
+CONTEXT = 16
+"""Params in the context where the settings have none."""
+
+
+def context(names: Iterable[str]) -> list[str]:
+    """Return the params that are called `context`, by their names in the network.
+
+    Raises:
+        UserError: If there are none.
+    """
+    names = list(names)
+    if found := [name for name in names if name.rpartition(".")[-1] == "context"]:
+        return found
+    raise UserError(f"cavia adapts params called context, and the network has none, only {', '.join(names)}")
+
+
+@dataclass(frozen=True)
+class CAVIA(MAML):
+    """MAML whose inner loop moves a context alone: inputs of the network that are params (Zintgraf et al. 2019).
+
+    The outer update trains everything. That includes the context to begin with, which the paper keeps at zero; with the
+    first layer's bias it is one param too many, so both learn the same networks.
+    """
+
+    outer: TRPO | PPO | Adam = field(default_factory=PPO)
+    """How the meta-params move."""
+
+    def inner_step(
+        self, loss: Loss, adapted: Params, support: Any, scale: float = 1.0, *, create_graph: bool = False
+    ) -> Params:
+        """Return the stacked params `[K, ...]` after one inner step of the context."""
+        return gradient_step(
+            loss,
+            adapted,
+            support,
+            scale * self.inner_lr,
+            names=context(adapted),
+            first_order=self.first_order,
+            create_graph=create_graph,
+        )
+
+    def check(self, settings: Any) -> None:
+        """Refuse a network without context."""
+        super().check(settings)
+        if getattr(settings, "policy", "built-in") == "built-in" and not settings.context:
+            raise UserError("cavia adapts the network's context; give context at least 1")
+
+    def suited(self, settings: Any) -> dict[str, Any]:
+        """Return what other methods change too, and a context where there is none."""
+        return super().suited(settings) | {"context": settings.context or CONTEXT}

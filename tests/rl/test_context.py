@@ -1,0 +1,77 @@
+"""A context: inputs of the first layer that are params, the same in all states."""
+
+import pytest
+import torch
+from gymnasium import spaces
+from torch import nn
+from torch.testing import assert_close
+
+import metarl
+from metarl.core.layers import mlp
+from metarl.rl.policies import distribution, make_policy, prepared
+
+ENV = "metarl/PointNavigation-v0"
+SMALL = {"tasks": 2, "episodes": 2, "horizon": 5, "hidden": (8,)}
+
+
+def test_it_is_an_input_beside_the_others():
+    net = mlp([3, 5, 2], torch.Generator().manual_seed(0), context=4)
+    net[0].context.data.normal_(generator=torch.Generator().manual_seed(1))
+    plain = mlp([7, 5, 2], torch.Generator())
+    plain.load_state_dict(
+        {name: value for name, value in net.state_dict().items() if name.startswith("2.")}, strict=False
+    )
+    plain[0].weight.data = torch.cat([net[0].weight, net[0].into], dim=1)
+    plain[0].bias.data = net[0].bias
+    x = torch.randn(6, 3)
+    assert_close(net(x), plain(torch.cat([x, net[0].context.expand(6, 4)], dim=1)))
+
+
+def test_without_one_the_weights_are_as_they_were():
+    one, other = (mlp([3, 5, 2], torch.Generator().manual_seed(0), context=size) for size in (0, 4))
+    assert [name for name, _ in one.named_parameters()] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert all(torch.equal(value, other.get_parameter(name)) for name, value in one.named_parameters())
+
+
+@pytest.mark.parametrize("actions", [spaces.Box(-1, 1, (2,)), spaces.Discrete(3)])
+def test_playing_gives_the_numbers_of_the_update(actions):
+    policy = make_policy(spaces.Box(-1, 1, (3,)), actions, (8, 8), seed=0, context=4)
+    generator = torch.Generator().manual_seed(1)
+    params = {name: torch.randn(5, *value.shape, generator=generator) for name, value in policy.named_parameters()}
+    obs = torch.randn(5, 7, 3, generator=generator)
+    both = distribution(policy, params, obs).parameters, prepared(policy, params)(obs).parameters
+    assert all(torch.equal(one, other) for one, other in zip(*both, strict=True))
+
+
+class Switched(nn.Module):
+    """A network of one's own with a context that scales its outputs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.context = nn.Linear(2, 2), nn.Parameter(torch.zeros(2))
+
+    def forward(self, obs):
+        return metarl.Gaussian(self.layer(obs) * (1 + self.context), torch.zeros(1, 2))
+
+
+def test_cavia_takes_a_network_of_ones_own_that_has_a_context():
+    model = metarl.CAVIA(ENV, policy=lambda *_: Switched(), tasks=2, episodes=2, horizon=5).learn(2)
+    adapted, before = model.adapt([0.3, 0.2]).params, model.policy.params
+    changed = {name for name in before if not torch.equal(adapted[name], before[name])}
+    assert changed == {"network.context"}
+
+
+def test_cavia_has_a_context_where_nothing_is_said():
+    assert metarl.CAVIA(ENV, **SMALL).trainer.params["mean.0.context"].shape == (16,)
+    assert metarl.CAVIA(ENV, context=3, **SMALL).trainer.params["mean.0.context"].shape == (3,)
+    with pytest.raises(metarl.UserError, match="give context at least 1"):
+        metarl.CAVIA(ENV, context=0, **SMALL)
+
+
+def test_where_there_can_be_none_it_is_refused():
+    with pytest.raises(metarl.UserError, match="context must stay 0"):
+        metarl.RL2(ENV, context=3, **SMALL)
+    with pytest.raises(metarl.UserError, match="a context is for network mlp, got 3 with conv"):
+        metarl.FewShot("glyphs", network="conv", context=3)
+    with pytest.raises(metarl.UserError, match="context must be at least 0"):
+        metarl.MAML(ENV, context=-1, **SMALL)
