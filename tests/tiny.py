@@ -21,10 +21,12 @@ from metarl.workers.worker import Worker
 K, E, T, OBS = 3, 2, 5, 2
 
 
-def policy(discrete: bool = False, hidden: tuple[int, ...] = (4,), context: int = 0):
+def policy(discrete: bool = False, hidden: tuple[int, ...] = (4,), context: int = 0, expects_reward: bool = False):
     """A tiny policy in float64."""
     actions = spaces.Discrete(3) if discrete else spaces.Box(-1.0, 1.0, (2,))
-    return make_policy(spaces.Box(-1.0, 1.0, (OBS,)), actions, hidden, seed=1, context=context).double()
+    return make_policy(
+        spaces.Box(-1.0, 1.0, (OBS,)), actions, hidden, seed=1, context=context, expects_reward=expects_reward
+    ).double()
 
 
 def episodes(net, params, seed: int, tasks: int = K) -> Episodes:
@@ -51,12 +53,16 @@ def episodes(net, params, seed: int, tasks: int = K) -> Episodes:
 
 
 def objective(
-    method: MAML, discrete: bool = False, inner_loss="likelihood-ratio", split: int | None = None
+    method: MAML,
+    discrete: bool = False,
+    inner_loss="likelihood-ratio",
+    split: int | None = None,
+    reward_coef: float = 0,
 ) -> tuple[WorkersObjective, torch.Tensor]:
     """The meta-objective of workers that hold data played by their own adapted policies, and the params that played."""
-    net = policy(discrete, context=3 if isinstance(method, CAVIA) else 0)
+    net = policy(discrete, context=3 if isinstance(method, CAVIA) or reward_coef else 0, expects_reward=reward_coef > 0)
     params = method.initial(P.params_of(net))
-    losses = PolicyGradient(net, inner_loss)
+    losses = PolicyGradient(net, inner_loss, reward_coef)
     inner_loop = PolicyInnerLoop(sampler=None, losses=losses, method=method, discount=0.9, gae_lambda=1.0)  # type: ignore
     adapted, support = P.stack(params, K), []
     for step in range(method.inner_steps):

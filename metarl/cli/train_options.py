@@ -27,7 +27,7 @@ GROUPS = {
     ),
     "inner_loop": ("inner_loss", "later_lr", "discount", "gae_lambda", "baseline"),
     "network": (
-        *("policy", "hidden", "activation", "layer_norm", "last_layer_std", "context", "init_std"),
+        *("policy", "hidden", "activation", "layer_norm", "last_layer_std", "context", "reward_coef", "init_std"),
         *("network", "filters"),
     ),
     "evaluation": ("eval_every", "eval_tasks", "eval_episodes", "eval_queries", "eval_steps"),

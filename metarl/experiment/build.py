@@ -91,7 +91,7 @@ def build_inner_loop(config: Config, parts: Parts, tasks: int, episodes: int) ->
     # the device's copy shares the CPU policy's architecture only: params always come as arguments
     sampler = Sampler(env, policy, tasks, episodes, horizon)
     inner_loss: InnerLoss = config.inner_loss if parts.inner_loss is None else parts.inner_loss
-    return PolicyInnerLoop(sampler, PolicyGradient(policy, inner_loss), *rest)
+    return PolicyInnerLoop(sampler, PolicyGradient(policy, inner_loss, config.reward_coef), *rest)
 
 
 def _with_memory(config: Config, spaces: tuple[Any, Any], rules: tuple[float, float]) -> LifetimeGradient:
@@ -109,10 +109,13 @@ def _with_memory(config: Config, spaces: tuple[Any, Any], rules: tuple[float, fl
 def _policy(config: Config, parts: Parts, observations: Any, actions: Any) -> Any:
     if parts.policy is not None:
         return make_own_policy(parts.policy, observations, actions, config.seed, config.action_scale)
-    make = make_picture_policy if is_picture(observations) else make_policy
-    rules = (config.seed, config.init_std, config.action_scale)
+    usual = (observations, actions, config.hidden, config.seed, config.init_std, config.action_scale)
     look = (config.activation, config.layer_norm, config.last_layer_std, config.context)
-    return make(observations, actions, config.hidden, *rules, *look)
+    if not is_picture(observations):
+        return make_policy(*usual, *look, config.reward_coef > 0)
+    if config.reward_coef:
+        raise UserError(f"reward_coef={config.reward_coef} is not for pictures, got observations {observations}")
+    return make_picture_policy(*usual, *look)
 
 
 def _baseline(config: Config, parts: Parts, observations: Any) -> Baseline:

@@ -69,6 +69,8 @@ class Config(Settings):
     """Standard deviation of the last layer's initial weights in the built-in policy; by default Xavier-uniform."""
     context: int = 0
     """Further inputs of the built-in policy that are params, which a gradient step moves most."""
+    reward_coef: float = 0.0
+    """Weight, in the inner loss, of how wrong the context is about the task's mean reward."""
     init_std: float = 1.0
     """Standard deviation of the policy's actions to begin with, in its own units."""
     action_scale: float = 1.0
@@ -160,6 +162,12 @@ class Config(Settings):
         horizon = 1 if self.horizon is None else self.horizon
         check_counts(episodes=(self.episodes, 1), eval_episodes=(self.eval_episodes, 1), horizon=(horizon, 1))
         check_counts(context=(self.context, 0))
+        if not 0 <= self.reward_coef < float("inf"):
+            raise UserError(f"reward_coef must be 0 or more and finite, got {self.reward_coef}")
+        if self.reward_coef and not (self.context and self.policy == "built-in"):
+            raise UserError(
+                f"reward_coef={self.reward_coef} needs the built-in policy and a context; give context at least 1"
+            )
         if self.processes is not None:
             check_counts(processes=(self.processes, 1))
         check_positive(init_std=self.init_std, action_scale=self.action_scale)

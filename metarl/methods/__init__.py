@@ -52,7 +52,7 @@ SUPERVISED: dict[str, Method] = {
     "maml": MAML(inner_lr=0.01, outer=Adam()),
     "fomaml": MAML(inner_lr=0.01, first_order=True, outer=Adam()),
     "anil": ANIL(inner_lr=0.01, outer=Adam()),
-    "cavia": CAVIA(inner_lr=0.01, outer=Adam()),
+    "cavia": CAVIA(inner_lr=0.1, outer=Adam()),
     "meta-sgd": MetaSGD(inner_lr=0.01, outer=Adam()),
     "reptile": Reptile(inner_lr=0.02, inner_steps=5),
 }

@@ -26,6 +26,8 @@ STEPS = 8000
 """Environment steps of a meta-iteration, about: many small updates teach a memory more than a few large ones."""
 FEWEST = 8
 """Tasks of a meta-iteration, at least."""
+WITHOUT_CONTEXT = {"context": 0, "reward_coef": 0.0}
+"""Settings of a network without params among its inputs."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,12 @@ class RL2(Method):
     def check(self, settings: Any) -> None:
         """Refuse examples, an inner loss, and settings of networks without a memory."""
         needs_episodes(self, settings)
-        usual = {"policy": "built-in", "activation": "tanh", "layer_norm": False, "last_layer_std": None, "context": 0}
+        usual = {
+            "policy": "built-in",
+            "activation": "tanh",
+            "layer_norm": False,
+            "last_layer_std": None,
+        } | WITHOUT_CONTEXT
         for name, value in usual.items():
             if getattr(settings, name, value) != value:
                 raise UserError(f"rl2 has a recurrent policy of its own: {name} must stay {value!r}")
@@ -140,7 +147,7 @@ class RL2(Method):
         needs_episodes(self, settings)
         played = settings.episodes * (settings.method.inner_steps + settings.method.plays_query)
         lifetimes = max(1, played // self.lifetime)
-        suited = {"episodes": lifetimes, "gae_lambda": min(settings.gae_lambda, 0.95), "context": 0}
+        suited = {"episodes": lifetimes, "gae_lambda": min(settings.gae_lambda, 0.95)} | WITHOUT_CONTEXT
         if settings.longest_episode is None:
             return suited
         room = STEPS // (self.lifetime * settings.longest_episode)

@@ -48,6 +48,7 @@ class PolicyKeywords(RunKeywords, total=False):
     layer_norm: bool
     last_layer_std: float | None
     context: int
+    reward_coef: float
     init_std: float
     action_scale: float
     eval_episodes: int

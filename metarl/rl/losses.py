@@ -14,7 +14,7 @@ from metarl.core.params import Params
 from metarl.errors import UserError
 from metarl.rl.distributions import Distribution
 from metarl.rl.episodes import Episodes
-from metarl.rl.policies import distribution
+from metarl.rl.policies import distribution, expected_reward
 
 INNER_LOSSES = ("likelihood-ratio", "log-likelihood", "dice")
 """Forms of the inner loss there are."""
@@ -32,6 +32,8 @@ class PolicyGradient:
 
     policy: nn.Module
     inner_loss: InnerLoss = "likelihood-ratio"
+    reward_coef: float = 0.0
+    """Weight of how wrong the context is about the mean reward, in the inner loss."""
 
     def threads(self) -> AbstractContextManager[None]:
         """Return the context in which torch differentiates: with all its threads."""
@@ -58,8 +60,17 @@ class PolicyGradient:
         the later steps that its reward depends on. The log-likelihood form, the original's, loses more
         (Rothfuss et al. 2019, section 5 and equation 10). DiCE's second derivative is right in expectation:
         each step's ratio counts the steps before it too; its variance is large.
+
+        With `reward_coef` half the squared error of the mean reward that the context tells is added, so that a step
+        moves the context by it. A policy gradient says which actions make rewards better, not how good they are.
         """
-        outputs = self.outputs(params, episodes)
+        losses = self._policy_loss(self.outputs(params, episodes), episodes)
+        if not self.reward_coef:
+            return losses
+        mean = (episodes.rew.flatten(1) * episodes.weight).sum(-1)
+        return losses + 0.5 * self.reward_coef * (mean - expected_reward(self.own(params))).square()
+
+    def _policy_loss(self, outputs: Distribution, episodes: Episodes) -> Tensor:
         if callable(self.inner_loss):
             losses = self.inner_loss(outputs, episodes)
             if losses.shape != (len(episodes),):

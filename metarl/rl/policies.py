@@ -84,16 +84,39 @@ def actions_of(space: Space, scale: float = 1.0) -> BoxActions | DiscreteActions
     raise UserError(f"actions must be a Box of floats or Discrete, got {space}")
 
 
+class ExpectedReward(nn.Module):
+    """A task's mean reward as a context tells it, linear in it.
+
+    Args:
+        context: Size of the context.
+        generator: Source of the initial weights, standard normal.
+    """
+
+    def __init__(self, context: int, generator: torch.Generator) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(context, generator=generator))
+        self.offset = nn.Parameter(torch.zeros(()))
+
+
+def expected_reward(params: Params) -> Tensor:
+    """Return the mean reward `[K]` that the contexts of a policy's stacked params tell."""
+    (context,) = (value for name, value in params.items() if name.endswith(".context"))
+    return (params["reward.weight"] * context).sum(-1) + params["reward.offset"]
+
+
 class Policy(nn.Module):
     """A network that returns action distributions, with what the sampler needs to act by them.
 
     Args:
         actions: The environment's actions.
+        reward: What a context tells of rewards, if anything.
     """
 
-    def __init__(self, actions: BoxActions | DiscreteActions) -> None:
+    def __init__(self, actions: BoxActions | DiscreteActions, reward: ExpectedReward | None = None) -> None:
         super().__init__()
         self.actions = actions
+        if reward is not None:
+            self.reward = reward
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Draw the noise that actions are sampled with, `[*shape, a]`."""
@@ -118,6 +141,7 @@ class GaussianMLP(Policy):
         generator: Source of the initial weights.
         init_std: Standard deviation to begin with, in the policy's units.
         min_std: Floor of the standard deviation.
+        reward: What the context tells of rewards, if anything.
         look: Keyword arguments of `mlp`.
     """
 
@@ -129,9 +153,10 @@ class GaussianMLP(Policy):
         generator: torch.Generator,
         init_std: float = 1.0,
         min_std: float = 1e-6,
+        reward: ExpectedReward | None = None,
         **look: Any,
     ) -> None:
-        super().__init__(actions)
+        super().__init__(actions, reward)
         self.mean = mlp([obs_size, *hidden, actions.size], generator, **look)
         self.log_std = nn.Parameter(torch.full((actions.size,), math.log(init_std)))
         self.min_log_std = math.log(min_std)
@@ -155,6 +180,7 @@ class CategoricalMLP(Policy):
         obs_size: Size of an observation.
         hidden: Width of each hidden layer.
         generator: Source of the initial weights.
+        reward: What the context tells of rewards, if anything.
         look: Keyword arguments of `mlp`.
     """
 
@@ -164,9 +190,10 @@ class CategoricalMLP(Policy):
         obs_size: int,
         hidden: Sequence[int],
         generator: torch.Generator,
+        reward: ExpectedReward | None = None,
         **look: Any,
     ) -> None:
-        super().__init__(actions)
+        super().__init__(actions, reward)
         self.logits = mlp([obs_size, *hidden, actions.size], generator, **look)
 
     def forward(self, obs: Tensor) -> Categorical:
@@ -190,6 +217,7 @@ def make_policy(
     layer_norm: bool = False,
     last_layer_std: float | None = None,
     context: int = 0,
+    expects_reward: bool = False,
 ) -> Policy:
     """Build the built-in policy that fits the spaces; its weights depend on the seed alone.
 
@@ -200,6 +228,8 @@ def make_policy(
     actions = actions_of(action_space, action_scale)
     look: dict[str, Any] = {"activation": ACTIVATIONS[activation], "layer_norm": layer_norm, "last_std": last_layer_std}
     look["context"] = context
+    if expects_reward:
+        look["reward"] = ExpectedReward(context, generator)
     if isinstance(actions, DiscreteActions):
         return CategoricalMLP(actions, obs_size, hidden, generator, **look)
     return GaussianMLP(actions, obs_size, hidden, generator, init_std, **look)

@@ -72,7 +72,7 @@ def as_ppo(policy: Policy, params: Params, env: gymnasium.Env, **settings: Any) 
 
 
 def _of_context(name: str) -> bool:
-    return name.rpartition(".")[-1] in ("context", "into")
+    return name.startswith("reward.") or name.rpartition(".")[-1] in ("context", "into")
 
 
 def _without_context(params: Params) -> Params:

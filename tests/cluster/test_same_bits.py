@@ -78,6 +78,11 @@ def test_every_other_method_too(name):
     assert torch.equal(trained(config, 2), trained(config, 5))
 
 
+def test_so_are_they_where_the_context_tells_the_mean_reward():
+    config = dataclasses.replace(CHEETAH, method=METHODS["promp"], context=7, reward_coef=1.0)
+    assert torch.equal(trained(config, 1), trained(config, 3))
+
+
 def test_so_are_they_on_more_threads():
     """Torch's threads share out tasks, never the sums within one."""
     config, before = dataclasses.replace(CHEETAH, episodes=20, horizon=50), torch.get_num_threads()

@@ -47,6 +47,16 @@ def test_the_meta_gradient_is_the_derivative_of_the_objective(method, discrete):
         assert gradient[len(params) // 2 :].abs().max() > 1e-4  # the step sizes' half
 
 
+@pytest.mark.parametrize("method", ["cavia", "meta-sgd", "promp"])
+def test_so_it_is_where_the_context_tells_the_mean_reward(method):
+    objective, params = tiny.objective(METHODS[method], reward_coef=0.7)
+    objective = objective.given(inner_kl=0.5)
+    _, gradient = objective.loss_and_gradient(params)
+    assert_close(gradient, tiny.finite_difference(lambda p: objective.loss_and_kl(p)[0], params), rtol=1e-6, atol=1e-8)
+    like = tiny.batch_loss(objective).like
+    assert all(P.unflatten(gradient, like)[f"reward.{name}"].abs().max() > 1e-4 for name in ("weight", "offset"))
+
+
 @pytest.mark.parametrize("steps", [1, 2])
 def test_dice_meta_gradient_is_the_derivative_of_the_objective(steps):
     objective, params = prepared(MAML(inner_lr=0.3, inner_steps=steps), inner_loss="dice")

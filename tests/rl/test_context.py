@@ -1,13 +1,20 @@
 """A context: inputs of the first layer that are params, the same in all states."""
 
+import gymnasium
+import metarl_envs  # noqa: F401
+import numpy as np
 import pytest
+import tiny
 import torch
 from gymnasium import spaces
+from stable_baselines3 import PPO
 from torch import nn
 from torch.testing import assert_close
 
 import metarl
+from metarl.core import params as P
 from metarl.core.layers import mlp
+from metarl.methods import CAVIA
 from metarl.rl.policies import distribution, make_policy, prepared
 
 ENV = "metarl/PointNavigation-v0"
@@ -43,6 +50,37 @@ def test_playing_gives_the_numbers_of_the_update(actions):
     assert all(torch.equal(one, other) for one, other in zip(*both, strict=True))
 
 
+def test_the_mean_reward_moves_the_context_as_far_as_it_was_not_expected():
+    method, net = CAVIA(inner_lr=0.3), tiny.policy(context=3, expects_reward=True)
+    params = P.stack(P.params_of(net), tiny.K)
+    params["mean.0.context"] = torch.randn(tiny.K, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    data = tiny.episodes(net, params, seed=0)
+    plain, both = (method.inner_step(tiny.PolicyGradient(net, reward_coef=c).loss, params, data) for c in (0.0, 0.7))
+    weight, context = params["reward.weight"], params["mean.0.context"]
+    missed = data.rew.sum((1, 2)) / data.mask.sum((1, 2)) - (weight * context).sum(-1) - params["reward.offset"]
+    moved = both["mean.0.context"] - plain["mean.0.context"]
+    assert_close(moved, 0.3 * 0.7 * missed[:, None] * weight)
+
+
+def test_rewards_that_differ_by_a_constant_are_told_apart_by_the_context_alone():
+    """A baseline takes the constant out of a policy gradient."""
+
+    def adapted(constant, **settings):
+        model = metarl.MAML(lambda: paid(constant), context=4, hidden=(8,), tasks=2, episodes=4, **settings)
+        return model.adapt([0.3, 0.2]).params
+
+    same, other = (adapted(constant) for constant in (0.0, -2.0))
+    assert all(torch.allclose(same[name], other[name], atol=1e-3) for name in same)
+    same, other = (adapted(constant, reward_coef=1.0) for constant in (0.0, -2.0))
+    assert not torch.allclose(same["mean.0.context"], other["mean.0.context"], atol=0.05)
+
+
+def paid(constant):
+    """2-D navigation with a constant on every reward."""
+    env = gymnasium.make(ENV, max_episode_steps=20)
+    return gymnasium.wrappers.TransformReward(env, lambda reward: float(reward) + constant)
+
+
 class Switched(nn.Module):
     """A network of one's own with a context that scales its outputs."""
 
@@ -66,6 +104,18 @@ def test_cavia_has_a_context_where_nothing_is_said():
     assert metarl.CAVIA(ENV, context=3, **SMALL).trainer.params["mean.0.context"].shape == (3,)
     with pytest.raises(metarl.UserError, match="give context at least 1"):
         metarl.CAVIA(ENV, context=0, **SMALL)
+
+
+def test_the_expected_reward_trains_and_is_left_out_of_an_export(tmp_path):
+    model = metarl.ProMP(ENV, context=3, reward_coef=1.0, **SMALL).learn(1)
+    model.export_sb3(tmp_path / "model.zip", task=[0.3, 0.2])
+    again = PPO.load(tmp_path / "model.zip", device="cpu")
+    obs = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
+    ours, _ = model.adapt([0.3, 0.2]).predict(obs, deterministic=True)
+    np.testing.assert_allclose(again.predict(obs, deterministic=True)[0], ours, atol=1e-6)
+    for settings in ({}, {"context": 3, "policy": lambda *_: Switched()}):
+        with pytest.raises(metarl.UserError, match="needs the built-in policy and a context"):
+            metarl.ProMP(ENV, reward_coef=1.0, **settings)
 
 
 def test_where_there_can_be_none_it_is_refused():
