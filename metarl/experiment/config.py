@@ -70,7 +70,7 @@ class Config(Settings):
     context: int = 0
     """Further inputs of the built-in policy that are params, which a gradient step moves most."""
     reward_coef: float = 0.0
-    """Weight, in the inner loss, of how wrong the context is about the task's mean reward."""
+    """Weight, in the inner loss of the steps trained with, of how wrong the context is about the task's mean reward."""
     init_std: float = 1.0
     """Standard deviation of the policy's actions to begin with, in its own units."""
     action_scale: float = 1.0

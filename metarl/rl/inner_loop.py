@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Any, ClassVar
 
@@ -110,7 +110,11 @@ class PolicyInnerLoop:
         return data[: self.method.inner_steps], data[-1]
 
     def step(self, adapted: Params, data: Episodes, number: int) -> Params:
-        """Return the params after this inner step (0 the first), `[K, ...]` on the CPU."""
+        """Return the params after this inner step (0 the first), `[K, ...]` on the CPU.
+
+        Beyond the steps trained with there is no `reward_coef`: what rewards mean there has not been learned.
+        """
+        losses = self.losses if number < self.method.inner_steps else replace(self.losses, reward_coef=0.0)
         return adapt_once(
-            self.method, self.losses.loss, adapted, data, number, self.later_lr, self.device, self.losses.tasks_at_once
+            self.method, losses.loss, adapted, data, number, self.later_lr, self.device, losses.tasks_at_once
         )

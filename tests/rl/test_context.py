@@ -1,5 +1,7 @@
 """A context: inputs of the first layer that are params, the same in all states."""
 
+import dataclasses
+
 import gymnasium
 import metarl_envs  # noqa: F401
 import numpy as np
@@ -60,6 +62,17 @@ def test_the_mean_reward_moves_the_context_as_far_as_it_was_not_expected():
     missed = data.rew.sum((1, 2)) / data.mask.sum((1, 2)) - (weight * context).sum(-1) - params["reward.offset"]
     moved = both["mean.0.context"] - plain["mean.0.context"]
     assert_close(moved, 0.3 * 0.7 * missed[:, None] * weight)
+
+
+def test_steps_beyond_those_trained_follow_the_policy_gradient_alone():
+    loop = metarl.MAML(ENV, context=3, reward_coef=1.0, later_lr=1.0, **SMALL).trainer.build_inner_loop()
+    net = loop.network
+    params = P.stack(P.params_of(net), 2)
+    data = loop._episodes(params, np.array([[0.3, 0.2], [-0.4, 0.1]]), iter(np.random.default_rng(0).spawn(2)))
+    without = dataclasses.replace(loop, losses=dataclasses.replace(loop.losses, reward_coef=0.0))
+    first, second, plain = loop.step(params, data, 0), loop.step(params, data, 1), without.step(params, data, 0)
+    assert all(torch.equal(second[name], plain[name]) for name in params)
+    assert not torch.equal(first["mean.0.context"], second["mean.0.context"])
 
 
 def test_rewards_that_differ_by_a_constant_are_told_apart_by_the_context_alone():
