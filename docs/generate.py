@@ -29,7 +29,7 @@ GROUPS: dict[str, list[type[Any]]] = {
     "Methods": [MAML, Reptile, ProMP, EMAML, RL2, VariBAD],
     "Outer updates": [TRPO, PPO, Adam, Interpolation],
 }
-"""The dataclasses that hold settings. FOMAML, ANIL, Meta-SGD and PPO-MAML have those of MAML."""
+"""The dataclasses that hold settings. FOMAML, ANIL, CAVIA, Meta-SGD and PPO-MAML have those of MAML."""
 
 
 def write(folder: Path) -> None:

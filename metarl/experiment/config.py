@@ -13,7 +13,7 @@ from metarl.experiment.build_shots import build_shot_loop
 from metarl.experiment.parts import Parts
 from metarl.fewshot.images import SIDE
 from metarl.fewshot.inner_loop import ShotInnerLoop
-from metarl.methods import METHODS, SUPERVISED, Method
+from metarl.methods import METHODS, SUPERVISED, Method, method_name
 from metarl.rl.advantages import BASELINES
 from metarl.rl.environments import Vectorization, has_physics, registered, registration
 from metarl.rl.inner_loop import PolicyInnerLoop
@@ -68,9 +68,10 @@ class Config(Settings):
     last_layer_std: float | None = None
     """Standard deviation of the last layer's initial weights in the built-in policy; by default Xavier-uniform."""
     context: int = 0
-    """Further inputs of the built-in policy that are params, which a gradient step moves most."""
+    """Further inputs of the built-in policy that are params, the same in all states."""
     reward_coef: float = 0.0
-    """Weight, in the inner loss of the steps trained with, of how wrong the context is about the task's mean reward."""
+    """Weight, in the inner loss of the step trained with, of half the squared error of the mean reward that the context
+    tells."""
     init_std: float = 1.0
     """Standard deviation of the policy's actions to begin with, in its own units."""
     action_scale: float = 1.0
@@ -140,7 +141,7 @@ class Config(Settings):
     @property
     def least_params(self) -> int:
         """How many params the policy has at least."""
-        return _perceptron(1, self.hidden)
+        return _perceptron(1, self.hidden) + self.context * sum(self.hidden[:1])
 
     def least_data(self, judging: int) -> int:
         """Return how many numbers a task's episodes are at least."""
@@ -149,7 +150,8 @@ class Config(Settings):
     def sizes(self, tasks: int, judging: int) -> str:
         """Return in words what decides how much memory so many tasks take."""
         horizon = f", horizon={self.horizon}" * (self.horizon is not None)
-        return f"tasks={tasks}, episodes={judging}{horizon} and hidden={self.hidden}"
+        context = f", context={self.context}" * (self.context > 0)
+        return f"tasks={tasks}, episodes={judging}{horizon}{context} and hidden={self.hidden}"
 
     @property
     def iteration_size(self) -> str:
@@ -164,10 +166,8 @@ class Config(Settings):
         check_counts(context=(self.context, 0))
         if not 0 <= self.reward_coef < float("inf"):
             raise UserError(f"reward_coef must be 0 or more and finite, got {self.reward_coef}")
-        if self.reward_coef and not (self.context and self.policy == "built-in"):
-            raise UserError(
-                f"reward_coef={self.reward_coef} needs the built-in policy and a context; give context at least 1"
-            )
+        if self.reward_coef:
+            self._check_rewards_are_heard()
         if self.processes is not None:
             check_counts(processes=(self.processes, 1))
         check_positive(init_std=self.init_std, action_scale=self.action_scale)
@@ -187,6 +187,19 @@ class Config(Settings):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         _widths(self.hidden)
+
+    def _check_rewards_are_heard(self) -> None:
+        what = f"reward_coef={self.reward_coef}"
+        if self.policy != "built-in":
+            raise UserError(f"{what} is for the built-in policy only, got {self.policy}; give reward_coef 0")
+        if not self.context:
+            raise UserError(f"{what} needs a context; give context at least 1, or reward_coef 0")
+        if not getattr(self.method, "hears_rewards", False):
+            name = method_name(self.method)
+            raise UserError(
+                f"{what} is for a single inner step of second order that moves the context, {name} has none; "
+                "give reward_coef 0"
+            )
 
 
 @dataclass(frozen=True)
@@ -213,7 +226,7 @@ class FewShotConfig(Settings):
     hidden: tuple[int, ...] = (40, 40)
     """Width of each hidden layer of the mlp."""
     context: int = 0
-    """Further inputs of the mlp that are params, which a gradient step moves most."""
+    """Further inputs of the mlp that are params, the same for all examples."""
     later_lr: float = field(default=1.0, kw_only=True)
     """Factor on the inner step size beyond the steps trained with."""
     eval_queries: int = 100
@@ -270,7 +283,7 @@ class FewShotConfig(Settings):
         """How many params the network has at least."""
         if self.network == "conv":
             return 9 * self.filters * (1 + 3 * self.filters)
-        return _perceptron(SIDE**2 if self.pictures else 1, self.hidden)
+        return _perceptron(SIDE**2 if self.pictures else 1, self.hidden) + self.context * sum(self.hidden[:1])
 
     def least_data(self, judging: int) -> int:
         """Return how many numbers a task's examples are at least."""

@@ -28,6 +28,11 @@ class ANIL(MAML):
     The outer update trains body and head.
     """
 
+    @property
+    def hears_rewards(self) -> bool:
+        """The context is no part of the head."""
+        return False
+
     def inner_step(
         self, loss: Loss, adapted: Params, support: Any, scale: float = 1.0, *, create_graph: bool = False
     ) -> Params:

@@ -61,5 +61,6 @@ class CAVIA(MAML):
             raise UserError("cavia adapts the network's context; give context at least 1")
 
     def suited(self, settings: Any) -> dict[str, Any]:
-        """Return what other methods change too, and a context where there is none."""
-        return super().suited(settings) | {"context": settings.context or CONTEXT}
+        """Return what other methods change too, a context where there is none, and a network that can have one."""
+        network = {"network": "mlp"} if getattr(settings, "network", "mlp") == "conv" else {}
+        return super().suited(settings) | {"context": settings.context or CONTEXT} | network

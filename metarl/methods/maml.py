@@ -38,6 +38,11 @@ class MAML(Method):
                 f"{type(self).__name__}'s outer update is TRPO, PPO or Adam, got {type(self.outer).__name__}"
             )
 
+    @property
+    def hears_rewards(self) -> bool:
+        """Whether there is a single step, of second order."""
+        return self.inner_steps == 1 and not self.first_order
+
     def inner_step(
         self, loss: Loss, adapted: Params, support: Any, scale: float = 1.0, *, create_graph: bool = False
     ) -> Params:

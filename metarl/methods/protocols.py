@@ -24,6 +24,9 @@ Loss = Callable[[Params, Data], Tensor]
 TASKS = 20
 """Tasks of a meta-iteration whose outer update is a single step, at least."""
 
+WITHOUT_CONTEXT = {"context": 0, "reward_coef": 0.0}
+"""Settings of a network without params among its inputs."""
+
 QUERY = -1
 """The phase of the query data; 0, 1, ... are those of the support data."""
 
@@ -76,6 +79,14 @@ class Method(Protocol):
     inner_steps: int
     """Inner steps, each on fresh data."""
 
+    @property
+    def hears_rewards(self) -> bool:
+        """Whether the inner step makes something of the mean reward that a context tells (`reward_coef`).
+
+        For that it moves the context, once, and the outer update differentiates it.
+        """
+        return False
+
     def initial(self, params: Params) -> Params:
         """Return the meta-params to begin with: the network's, and what else the method learns."""
         return params
@@ -127,12 +138,14 @@ class Method(Protocol):
         """Return the settings that change where this method takes the place of another one in them.
 
         Where a meta-iteration had several clipped steps and now has a single one, it gets `TASKS` tasks at least, in as
-        many environment steps altogether.
+        many environment steps altogether. A context that tells rewards goes where this method does not hear them.
         """
         clipped = [getattr(method.outer, "clip", None) for method in (settings.method, self)]
+        deaf = getattr(settings, "reward_coef", 0.0) > 0 and not self.hears_rewards
+        suited: dict[str, Any] = WITHOUT_CONTEXT if deaf else {}
         if settings.tasks >= TASKS or clipped[0] is None or clipped[1] is not None:
-            return {}
-        return {"tasks": TASKS} | times_as_many_iterations(settings, settings.tasks / TASKS)
+            return suited
+        return suited | {"tasks": TASKS} | times_as_many_iterations(settings, settings.tasks / TASKS)
 
 
 def times_as_many_iterations(settings: Any, factor: float) -> dict[str, int]:

@@ -13,6 +13,7 @@ from metarl.core.params import Params
 from metarl.errors import UserError, check_counts, check_fields
 from metarl.methods.protocols import (
     QUERY,
+    WITHOUT_CONTEXT,
     Loss,
     Losses,
     Method,
@@ -26,8 +27,6 @@ STEPS = 8000
 """Environment steps of a meta-iteration, about: many small updates teach a memory more than a few large ones."""
 FEWEST = 8
 """Tasks of a meta-iteration, at least."""
-WITHOUT_CONTEXT = {"context": 0, "reward_coef": 0.0}
-"""Settings of a network without params among its inputs."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,9 @@ class RL2(Method):
         } | WITHOUT_CONTEXT
         for name, value in usual.items():
             if getattr(settings, name, value) != value:
-                raise UserError(f"rl2 has a recurrent policy of its own: {name} must stay {value!r}")
+                raise UserError(
+                    f"{type(self).__name__.lower()} has a recurrent policy of its own: {name} must stay {value!r}"
+                )
         if getattr(settings, "inner_loss", "likelihood-ratio") != "likelihood-ratio":
             raise UserError(f"rl2 adapts its memory and has no inner loss, got {settings.inner_loss}")
 

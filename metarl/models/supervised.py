@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -72,7 +73,8 @@ class FewShot(MetaLearner[FewShotConfig, ShotInnerLoop]):
     ) -> None:
         if isinstance(data, str):  # a method that is named has the settings that suit such tasks
             named = method if isinstance(method, str) and method in SUPERVISED else "maml"
-            data = FewShotConfig(data=data, method=SUPERVISED[named])
+            data, chosen = FewShotConfig(data=data, method=SUPERVISED["maml"]), SUPERVISED[named]
+            data = dataclasses.replace(data, method=chosen, **chosen.suited(data))
         config = with_method(data, method)
         self._begin(with_settings(config, settings), Parts(), log_dir, verbose, resume)
 

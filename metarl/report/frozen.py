@@ -36,9 +36,14 @@ class Frozen(Method):
 
 
 def layers_of(names: Iterable[str]) -> list[list[str]]:
-    """Group a network's params into its layers, in order; those of no layer (a policy's log_std) join the last."""
+    """Group a network's params into its layers, in order; those of no layer (a policy's log_std) join the last.
+
+    What a context tells of rewards is no layer: it has no say in what the policy does.
+    """
     layers: dict[str, list[str]] = {}
     for name in names:
+        if name.startswith("reward."):
+            continue
         layers.setdefault(name.rpartition(".")[0], []).append(name)
     rest = layers.pop("", [])
     groups = list(layers.values())

@@ -95,7 +95,10 @@ class PolicyGradient:
         return (torch.exp(through) - torch.exp(through - steps)).flatten(1)
 
     def thin(self, support: Episodes, stride: int) -> Episodes:
-        """Return every stride-th step for a cheaper curvature, where the inner loss is a sum over steps."""
+        """Return every stride-th step for a cheaper curvature, where the inner loss is a sum over steps.
+
+        With `reward_coef` the mean reward is then that of these steps.
+        """
         sums_over_steps = self.inner_loss in ("likelihood-ratio", "log-likelihood")
         return support.every_nth_step(stride) if sums_over_steps else support
 

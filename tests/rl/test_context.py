@@ -16,7 +16,10 @@ from torch.testing import assert_close
 import metarl
 from metarl.core import params as P
 from metarl.core.layers import mlp
+from metarl.experiment.presets import find_preset
+from metarl.experiment.settings import with_method
 from metarl.methods import CAVIA
+from metarl.report.analysis import analyse
 from metarl.rl.policies import distribution, make_policy, prepared
 
 ENV = "metarl/PointNavigation-v0"
@@ -120,20 +123,67 @@ def test_cavia_has_a_context_where_nothing_is_said():
 
 
 def test_the_expected_reward_trains_and_is_left_out_of_an_export(tmp_path):
-    model = metarl.ProMP(ENV, context=3, reward_coef=1.0, **SMALL).learn(1)
+    fresh, model = (metarl.ProMP(ENV, context=3, reward_coef=1.0, **SMALL) for _ in range(2))
+    model.learn(1)
     model.export_sb3(tmp_path / "model.zip", task=[0.3, 0.2])
     again = PPO.load(tmp_path / "model.zip", device="cpu")
     obs = np.random.default_rng(0).uniform(-1, 1, (5, 2)).astype(np.float32)
     ours, _ = model.adapt([0.3, 0.2]).predict(obs, deterministic=True)
     np.testing.assert_allclose(again.predict(obs, deterministic=True)[0], ours, atol=1e-6)
-    for settings in ({}, {"context": 3, "policy": lambda *_: Switched()}):
-        with pytest.raises(metarl.UserError, match="needs the built-in policy and a context"):
-            metarl.ProMP(ENV, reward_coef=1.0, **settings)
+    moved = [
+        not torch.equal(model.trainer.params[name], fresh.trainer.params[name])
+        for name in ("reward.weight", "reward.offset")
+    ]
+    assert all(moved)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "message"),
+    [
+        (metarl.ProMP, {}, "needs a context; give context at least 1"),
+        (metarl.ProMP, {"context": 3, "policy": lambda *_: Switched()}, "for the built-in policy only"),
+        (
+            metarl.MAML,
+            {"context": 3, "inner_steps": 2},
+            "a single inner step of second order that moves the context, maml",
+        ),
+        (metarl.FOMAML, {"context": 3}, "that moves the context, fomaml has none"),
+        (metarl.ANIL, {"context": 3}, "that moves the context, anil has none"),
+        (metarl.Reptile, {"context": 3}, "that moves the context, reptile has none"),
+    ],
+)
+def test_who_does_not_hear_rewards_is_refused(kind, settings, message):
+    with pytest.raises(metarl.UserError, match=message):
+        kind(ENV, reward_coef=1.0, **settings, tasks=2, episodes=2, horizon=5)
+
+
+@pytest.mark.parametrize("method", ["fomaml", "anil", "reptile", "rl2", "varibad"])
+def test_a_preset_whose_context_tells_rewards_goes_without_under_them(method):
+    config = with_method(find_preset("half-cheetah-vel"), method)
+    assert (config.context, config.reward_coef) == (0, 0.0)
+    config = with_method(find_preset("half-cheetah-vel"), "cavia")
+    assert (config.context, config.reward_coef) == (16, 16.0)
+
+
+def test_what_the_context_tells_is_no_layer_of_an_analysis(tmp_path):
+    model = metarl.ProMP(ENV, context=3, reward_coef=1.0, **SMALL).learn(1)
+    found = analyse(model, steps=1, tasks=2)
+    assert found.cka.shape == (2, 2) and len(found.frozen) == 3
+
+
+def test_cavia_learns_from_examples_with_a_context_of_its_own():
+    assert metarl.FewShot("sinusoid", method="cavia").trainer.params["layers.0.context"].shape == (16,)
+    letters = with_method(find_preset("glyphs-5way-1shot"), "cavia")
+    assert (letters.network, letters.context) == ("mlp", 16)
 
 
 def test_where_there_can_be_none_it_is_refused():
-    with pytest.raises(metarl.UserError, match="context must stay 0"):
+    with pytest.raises(metarl.UserError, match=r"rl2 .*context must stay 0"):
         metarl.RL2(ENV, context=3, **SMALL)
+    with pytest.raises(metarl.UserError, match=r"varibad .*context must stay 0"):
+        metarl.VariBAD(ENV, context=3, **SMALL)
+    with pytest.raises(metarl.UserError, match="context=1000000000000"):
+        metarl.MAML(ENV, context=10**12, **SMALL)
     with pytest.raises(metarl.UserError, match="a context is for network mlp, got 3 with conv"):
         metarl.FewShot("glyphs", network="conv", context=3)
     with pytest.raises(metarl.UserError, match="context must be at least 0"):
