@@ -141,6 +141,11 @@ class Settings(ABC):
     def iteration_size(self) -> str:
         """The data of a meta-iteration, as a product."""
 
+    @property
+    def context_size(self) -> int:
+        """Params among the network's inputs: as many as is said, or those of the method."""
+        return getattr(self, "context", 0) or getattr(self.method, "default_context", 0)
+
     def __post_init__(self) -> None:
         """Check kinds and ranges."""
         check_fields(self, "method")

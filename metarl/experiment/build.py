@@ -110,7 +110,7 @@ def _policy(config: Config, parts: Parts, observations: Any, actions: Any) -> An
     if parts.policy is not None:
         return make_own_policy(parts.policy, observations, actions, config.seed, config.action_scale)
     usual = (observations, actions, config.hidden, config.seed, config.init_std, config.action_scale)
-    look = (config.activation, config.layer_norm, config.last_layer_std, config.context)
+    look = (config.activation, config.layer_norm, config.last_layer_std, config.context_size)
     if not is_picture(observations):
         return make_policy(*usual, *look, config.reward_coef > 0)
     if config.reward_coef:

@@ -41,7 +41,7 @@ def build_shot_loop(config: FewShotConfig, tasks: int, held_out: bool = False) -
 
 def _regression(config: FewShotConfig, queries: int, held_out: bool) -> tuple[Sinusoids, Regression]:
     source = Sinusoids(config.shots, queries, config.oracle)
-    return source, Regression(MLP((source.inputs,), config.hidden, 1, config.seed, config.context))
+    return source, Regression(MLP((source.inputs,), config.hidden, 1, config.seed, config.context_size))
 
 
 def _classification(config: FewShotConfig, queries: int, held_out: bool) -> tuple[Classes, Classification]:
@@ -55,4 +55,4 @@ def _classification(config: FewShotConfig, queries: int, held_out: bool) -> tupl
         raise UserError(f"held-out classes: {error}" if held_out else str(error)) from error
     if config.network == "conv":
         return source, Classification(ConvNet(config.filters, config.ways, config.seed))
-    return source, Classification(MLP((1, SIDE, SIDE), config.hidden, config.ways, config.seed, config.context))
+    return source, Classification(MLP((1, SIDE, SIDE), config.hidden, config.ways, config.seed, config.context_size))

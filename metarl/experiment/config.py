@@ -68,7 +68,7 @@ class Config(Settings):
     last_layer_std: float | None = None
     """Standard deviation of the last layer's initial weights in the built-in policy; by default Xavier-uniform."""
     context: int = 0
-    """Further inputs of the built-in policy that are params, the same in all states."""
+    """Further inputs of the built-in policy that are params, the same in all states; 0 has none, with CAVIA 16."""
     reward_coef: float = 0.0
     """Weight, in the inner loss of the step trained with, of half the squared error of the mean reward that the context
     tells."""
@@ -141,7 +141,7 @@ class Config(Settings):
     @property
     def least_params(self) -> int:
         """How many params the policy has at least."""
-        return _perceptron(1, self.hidden) + self.context * sum(self.hidden[:1])
+        return _perceptron(1, self.hidden) + self.context_size * sum(self.hidden[:1])
 
     def least_data(self, judging: int) -> int:
         """Return how many numbers a task's episodes are at least."""
@@ -150,7 +150,7 @@ class Config(Settings):
     def sizes(self, tasks: int, judging: int) -> str:
         """Return in words what decides how much memory so many tasks take."""
         horizon = f", horizon={self.horizon}" * (self.horizon is not None)
-        context = f", context={self.context}" * (self.context > 0)
+        context = f", context={self.context_size}" * (self.context_size > 0)
         return f"tasks={tasks}, episodes={judging}{horizon}{context} and hidden={self.hidden}"
 
     @property
@@ -192,7 +192,7 @@ class Config(Settings):
         what = f"reward_coef={self.reward_coef}"
         if self.policy != "built-in":
             raise UserError(f"{what} is for the built-in policy only, got {self.policy}; give reward_coef 0")
-        if not self.context:
+        if not self.context_size:
             raise UserError(f"{what} needs a context; give context at least 1, or reward_coef 0")
         if not getattr(self.method, "hears_rewards", False):
             name = method_name(self.method)
@@ -226,7 +226,7 @@ class FewShotConfig(Settings):
     hidden: tuple[int, ...] = (40, 40)
     """Width of each hidden layer of the mlp."""
     context: int = 0
-    """Further inputs of the mlp that are params, the same for all examples."""
+    """Further inputs of the mlp that are params, the same for all examples; 0 has none, with CAVIA 16."""
     later_lr: float = field(default=1.0, kw_only=True)
     """Factor on the inner step size beyond the steps trained with."""
     eval_queries: int = 100
@@ -283,7 +283,7 @@ class FewShotConfig(Settings):
         """How many params the network has at least."""
         if self.network == "conv":
             return 9 * self.filters * (1 + 3 * self.filters)
-        return _perceptron(SIDE**2 if self.pictures else 1, self.hidden) + self.context * sum(self.hidden[:1])
+        return _perceptron(SIDE**2 if self.pictures else 1, self.hidden) + self.context_size * sum(self.hidden[:1])
 
     def least_data(self, judging: int) -> int:
         """Return how many numbers a task's examples are at least."""
@@ -310,8 +310,8 @@ class FewShotConfig(Settings):
         if self.oracle and self.pictures:
             raise UserError("the oracle is for the sinusoid only")
         check_counts(context=(self.context, 0))
-        if self.context and self.network == "conv":
-            raise UserError(f"a context is for network mlp, got {self.context} with conv")
+        if self.context_size and self.network == "conv":
+            raise UserError(f"a context is for network mlp, got {self.context_size} with conv")
         if self.folder and self.data not in ("omniglot", "folder"):
             raise UserError(f"folder is for data omniglot or folder, the others have none; got {self.folder!r}")
         _widths(self.hidden)

@@ -160,6 +160,7 @@ IN_ENVIRONMENTS: dict[str, Config] = {
     "ant-goal": locomotion("AntGoal", 60, **LARGE),
     "walker-dir": locomotion("Walker2dDir", 30, **LARGE),
     "walker-vel": locomotion("Walker2dVel", 125, **UPRIGHT),
+    "walker-rand-params": locomotion("Walker2dRandParams", 125, **UPRIGHT),
     "hopper-rand-params": locomotion("HopperRandParams", 30, **LARGE),
     "swimmer-vel": locomotion("SwimmerVel", 200, **LARGE),
     **{f"ml1-{task}": replace(ML1, env_options={"task": task}) for task in ("reach", "push", "pick-place")},
@@ -181,10 +182,10 @@ PRESETS: dict[str, Settings] = {**IN_ENVIRONMENTS, **ON_DATA}
 """Every preset.
 
 The ledger of results (`benchmarks/ledger/ledger.md`) shows what each has reached. In the hopper's the policy learns,
-but a gradient step adds nothing yet. Families that are not here have not been seen to learn with settings of ours: in
-2.4M steps the walkers of Walker2dRandParams learned to stand, and a gradient step added nothing. Of
-Meta-World's, which have published settings, only ml1-reach has been seen to learn; ml1-push solves one task in six
-after 2M steps, and a gradient step does not help yet; ml1-pick-place and ml10 have not been trained.
+but a gradient step adds nothing yet, nor does the memory in walker-rand-params. Families that are not here have not
+been seen to learn with settings of ours. Of Meta-World's, which have published settings, only ml1-reach has been seen to learn; ml1-push solves one task in six
+after 2M steps, and a gradient step does not help yet (RL² solves half of them after 5.85M); ml1-pick-place and ml10
+have not been trained.
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from metarl.core.gradient_step import gradient_step
 from metarl.core.params import Params
@@ -12,9 +12,6 @@ from metarl.errors import UserError
 from metarl.methods.maml import MAML
 from metarl.methods.protocols import Loss
 from metarl.outer import PPO, TRPO, Adam
-
-CONTEXT = 16
-"""Params in the context where the settings have none."""
 
 
 def context(names: Iterable[str]) -> list[str]:
@@ -40,6 +37,9 @@ class CAVIA(MAML):
     outer: TRPO | PPO | Adam = field(default_factory=PPO)
     """How the meta-params move."""
 
+    default_context: ClassVar[int] = 16
+    """Params in the context where the settings do not say how many."""
+
     def inner_step(
         self, loss: Loss, adapted: Params, support: Any, scale: float = 1.0, *, create_graph: bool = False
     ) -> Params:
@@ -54,13 +54,6 @@ class CAVIA(MAML):
             create_graph=create_graph,
         )
 
-    def check(self, settings: Any) -> None:
-        """Refuse a network without context."""
-        super().check(settings)
-        if getattr(settings, "policy", "built-in") == "built-in" and not settings.context:
-            raise UserError("cavia adapts the network's context; give context at least 1")
-
     def suited(self, settings: Any) -> dict[str, Any]:
-        """Return what other methods change too, a context where there is none, and a network that can have one."""
-        network = {"network": "mlp"} if getattr(settings, "network", "mlp") == "conv" else {}
-        return super().suited(settings) | {"context": settings.context or CONTEXT} | network
+        """Return what other methods change too, and a network that can have a context."""
+        return super().suited(settings) | ({"network": "mlp"} if getattr(settings, "network", "mlp") == "conv" else {})

@@ -40,7 +40,10 @@ class MAML(Method):
 
     @property
     def hears_rewards(self) -> bool:
-        """Whether there is a single step, of second order."""
+        """Whether the inner step makes something of the mean reward that a context tells (`reward_coef`).
+
+        For that it moves the context, once, and the outer update differentiates it.
+        """
         return self.inner_steps == 1 and not self.first_order
 
     def inner_step(

@@ -79,14 +79,6 @@ class Method(Protocol):
     inner_steps: int
     """Inner steps, each on fresh data."""
 
-    @property
-    def hears_rewards(self) -> bool:
-        """Whether the inner step makes something of the mean reward that a context tells (`reward_coef`).
-
-        For that it moves the context, once, and the outer update differentiates it.
-        """
-        return False
-
     def initial(self, params: Params) -> Params:
         """Return the meta-params to begin with: the network's, and what else the method learns."""
         return params
@@ -141,7 +133,7 @@ class Method(Protocol):
         many environment steps altogether. A context that tells rewards goes where this method does not hear them.
         """
         clipped = [getattr(method.outer, "clip", None) for method in (settings.method, self)]
-        deaf = getattr(settings, "reward_coef", 0.0) > 0 and not self.hears_rewards
+        deaf = getattr(settings, "reward_coef", 0.0) > 0 and not getattr(self, "hears_rewards", False)
         suited: dict[str, Any] = WITHOUT_CONTEXT if deaf else {}
         if settings.tasks >= TASKS or clipped[0] is None or clipped[1] is not None:
             return suited

@@ -74,7 +74,7 @@ def test_so_are_they_with_a_single_input():
 
 @pytest.mark.parametrize("name", ["fomaml", "anil", "cavia", "meta-sgd", "e-maml", "ppo-maml"])
 def test_every_other_method_too(name):
-    config = dataclasses.replace(NAVIGATION, method=METHODS[name], context=7 if name == "cavia" else 0)
+    config = dataclasses.replace(NAVIGATION, method=METHODS[name])
     assert torch.equal(trained(config, 2), trained(config, 5))
 
 

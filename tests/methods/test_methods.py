@@ -32,8 +32,7 @@ VARIANTS = {
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_resumed_run_is_the_same_to_the_bit(name, tmp_path):
-    context = 4 if name == "cavia" else 0
-    config = Config(ENV, method=VARIANTS[name], action_scale=0.1, iterations=3, context=context, **SMALL)
+    config = Config(ENV, method=VARIANTS[name], action_scale=0.1, iterations=3, **SMALL)
     directory = RunDirectory(tmp_path / "run")
     directory.create(config)
     train(Trainer(config), 1, directory)
