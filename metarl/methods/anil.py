@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from metarl.core.gradient_step import gradient_step
-from metarl.core.params import Params
 from metarl.methods.maml import MAML
-from metarl.methods.protocols import Loss
 
 
 def head(names: Iterable[str]) -> list[str]:
@@ -33,16 +29,6 @@ class ANIL(MAML):
         """The context is no part of the head."""
         return False
 
-    def inner_step(
-        self, loss: Loss, adapted: Params, support: Any, scale: float = 1.0, *, create_graph: bool = False
-    ) -> Params:
-        """Return the stacked params `[K, ...]` after one inner step of the head."""
-        return gradient_step(
-            loss,
-            adapted,
-            support,
-            scale * self.inner_lr,
-            names=head(adapted),
-            first_order=self.first_order,
-            create_graph=create_graph,
-        )
+    def moved(self, names: Iterable[str]) -> list[str]:
+        """Return the params of the head."""
+        return head(names)

@@ -6,11 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from metarl.core.gradient_step import gradient_step
-from metarl.core.params import Params
 from metarl.errors import UserError
 from metarl.methods.maml import MAML
-from metarl.methods.protocols import Loss
 from metarl.outer import PPO, TRPO, Adam
 
 
@@ -40,19 +37,9 @@ class CAVIA(MAML):
     default_context: ClassVar[int] = 16
     """Params in the context where the settings do not say how many."""
 
-    def inner_step(
-        self, loss: Loss, adapted: Params, support: Any, scale: float = 1.0, *, create_graph: bool = False
-    ) -> Params:
-        """Return the stacked params `[K, ...]` after one inner step of the context."""
-        return gradient_step(
-            loss,
-            adapted,
-            support,
-            scale * self.inner_lr,
-            names=context(adapted),
-            first_order=self.first_order,
-            create_graph=create_graph,
-        )
+    def moved(self, names: Iterable[str]) -> list[str]:
+        """Return the params of the context."""
+        return context(names)
 
     def suited(self, settings: Any) -> dict[str, Any]:
         """Return what other methods change too, and a network that can have a context."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,5 +51,16 @@ class MAML(Method):
         self, loss: Loss, adapted: Params, support: Any, scale: float = 1.0, *, create_graph: bool = False
     ) -> Params:
         """Return the stacked params `[K, ...]` after one gradient step."""
-        rate = scale * self.inner_lr
-        return gradient_step(loss, adapted, support, rate, first_order=self.first_order, create_graph=create_graph)
+        return gradient_step(
+            loss,
+            adapted,
+            support,
+            scale * self.inner_lr,
+            names=self.moved(adapted),
+            first_order=self.first_order,
+            create_graph=create_graph,
+        )
+
+    def moved(self, names: Iterable[str]) -> list[str]:
+        """Return which of the params an inner step moves: all."""
+        return list(names)
