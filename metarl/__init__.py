@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from metarl.evaluation import AdaptationCurve
     from metarl.experiment.callbacks import Callback
     from metarl.models.load import adaptation_curve, load
-    from metarl.models.rl import ANIL, CAVIA, EMAML, FOMAML, MAML, PPOMAML, RL2, MetaSGD, Model, ProMP, Reptile, VariBAD
+    from metarl.models.methods import ANIL, CAVIA, EMAML, FOMAML, MAML, PPOMAML, RL2, MetaSGD, ProMP, Reptile, VariBAD
+    from metarl.models.rl import Model
     from metarl.models.supervised import FewShot
     from metarl.outer import PPO, TRPO, Adam, Interpolation
     from metarl.rl.distributions import Categorical, Gaussian
@@ -22,22 +23,20 @@ _PLACES = {
     "metarl.evaluation": ("AdaptationCurve",),
     "metarl.experiment.callbacks": ("Callback",),
     "metarl.models.load": ("adaptation_curve", "load"),
-    "metarl.models.rl": (
-        *(
-            "ANIL",
-            "CAVIA",
-            "EMAML",
-            "FOMAML",
-            "MAML",
-            "MetaSGD",
-            "Model",
-            "PPOMAML",
-            "ProMP",
-            "RL2",
-            "Reptile",
-            "VariBAD",
-        ),
+    "metarl.models.methods": (
+        "ANIL",
+        "CAVIA",
+        "EMAML",
+        "FOMAML",
+        "MAML",
+        "MetaSGD",
+        "PPOMAML",
+        "ProMP",
+        "RL2",
+        "Reptile",
+        "VariBAD",
     ),
+    "metarl.models.rl": ("Model",),
     "metarl.models.supervised": ("FewShot",),
     "metarl.outer": ("PPO", "TRPO", "Adam", "Interpolation"),
     "metarl.rl.distributions": ("Categorical", "Gaussian"),

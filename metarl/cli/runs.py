@@ -23,7 +23,8 @@ from metarl.experiment.names import import_module
 from metarl.experiment.own_files import check_output
 from metarl.experiment.tensorboard import log_figure
 from metarl.models.load import adaptation_curve, load
-from metarl.models.rl import Model, VariBAD
+from metarl.models.methods import VariBAD
+from metarl.models.rl import Model
 from metarl.models.supervised import FewShot
 from metarl.report.analysis import analyse as analyse_model
 from metarl.report.analysis import draw_analysis

@@ -17,8 +17,9 @@ from metarl.experiment.names import find
 from metarl.experiment.parts import Parts, missing, typed_parts
 from metarl.methods import Method, method_name
 from metarl.models.base import MetaLearner
+from metarl.models.methods import MODELS
 from metarl.models.pretrained import PREFIX, find_pretrained
-from metarl.models.rl import MODELS, Model
+from metarl.models.rl import Model
 from metarl.models.supervised import FewShot
 from metarl.rl.environments import EnvSource
 

@@ -15,7 +15,7 @@ from metarl.experiment.run import resume, train
 from metarl.experiment.settings import with_method
 from metarl.experiment.trainer import Trainer
 from metarl.methods import MAML, METHODS, ProMP, Reptile, method_name
-from metarl.models.rl import MODELS
+from metarl.models.methods import MODELS
 from metarl.outer import OUTERS
 
 SIZES = {"tasks": 3, "episodes": 3, "horizon": 8, "hidden": (8,)}
