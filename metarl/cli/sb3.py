@@ -20,7 +20,7 @@ from metarl.experiment.checkpoint import Checkpoint, load, save, write_json
 from metarl.experiment.names import find, import_module
 from metarl.experiment.outputs import make_logger
 from metarl.experiment.presets import IN_ENVIRONMENTS, ON_DATA, PRESETS
-from metarl.experiment.signals import full_disk
+from metarl.experiment.signals import writing
 from metarl.experiment.terminal import Terminal
 from metarl.rl.environments import registered
 from metarl.sb3.reptile import Reptile
@@ -118,7 +118,7 @@ class _Progress(Callback):
         """Write it."""
         state = trainer.state()
         stands = {"iteration": trainer.iteration, "env_steps": trainer.env_steps}
-        with full_disk(str(self.path)):
+        with writing(str(self.path)):
             save(Checkpoint(state["policy"], self.options, stands, state["loose"]), self.path)
 
 

@@ -23,6 +23,7 @@ from metarl.evaluation import AdaptationCurve
 from metarl.experiment.adapted import PolicyTrainer, policy_before, policy_for, single_env
 from metarl.experiment.callbacks import Callback
 from metarl.experiment.log import Log
+from metarl.experiment.signals import writing
 from metarl.experiment.trainer import Trainer
 from metarl.rl.adapted_policy import AdaptedPolicy
 from metarl.seeding import TEST, draw_tasks
@@ -61,7 +62,8 @@ class Film(Callback):
             self.on = False
             warn(f"no films in TensorBoard: {error}")
             return
-        _add_film(writers[0], *film, self.trainer.progress.env_steps)
+        with writing(self.log.what):
+            _add_film(writers[0], *film, self.trainer.progress.env_steps)
 
 
 def film_adaptation(

@@ -12,7 +12,7 @@ from metarl.evaluation import AdaptationCurve
 from metarl.experiment.callbacks import Callback
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.outputs import TENSORBOARD_ONLY, make_logger
-from metarl.experiment.signals import full_disk, quiet_writer
+from metarl.experiment.signals import quiet_writer, writing
 from metarl.experiment.tensorboard import curve_figure, histograms, log_start
 from metarl.experiment.trainer import Trainer
 
@@ -34,7 +34,7 @@ class Log(Callback):
         self.trainer, self.pending, self.stack = trainer, False, ExitStack()
         self.stack.enter_context(quiet_writer())
         c, progress = trainer.config, trainer.progress
-        with full_disk(self.what):
+        with writing(self.what):
             self.logger = make_logger(self.directory and self.directory.path, progress.env_steps, self.outputs)
             if self.directory is not None and not progress.iteration:
                 last_phase = c.method.inner_steps + c.method.plays_query - 1
@@ -79,7 +79,7 @@ class Log(Callback):
 
     def _dump(self) -> None:
         try:
-            with full_disk(self.what):
+            with writing(self.what):
                 self.logger.dump(self.trainer.progress.env_steps)
         except UserError:
             if self.directory is not None:
@@ -96,7 +96,7 @@ class Log(Callback):
                     self._dump()
             finally:
                 self.stack.close()
-                with full_disk(self.what):
+                with writing(self.what):
                     self.logger.close()
 
 

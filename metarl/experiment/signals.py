@@ -36,10 +36,12 @@ def signals() -> Iterator[list[int]]:
 
     def handle(number: int, frame: Any) -> None:
         if number == signal.SIGINT and caught:
-            raise KeyboardInterrupt
+            if not _writing or _writing[0]:  # a third one does not wait
+                raise KeyboardInterrupt
+            _writing[0] = True
         caught.append(number)
 
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
+    if not _may_handle():
         yield caught
         return
     wanted = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
@@ -51,13 +53,31 @@ def signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
+def _may_handle() -> bool:
+    """Return whether this is the main thread: no other may handle signals, or is interrupted by them."""
+    return threading.current_thread() is threading.main_thread()
+
+
+_writing: list[bool] = []
+"""For each `writing` that goes on, whether a KeyboardInterrupt waits for its end; the outermost raises it."""
+
+
 @contextmanager
-def full_disk(what: str) -> Iterator[None]:
-    """Turn what the operating system says while something is written into the user's error."""
+def writing(what: str) -> Iterator[None]:
+    """Write in one piece, which a second SIGINT waits for; what the operating system says becomes the user's error.
+
+    A KeyboardInterrupt between two lines of TensorBoard's queue can cost its thread a wakeup. The thread then sleeps
+    for two minutes, and the end of the run waits for it.
+    """
+    if _may_handle():
+        _writing.append(False)
     try:
         yield
     except OSError as error:
         raise UserError(f"cannot write {what}: {error.strerror or error}; --resume goes on") from error
+    finally:
+        if _may_handle() and _writing.pop():
+            raise KeyboardInterrupt
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 import torch
 from processes import SMALL, Command
+from stable_baselines3.common.logger import TensorBoardOutputFormat
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from metarl.cli import main
@@ -212,6 +213,23 @@ def linger_in(phase):
         return before(*args, **kwargs)
 
     setattr(owner, name, linger)
+
+
+@pytest.mark.parametrize(("times", "written"), [(2, [1, 2]), (3, [1])])
+def test_a_second_interrupt_waits_for_a_record_and_a_third_does_not(times, written, tmp_path, monkeypatch, observe):
+    write = TensorBoardOutputFormat.write
+
+    def interrupted(self, values, excluded, step):
+        if values["time/iterations"] == 2:
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+        write(self, values, excluded, step)
+
+    monkeypatch.setattr(TensorBoardOutputFormat, "write", interrupted)
+    path = tmp_path / "run"
+    assert main([*SMALL, "--iterations", "9", "--log-dir", str(path)]) == 130
+    assert [value for _, value in points(path)["time/iterations"]] == written
+    observe(f"{times} SIGINT while the record of iteration 2 is written", f"status 130; in TensorBoard: {written}")
 
 
 PHASES, SIGNALS = ("sampling", "meta-update", "evaluation"), (["SIGINT"], ["SIGINT", "SIGINT"], ["SIGTERM"])
