@@ -113,7 +113,7 @@ class AdaptationCurve:
         change = {name: np.concatenate([part.change[name] for part in parts]) for name in parts[0].change}
         per_task = np.concatenate([part.per_task for part in parts])
         env_steps, dropped = sum(part.env_steps for part in parts), sum(part.dropped for part in parts)
-        success = [part.success for part in parts if part.success is not None]
+        success = with_success([part.success for part in parts], [part.per_task for part in parts])
         joined = replace(parts[0], per_task=per_task, env_steps=env_steps, change=change, dropped=dropped)
         return replace(joined, success=np.concatenate(success) if success else None)
 
@@ -137,6 +137,19 @@ class AdaptationCurve:
             | ({"dropped": self.dropped} if self.dropped else {})
             | own
         )
+
+
+def with_success(told: Sequence[Any], returns: Sequence[Any]) -> list[NDArray[Any]]:
+    """Return arrays of success for arrays of returns, or none at all where none was told.
+
+    An environment may tell of success only where there is some, so what is None beside others is zero.
+    """
+    if all(success is None for success in told):
+        return []
+    return [
+        np.zeros_like(value) if success is None else np.asarray(success)
+        for success, value in zip(told, returns, strict=True)
+    ]
 
 
 def evaluate(
@@ -177,8 +190,8 @@ def evaluate(
     faults: dict[int, Fault] = {}
     for step, (adapted, episodes) in enumerate(islice(played, steps + 1)):
         means.append(episodes.returns.double().mean(1).cpu().numpy())
-        if getattr(episodes, "success", None) is not None:
-            success.append(episodes.success.double().mean(1).numpy())
+        told = getattr(episodes, "success", None)
+        success.append(None if told is None else told.double().mean(1).numpy())
         env_steps += episodes.steps
         faults = {**episodes.faults, **faults}
         if step == 1 and adapted is not params:  # a recurrent policy adapts without
@@ -188,6 +201,7 @@ def evaluate(
     kept = [k for k in range(len(share)) if k not in faults]
     change = {name: value[kept] for name, value in change.items()} if faults else change
     per_task, unit = np.stack(means, axis=1)[kept], inner_loop.adapts_by
+    success = with_success(success, means)
     solved = np.stack(success, axis=1)[kept] if success else None
     dropped, per_step = len(faults), inner_loop.episodes_per_step
     return AdaptationCurve(env, per_task, env_steps, change, unit, inner_loop.measure, dropped, solved, per_step)

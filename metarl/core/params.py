@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -47,7 +47,7 @@ def each_tensor(change: Callable[[Tensor], Tensor], value: Any) -> Any:
         return change(value)
     if not hasattr(value, "__dataclass_fields__"):  # is_dataclass would narrow the type
         return value
-    return replace(value, **{name: each_tensor(change, part) for name, part in vars(value).items()})
+    return replace(value, **{f.name: each_tensor(change, getattr(value, f.name)) for f in fields(value)})
 
 
 def rows_by(keys: Iterable[Key]) -> dict[Key, list[int]]:

@@ -43,7 +43,7 @@ def policy_for(
         trainer: The training, of a policy.
         task: The task, `[d]`.
         steps: Gradient steps; by default as many as in training.
-        episodes: Episodes a step; by default as many as in training.
+        episodes: Episodes a step; by default as many as in training. A memory sees one at a time.
         seed: Chooses the episodes.
 
     Raises:
@@ -63,6 +63,7 @@ def policies_for(
     steps = config.method.inner_steps if steps is None else steps
     episodes = config.episodes if episodes is None else episodes
     check_counts(steps=(steps, 0), episodes=(episodes, 1), seed=(seed, 0))
+    episodes = 1 if config.method.remembers else episodes
     tasks = _numbers(tasks)
     if tasks.ndim != 2 or not len(tasks):
         raise UserError(f"tasks are numbers [n, d] with n of 1 or more, got shape {list(tasks.shape)}")
@@ -78,11 +79,14 @@ def policies_for(
     finally:
         inner_loop.close()
     if isinstance(adapted, Memory):
-        adapted = adapted.lifetimes(0, episodes)
         each: list[Params | Memory] = [adapted.lifetimes(k, len(tasks)) for k in range(len(tasks))]
     else:
         each = [{name: value[k : k + 1] for name, value in adapted.items()} for k in range(len(tasks))]
-    policies = [AdaptedPolicy(trainer.network, own, _shape(inner_loop), seed) for own in each]
+    seeds = [seed, *([seed, k] for k in range(1, len(tasks)))]
+    policies = [
+        AdaptedPolicy(trainer.network, own, _shape(inner_loop), own_seed)
+        for own, own_seed in zip(each, seeds, strict=True)
+    ]
     return AdaptedPolicies(policies, adapted, seed)
 
 

@@ -121,6 +121,6 @@ def _policy(config: Config, parts: Parts, observations: Any, actions: Any) -> An
 def _baseline(config: Config, parts: Parts, observations: Any) -> Baseline:
     if parts.baseline is not None:
         return parts.baseline
-    if is_picture(observations) and config.baseline == "linear":
-        return picture_baseline(observations.shape)
+    if is_picture(observations):
+        return picture_baseline(config.baseline, observations.shape)
     return BASELINES[config.baseline]

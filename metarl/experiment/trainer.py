@@ -179,7 +179,7 @@ class Trainer(Generic[AnySettings, AnyInnerLoop]):
         metrics = {
             **{f"meta/{measure}_step{k}": value for k, value in enumerate(returns)},
             **{f"meta/success_step{k}": float(phase.mean()) for k, phase in enumerate(data["success"])},
-            "meta/adaptation_gain": returns[-1] - returns[0],
+            "meta/adaptation_gain": (returns[-1] - returns[0]) * (-1 if measure == "loss" else 1),
             **{f"train/{name}": value for name, value in outer.items()},
             "time/fps": data["steps"] / (sampling + update),
             "time/sampling_seconds": sampling,
@@ -220,7 +220,7 @@ class Trainer(Generic[AnySettings, AnyInnerLoop]):
             if saved.outer and shapes != found:
                 raise UserError(f"the checkpoint's outer update {_unlike(found, shapes)} is not this run's")
         self.progress = Progress.from_state(saved.state)
-        self.params, self.outer_state = saved.params, saved.outer
+        self.params, self.outer_state = saved.params, saved.outer or self.outer_state
 
     def check(self) -> None:
         """Refuse held-out data that no evaluation could use now, and not in an hour.

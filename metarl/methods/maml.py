@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from metarl.core.gradient_step import gradient_step
+from metarl.core.gradient_step import Rate, gradient_step
 from metarl.core.params import Params
 from metarl.errors import UserError, check_counts, check_fields, check_positive
 from metarl.methods.protocols import Loss, Method
@@ -55,7 +55,7 @@ class MAML(Method):
             loss,
             adapted,
             support,
-            scale * self.inner_lr,
+            self.rates(adapted, scale),
             names=self.moved(adapted),
             first_order=self.first_order,
             create_graph=create_graph,
@@ -64,3 +64,7 @@ class MAML(Method):
     def moved(self, names: Iterable[str]) -> list[str]:
         """Return which of the params an inner step moves: all."""
         return list(names)
+
+    def rates(self, adapted: Params, scale: float) -> Rate:
+        """Return how far: one step size, or that of each param moved."""
+        return scale * self.inner_lr

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from metarl.core.gradient_step import gradient_step
+from metarl.core.gradient_step import Rate
 from metarl.core.params import Params
 from metarl.methods.maml import MAML
-from metarl.methods.protocols import Loss
 
 PREFIX = "lr."
 """Before a param's name: its step size."""
@@ -29,17 +28,10 @@ class MetaSGD(MAML):
         rates = {PREFIX + name: torch.full_like(value, self.inner_lr) for name, value in params.items()}
         return params | rates
 
-    def inner_step(
-        self, loss: Loss, adapted: Params, support: Any, scale: float = 1.0, *, create_graph: bool = False
-    ) -> Params:
-        """Return the stacked params and step sizes `[K, ...]` after one inner step of the params."""
-        names = [name for name in adapted if not name.startswith(PREFIX)]
-        return gradient_step(
-            loss,
-            adapted,
-            support,
-            {name: scale * adapted[PREFIX + name] for name in names},
-            names=names,
-            first_order=self.first_order,
-            create_graph=create_graph,
-        )
+    def moved(self, names: Iterable[str]) -> list[str]:
+        """Return the params that are no step sizes."""
+        return [name for name in names if not name.startswith(PREFIX)]
+
+    def rates(self, adapted: Params, scale: float) -> Rate:
+        """Return the step size of each param."""
+        return {name: scale * adapted[PREFIX + name] for name in self.moved(adapted)}

@@ -67,7 +67,8 @@ class VariBAD(RL2):
 
     def suited(self, settings: Any) -> dict[str, Any]:
         """Return what suits RL², and a hidden layer more: the policy network has no recurrent unit under it."""
-        return super().suited(settings) | {"hidden": (settings.hidden[0], *settings.hidden)}
+        deeper = {} if isinstance(settings.method, VariBAD) else {"hidden": (settings.hidden[0], *settings.hidden)}
+        return super().suited(settings) | deeper
 
     def initial_state(self, params: Tensor) -> State:
         """Return the states of the outer update and of the belief's Adam."""

@@ -39,7 +39,8 @@ class MetaObjective(Protocol):
     def fisher_product(self, at: Tensor, vector: Tensor, stride: int) -> Tensor:
         """Return the Fisher matrix of the policies adapted from `at`, times a vector, from every stride-th sample.
 
-        It is the Hessian of the KL divergence at the params that played the data.
+        It is the Hessian of the KL divergence at the params that played the data, without what a first-order method
+        leaves out.
         """
         ...
 

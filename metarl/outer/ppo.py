@@ -61,12 +61,15 @@ class PPO:
 
     def initial_state(self, params: Tensor) -> State:
         """Return the state before the first update of params `[P]`."""
-        return adam_state(params)
+        return adam_state(params) | ({"updates": torch.zeros(())} if self.lr_half_life else {})
 
     def update(self, objective: MetaObjective, params: Tensor, state: State) -> Updated:
         """Return the params `[P]` and the state after one update, and what happened."""
         steps = passes(objective, self.epochs, self.minibatches)
-        lr = halved(self.outer_lr, float(state["t"]), self.lr_half_life * len(steps))
+        lr = self.outer_lr
+        if self.lr_half_life:  # Adam's own count may be put back
+            lr = halved(lr, float(state["updates"]), self.lr_half_life)
+            state = state | {"updates": state["updates"] + 1}
         before, remembered, losses, norms = params, state, [], []
         if steps[0] is not None:
             losses.append(objective.loss_and_kl(params)[0])

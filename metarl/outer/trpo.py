@@ -90,8 +90,8 @@ class TRPO:
         """Return the params `[P]` after one step, and what happened.
 
         The step is sqrt(2 max_kl / s'Fs) s with Fs = g, shortened until the surrogate loss improves
-        within the trust region; where no candidate passes, the params come back untouched. All of it is in float64:
-        conjugate gradients amplify rounding by the condition of F.
+        within the trust region; where no candidate passes, the params come back untouched. Conjugate gradients run in
+        float64, as they amplify rounding by the condition of F; gradient and products have the params' precision.
         """
         loss, gradient = objective.loss_and_gradient(params)
         metrics = {

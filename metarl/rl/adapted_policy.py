@@ -26,7 +26,9 @@ class AdaptedPolicy:
         seed: Seed of the sampled actions.
     """
 
-    def __init__(self, policy: Any, adapted: Params | Memory, shape: tuple[int, ...], seed: int = 0) -> None:
+    def __init__(
+        self, policy: Any, adapted: Params | Memory, shape: tuple[int, ...], seed: int | Sequence[int] = 0
+    ) -> None:
         self.policy, self.shape = policy, shape
         self.memory = adapted.copies(1) if isinstance(adapted, Memory) else None
         self._act: torch.Tensor | None = None

@@ -70,11 +70,8 @@ def value_beyond(episodes: Episodes, discount: float, baseline: Baseline | None 
         if len(lasts) == episodes.mask.shape[1]:
             continue
         # one more step, to hold the last observations; no step of an episode to be valued is fitted to
-        alone, names = (
-            episodes.select_tasks([k]).at_length(episodes.spans[k]),
-            ("obs", "act", "rew", "mask", "logp", "adv"),
-        )
-        task = replace(alone, **{name: _one_step_longer(getattr(alone, name)) for name in names})
+        alone = episodes.select_tasks([k]).at_length(episodes.spans[k])
+        task = replace(alone, **{name: _one_step_longer(getattr(alone, name)) for name in Episodes.STEPPED})
         at = {episode: int(task.lengths[0, episode]) for episode in lasts}
         for episode, last in lasts.items():
             task.mask[0, episode] = 0
@@ -226,10 +223,11 @@ def _standardise(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (x - mean) / (std + 1e-6), mean, std
 
 
-def picture_baseline(shape: tuple[int, ...], grid: int = 4) -> Baseline:
-    """Return the linear baseline on pictures: its features are means over a grid of fields, and the time.
+def picture_baseline(name: str, shape: tuple[int, ...], grid: int = 4) -> Baseline:
+    """Return a baseline of ours on pictures: instead of numbers it sees means over a grid of fields.
 
     Args:
+        name: Name of the baseline.
         shape: Shape of a picture, `(h, w, c)`.
         grid: Fields a side.
     """
@@ -237,7 +235,7 @@ def picture_baseline(shape: tuple[int, ...], grid: int = 4) -> Baseline:
     def fit(episodes: Episodes, returns: Tensor) -> Tensor:
         pixels = episodes.obs.flatten(0, 2).unflatten(-1, shape).movedim(-1, 1)  # [K E T, c, h, w]
         fields = torch.nn.functional.adaptive_avg_pool2d(pixels, grid).flatten(1) / 255
-        return linear_baseline(fields.view(*episodes.mask.shape, -1), episodes.mask, returns)
+        return BASELINES[name](replace(episodes, obs=fields.view(*episodes.mask.shape, -1)), returns)
 
     return fit
 

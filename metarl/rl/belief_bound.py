@@ -13,15 +13,9 @@ from torch.func import functional_call
 from metarl.core import params as P
 from metarl.core.params import Params
 from metarl.rl.belief import BeliefPolicy, in_units
-from metarl.rl.distributions import Valued
+from metarl.rl.distributions import Gaussian, Valued
 from metarl.rl.lifetimes import LifetimeGradient, Lifetimes
 from metarl.rl.recurrent import encoded
-
-
-def gaussian_kl(mean: Tensor, log_var: Tensor, prior_mean: Tensor, prior_log_var: Tensor) -> Tensor:
-    """Return KL(N(mean, var), N(prior_mean, prior_var)) of independent normals, summed over the last axis."""
-    apart = (mean - prior_mean).square() * torch.exp(-prior_log_var)
-    return 0.5 * (torch.exp(log_var - prior_log_var) + apart - 1 + prior_log_var - log_var).sum(-1)
 
 
 @dataclass(frozen=True)
@@ -79,26 +73,33 @@ class BeliefGradient(LifetimeGradient):
         Zintgraf et al. 2020, equation 5, divided by H²; of long lifetimes, an estimate of it from a choice of beliefs
         and rewards that the noise makes, each step as likely as another.
         """
-        mean, log_var = self._beliefs(params, lifetimes).chunk(2, dim=-1)
+        beliefs = self._beliefs(params, lifetimes)
+        mean, log_var = beliefs.chunk(2, dim=-1)
         mask, noise = lifetimes.mask, lifetimes.noise
         latents = mean + torch.exp(0.5 * log_var) * noise[..., : self.policy.latent]
         number = min(self.points, mask.shape[-1])
         # padding is chosen last, and does not count
-        beliefs, rewards = ((noise[..., -i] + 1e3 * mask).topk(number, dim=-1).indices for i in (1, 2))
+        judged, rewards = ((noise[..., -i] + 1e3 * mask).topk(number, dim=-1).indices for i in (1, 2))
         steps = torch.cat([lifetimes.obs[..., : self.policy.obs_size], self._actions(lifetimes)], dim=-1)
         mean_rew, std_rew = params["reward_unit"].detach()[:, None, None].unbind(-1)
         rew = (lifetimes.rew.gather(2, rewards) - mean_rew) / std_rew
         decoder = P.of_part("decoder.", params)
-        logp = functional_call(self.policy.decoder, decoder, (_at(latents, beliefs), _at(steps, rewards), rew))
-        counts = mask.gather(2, beliefs)[..., None] * mask.gather(2, rewards)[..., None, :]
+        logp = functional_call(self.policy.decoder, decoder, (_at(latents, judged), _at(steps, rewards), rew))
+        counts = mask.gather(2, judged)[..., None] * mask.gather(2, rewards)[..., None, :]
         explained = (logp * counts).sum((2, 3)) / counts.sum((2, 3))
-        before_mean, before_log_var = (nn.functional.pad(value[:, :, :-1], (0, 0, 1, 0)) for value in (mean, log_var))
-        kl = gaussian_kl(mean, log_var, before_mean, before_log_var)
+        before = nn.functional.pad(beliefs[:, :, :-1], (0, 0, 1, 0))  # the prior has mean and log-variance 0
+        kl = _normal(beliefs).kl(_normal(before))
         steps_taken = mask.sum(-1)
         return (explained - self.kl_coef * (kl * mask).sum(-1) / steps_taken.square())[..., None]
 
     def _actions(self, lifetimes: Lifetimes) -> Tensor:
         return encoded(self.policy.actor, lifetimes.act, lifetimes.rew.dtype)
+
+
+def _normal(belief: Tensor) -> Gaussian:
+    """Return the distribution of a belief's mean and log-variance, `[..., 2 d]`."""
+    mean, log_var = belief.chunk(2, dim=-1)
+    return Gaussian(mean, 0.5 * log_var)
 
 
 def _at(values: Tensor, chosen: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import gymnasium
 import numpy as np
@@ -244,6 +244,9 @@ class TaskSlot(gymnasium.Wrapper):
 
 class _TaskVector(gymnasium.vector.VectorWrapper):
     """A vector of single environments with the task methods."""
+
+    tasks_start_at_reset: ClassVar[bool] = True
+    """A user's `set_task` may act from the next reset on."""
 
     def __init__(self, env: SyncVectorEnv | InProcesses, prototype: gymnasium.Env) -> None:
         super().__init__(env)

@@ -92,10 +92,10 @@ class PolicyInnerLoop:
 
     def adapted(self, params: Params, tasks: NDArray[np.float64], rngs: TaskRngs, steps: int) -> Params | Memory:
         """Return the policy's params after this many inner steps, `[K, ...]` on the CPU."""
-        adapted = P.stack(params, len(tasks))
-        for phase, (before, episodes) in enumerate(islice(self.play(params, tasks, rngs), steps)):
-            adapted = self.step(before, episodes, phase)
-        return self.losses.own(adapted)
+        if not steps:
+            return self.losses.own(P.stack(params, len(tasks)))
+        before, episodes = next(islice(self.play(params, tasks, rngs), steps - 1, None))
+        return self.losses.own(self.step(before, episodes, steps - 1))
 
     def _episodes(self, adapted: Params, tasks: NDArray[np.float64], rngs: Iterator[np.random.Generator]) -> Episodes:
         episodes = self.sampler.sample(self.losses.own(adapted), tasks, rngs)

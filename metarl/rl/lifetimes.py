@@ -51,8 +51,9 @@ def join(policy: Any, played: Sequence[Episodes], longest: int | None = None) ->
     def before(x: Tensor) -> Tensor:
         return nn.functional.pad(x[:, :, :-1], (0, 0, 1, 0))
 
-    names = ("obs", "act", "rew", "mask", "logp", "adv")
-    steps: dict[str, Any] = {name: in_order([getattr(episodes, name) for episodes in played]) for name in names}
+    steps: dict[str, Any] = {
+        name: in_order([getattr(episodes, name) for episodes in played]) for name in Episodes.STEPPED
+    }
     nothing = steps["adv"].new_zeros(*order.shape, 0)
     life = Lifetimes(**steps, ret=torch.zeros_like(steps["adv"]), noise=nothing, context=nothing)
     seen = policy.seen(life.obs, life.act, life.rew, in_order(ends))

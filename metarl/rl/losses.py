@@ -126,8 +126,9 @@ class PolicyGradient:
         """
         logp = new.log_prob(support.act.flatten(1, 2))
         ratio = self._ratio(logp, support.logp.flatten(1), support)
-        credit = (query.returns.mean(-1) - mean) / (std + 1e-8)
-        return -credit * (ratio * support.weight).sum(-1)
+        # in float64, as those two: the difference of equal returns, divided by nearly nothing, must be nothing
+        credit = (query.returns.double().mean(1) - mean) / (max(std, 1e-6 * abs(mean)) + 1e-8)
+        return -credit.to(ratio.dtype) * (ratio * support.weight).sum(-1)
 
     def entropy(self, new: Distribution, data: Episodes) -> Tensor:
         """Return each task's mean entropy of the action distributions over the steps taken, `[K]`."""

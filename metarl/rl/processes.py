@@ -108,11 +108,19 @@ class InProcesses(VectorEnv):
         return [block.process for block in self.blocks]
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Reset all environments, row i with `seed + i` or `seed[i]`."""
+        """Reset all environments, or those of `options["reset_mask"]`, row i with `seed + i` or `seed[i]`."""
         if not isinstance(seed, Sequence | np.ndarray):
             seed = [None if seed is None else seed + row for row in range(self.num_envs)]
-        infos = self._ask("reset", [(list(seed[b.rows.start : b.rows.stop]), options) for b in self.blocks])
-        return self._observations(), self._joined(infos)
+        arguments: list[tuple[Any, ...] | None] = []
+        for block in self.blocks:
+            rows = slice(block.rows.start, block.rows.stop)
+            of_block = {**(options or {})}
+            if "reset_mask" in of_block:
+                of_block["reset_mask"] = of_block["reset_mask"][rows]
+            none = "reset_mask" in of_block and not of_block["reset_mask"].any()
+            arguments.append(None if none else (list(seed[rows]), of_block or None))
+        infos = self._ask("reset", arguments)
+        return self._observations(), self._joined([info or {} for info in infos])
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
         """Step all environments."""
@@ -136,12 +144,16 @@ class InProcesses(VectorEnv):
             block.process.join()
             block.pipe.close()
 
-    def _ask(self, what: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Have each process do this with its arguments, all at a time; returns their answers."""
+    def _ask(self, what: str, arguments: Sequence[tuple[Any, ...] | None]) -> list[Any]:
+        """Have each process do this with its arguments, all at a time; returns their answers.
+
+        A process whose arguments are None is not asked, and its answer is None.
+        """
         with self._alive():
             for block, args in zip(self.blocks, arguments, strict=True):
-                block.pipe.send((what, args))
-                block.owed += 1
+                if args is not None:
+                    block.pipe.send((what, args))
+                    block.owed += 1
         return self._answers()
 
     def _answers(self, when: str = "") -> list[Any]:
@@ -223,7 +235,10 @@ def _serve(pipe: connection.Connection, make: Any, rows: int, mode: AutoresetMod
     seen: Any = read_from_shared_memory(env.single_observation_space, memory, rows)
     pipe.send((True, None))
     while True:
-        what, args = pipe.recv()
+        try:
+            what, args = pipe.recv()
+        except EOFError:  # the first process is gone, and nobody asks any more
+            return
         try:
             if what == "close":
                 env.close()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import KVWriter, Logger
@@ -226,7 +227,8 @@ class Reptile:
                     if step:
                         with learning_stays_finite(model, task):
                             model.learn(self.k, reset_num_timesteps=False)
-                    returns, played = first_episodes(model, shown, deterministic)
+                    with torch.random.fork_rng(devices=[]):  # learning draws its noise there too
+                        returns, played = first_episodes(model, shown, deterministic)
                     per_task[i, step] = returns.mean()
                     env_steps += played
                 env_steps += model.num_timesteps

@@ -82,8 +82,8 @@ class BatchLoss:
         """Return J'FJ times a vector, `[K, P]`: F the Fisher matrix on the query states, J through adaptation.
 
         At the params that played the data the KL's gradient with respect to the adapted policies' outputs is zero, so
-        this is the KL's exact Hessian with stride 1. A greater stride takes every stride-th sample of the support and
-        query data, which approximates it.
+        this is the KL's exact Hessian with stride 1, but for first-order methods, whose J lacks second derivatives too.
+        A greater stride takes every stride-th sample of the support and query data, which approximates it.
         """
         with self._threads():
             if self._curvature is None or self._curvature[1] != stride or not torch.equal(self._curvature[0], at):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from metarl.errors import Fault, NotFinite, OnNan, stop_at
+from metarl.evaluation import with_success
 from metarl.threads import side_by_side
 from metarl.workers.worker import Worker
 
@@ -41,6 +43,8 @@ class Workers:
     def collect(self, params: Tensor, iteration: int) -> dict[str, Any]:
         """Collect on every worker; arrays are joined along the tasks, counts added.
 
+        Where no environment tells of success, that list is empty.
+
         Raises:
             NotFinite: If something is not finite and stops the run; names task and step.
         """
@@ -51,9 +55,11 @@ class Workers:
         self.remaining = len(faults) + sum(len(part["lengths"]) for part in parts)
         if faults:
             self.drop(faults)
+        returns, success = ([*chain.from_iterable(part[name] for part in parts)] for name in ("returns", "success"))
+        success, phases = with_success(success, returns), len(parts[0]["returns"])
         return {
-            "returns": [np.concatenate(phase) for phase in zip(*(part["returns"] for part in parts), strict=True)],
-            "success": [np.concatenate(phase) for phase in zip(*(part["success"] for part in parts), strict=True)],
+            "returns": [np.concatenate(returns[phase::phases]) for phase in range(phases)],
+            "success": [np.concatenate(success[phase::phases]) for phase in range(phases * bool(success))],
             "lengths": np.concatenate([part["lengths"] for part in parts]),
             "steps": sum(part["steps"] for part in parts),
             "unstable": sum(part["unstable"] for part in parts),

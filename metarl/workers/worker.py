@@ -44,7 +44,7 @@ class Worker:
 
         Returns:
             `returns`, a list with an array `[tasks, episodes]` for each number of inner steps, `success`
-            alike (empty where the environment does not tell), and `lengths`, `steps`, `unstable`
+            alike (None where the environment told of none), and `lengths`, `steps`, `unstable`
             simulations, and the `faults` of tasks in which something was not finite; the others are of the
             rest. Those tasks are to be left out by `drop`.
         """
@@ -68,7 +68,7 @@ class Worker:
             data = [phase.select_tasks([k for k in range(len(self.share)) if k not in faults]) for phase in data]
         return {
             "returns": [phase.returns.cpu().numpy() for phase in data],
-            "success": [phase.success.numpy() for phase in data if getattr(phase, "success", None) is not None],
+            "success": [getattr(phase, "success", None) for phase in data],
             "lengths": data[0].lengths.cpu().numpy(),
             "steps": sum(phase.steps for phase in data),
             "unstable": sum(phase.unstable for phase in data),

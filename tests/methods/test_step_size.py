@@ -73,3 +73,15 @@ def test_without_it_nothing_changes():
     assert "learning_rate" not in metrics
     with pytest.raises(UserError, match="lr_half_life must be at least 0"):
         PPO(lr_half_life=-1)
+
+
+def test_it_halves_also_where_the_bound_on_an_update_puts_adam_back():
+    params, outer = torch.zeros(2, dtype=torch.float64), PPO(outer_lr=0.1, epochs=2, lr_half_life=1, max_kl=0.1)
+    state, sizes = outer.initial_state(params), []
+    cliff = sloping()
+    cliff.loss_and_kl = lambda at: (0.0, 1.0)
+    for _ in range(3):
+        _, state, metrics = outer.update(cliff, params, state)
+        sizes.append(metrics["learning_rate"])
+        assert state["t"] == 0 and metrics["halvings"] > 0
+    assert sizes == [0.1, 0.05, 0.025]

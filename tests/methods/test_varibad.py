@@ -16,7 +16,7 @@ from metarl import UserError
 from metarl.core import params as P
 from metarl.methods import RL2, VariBAD
 from metarl.rl.belief import MIN_LOG_STD, BeliefPolicy
-from metarl.rl.belief_bound import BeliefGradient, gaussian_kl
+from metarl.rl.belief_bound import BeliefGradient
 from metarl.rl.episodes import Episodes
 from metarl.rl.lifetimes import Lifetimes, join
 from metarl.rl.recurrent import Memory
@@ -72,15 +72,6 @@ def learned(vector, params):
     """All of a vector but the units, which no gradient moves."""
     parts = P.unflatten(vector, params)
     return torch.cat([value.flatten() for name, value in parts.items() if name not in VariBAD.units])
-
-
-def test_the_kl_of_normals_is_that_of_torch():
-    g = torch.Generator().manual_seed(0)
-    mean, log_var, prior_mean, prior_log_var = torch.randn(4, 5, D, generator=g, dtype=torch.float64)
-    ours = gaussian_kl(mean, log_var, prior_mean, prior_log_var)
-    one, other = Normal(mean, (0.5 * log_var).exp()), Normal(prior_mean, (0.5 * prior_log_var).exp())
-    assert_close(ours, kl_divergence(one, other).sum(-1))
-    assert not gaussian_kl(mean, log_var, mean, log_var).any()
 
 
 def test_before_any_transition_the_belief_is_the_prior():

@@ -14,6 +14,8 @@ from metarl import UserError
 from metarl.cli.train_options import Train, parse_train
 from metarl.experiment.config import Config
 from metarl.experiment.trainer import Trainer
+from metarl.models.methods import MODELS
+from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.seeding import HELD_OUT, TEST, TRAINING, draw_tasks
 
 ENV = "metarl/PointNavigation-v0"
@@ -176,3 +178,50 @@ def test_many_tasks_adapt_together(method):
     with pytest.raises(metarl.UserError, match=r"n of 1 or more, got shape \[0, 2\]"):
         model.adapt(np.zeros((0, 2)))
     model.close()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_setting_of_the_method_leaves_network_and_tasks_as_they_are(name):
+    usual = MODELS[name](ENV)
+    settings = {"reptile": "step_size"} | dict.fromkeys(("maml", "fomaml", "anil", "meta-sgd", "e-maml"), "max_kl")
+    setting = {settings.get(name, "outer_lr"): 0.5}
+    other = MODELS[name](ENV, **setting)
+    assert other.config != usual.config
+    assert dataclasses.replace(other.config, method=usual.config.method) == usual.config
+
+
+def test_a_memory_adapts_by_one_lifetime():
+    model = metarl.RL2(ENV, **SMALL)
+    one, more = (model.adapt([0.1, 0.2], episodes=n) for n in (1, 6))
+    assert torch.equal(one.memory.state, more.memory.state)
+    model.close()
+
+
+def test_no_step_is_taken_twice(monkeypatch):
+    steps, taken = [], PolicyInnerLoop.step
+    monkeypatch.setattr(PolicyInnerLoop, "step", lambda *args: steps.append(args[3]) or taken(*args))
+    model = metarl.MAML(ENV, **SMALL)
+    model.adapt([0.1, 0.2], steps=4)
+    assert steps == [0, 1, 2, 3]
+    before = model.adapt([0.1, 0.2], steps=0)
+    assert all(torch.equal(value, before.params[name]) for name, value in model.policy.params.items())
+    model.close()
+
+
+def test_policies_adapted_together_draw_their_own_noise():
+    model = metarl.MAML(ENV, **SMALL)
+    first, second = (policy.predict(np.zeros(2))[0] for policy in model.adapt([[0.1, 0.2], [0.1, 0.2]], steps=0))
+    assert not np.array_equal(first, second)
+    model.close()
+
+
+def test_a_checkpoint_without_what_the_outer_update_remembers_is_gone_on_from():
+    model = metarl.ProMP(ENV, **SMALL)
+    model.trainer.restore(dataclasses.replace(model.trainer.snapshot(), outer={}))
+    assert model.learn(1).trainer.progress.iteration == 1
+    model.close()
+
+
+def test_a_loss_that_adaptation_makes_smaller_is_a_gain():
+    metrics = metarl.FewShot("sinusoid", tasks=4, inner_lr=0.01).trainer.iterate()
+    assert metrics["meta/adaptation_gain"] == metrics["meta/loss_step0"] - metrics["meta/loss_step1"] > 0

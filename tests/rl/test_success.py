@@ -1,6 +1,7 @@
 """Success: any step of an episode counts, steps after its end do not; and evaluation draws from the test tasks."""
 
 import csv
+import dataclasses
 import json
 
 import gymnasium
@@ -100,6 +101,35 @@ def test_success_in_logs_curve_and_table(tmp_path):
     found = json.loads((tmp_path / "run" / "curve.json").read_text())
     assert found["success"]["measure"] == "success"
     assert len(found["success"]["mean"]) == len(found["mean"])
+
+
+class OnlyWhenSolved(Clock):
+    """Pays for actions above 0, and tells of success where an episode has earned enough, else of nothing."""
+
+    action_space = spaces.Box(-10.0, 10.0, (1,))
+
+    def reset(self, *, seed=None, options=None):
+        self.earned = 0.0
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        self.earned += float(action[0])
+        observation, _, ended, truncated, _ = super().step(action)
+        return observation, float(action[0]), ended, truncated, {"success": True} if self.earned > 8 else {}
+
+
+def test_success_that_is_told_of_only_where_there_is_some_counts_in_its_step(tmp_path):
+    sizes = {**SMALL, "inner_lr": 3.0, "init_std": 0.1, "hidden": (), "eval_steps": 2}
+    model = metarl.MAML(OnlyWhenSolved, log_dir=tmp_path / "run", seed=1, **sizes)
+    told = model.trainer.workers.collect(P.flatten(model.trainer.params.values()), 0)["success"]
+    assert [phase.mean() for phase in told] == [0.0, 1.0]
+    model.learn(iterations=1)
+    curve = metarl.adaptation_curve(model, steps=2, tasks=4, episodes=2)
+    assert curve.success.shape == curve.per_task.shape
+    assert curve.success[:, 0].max() == 0.0 and curve.success[:, 1:].max() == 1.0
+    part = dataclasses.replace(curve, success=None)
+    assert_array_equal(AdaptationCurve.joined([part, curve]).success, [*np.zeros_like(curve.success), *curve.success])
+    model.close()
 
 
 def test_runs_without_success_are_as_before(tmp_path):

@@ -1,10 +1,12 @@
 """The value network as an alternative to the linear baseline."""
 
+import pytest
 import torch
 from torch.testing import assert_close
 
 import metarl
-from metarl.rl.advantages import linear_baseline, network_baseline
+from metarl.rl.advantages import linear_baseline, network_baseline, picture_baseline
+from metarl.rl.episodes import Episodes
 
 
 def problem(tasks=3):
@@ -56,3 +58,16 @@ def test_a_run_can_choose_it():
     linear.learn(1)
     network.learn(1)
     assert any(not torch.equal(linear.trainer.params[n], network.trainer.params[n]) for n in linear.trainer.params)
+
+
+@pytest.mark.parametrize("name", ["linear", "network"])
+def test_of_pictures_it_sees_fields(name):
+    """What is seen tells the returns, and the time does not."""
+    g = torch.Generator().manual_seed(0)
+    bright = torch.randint(50, 250, (2, 4, 6, 1), generator=g).float()
+    nothing = torch.zeros(2, 4, 6)
+    seen = bright.expand(2, 4, 6, 8 * 8 * 3)
+    episodes = Episodes(obs=seen, act=nothing, rew=nothing, mask=nothing + 1, logp=nothing, adv=nothing)
+    returns = bright[..., 0] / 100
+    fitted = picture_baseline(name, (8, 8, 3))(episodes, returns)
+    assert (fitted - returns).square().mean() < 0.1 * returns.var()

@@ -4,10 +4,12 @@ import gymnasium
 import metarl_envs  # noqa: F401
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecCheckNan, VecMonitor, VecNormalize
 
 from metarl import UserError
+from metarl.rl.environments import make_vec
 from metarl.sb3.vec_env import SB3VecEnv
 
 NAVIGATION = "metarl/PointNavigation-v0"
@@ -69,3 +71,42 @@ def test_ppo_learns_through_sb3s_wrappers():
 def test_another_autoreset_mode_is_refused():
     with pytest.raises(UserError, match="SameStep"):
         SB3VecEnv(gymnasium.make_vec(NAVIGATION, 2))
+
+
+class Aimed(gymnasium.Env):
+    """Takes its task at a reset, and shows it: users' environments may."""
+
+    observation_space = gymnasium.spaces.Box(-100.0, 100.0, (1,), np.float64)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
+    task_space = gymnasium.spaces.Box(0.0, 100.0, (1,), np.float64)
+
+    def sample_tasks(self, n, rng):
+        return rng.uniform(0.0, 100.0, (n, 1))
+
+    def set_task(self, task):
+        self.task = task
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.aim, self.left = np.array(self.task), 2 + int(self.task[0]) % 3
+        return self.aim, {}
+
+    def step(self, action):
+        self.left -= 1
+        return self.aim, 0.0, self.left == 0, False, {}
+
+
+@pytest.mark.parametrize("how", [{"vectorization": "sync"}, {"vectorization": "async", "processes": 2}])
+def test_the_task_shown_is_the_one_played_also_where_it_counts_from_the_next_reset_on(how):
+    inner = make_vec(Aimed, 3, horizon=9, autoreset_mode=AutoresetMode.SAME_STEP, **how)
+    env = SB3VecEnv(inner, resample=np.random.default_rng(0), observe_task=True)
+    obs, seen = env.reset(), set()
+    for _ in range(12):
+        assert np.array_equal(obs[:, 0], obs[:, 1])
+        seen.update(obs[:, 0])
+        obs, _, dones, infos = env.step(np.zeros((3, 1)))
+        for row in np.flatnonzero(dones):
+            last = infos[row]["terminal_observation"]
+            assert last[0] == last[1] != obs[row, 0]
+    assert len(seen) > 9
+    env.close()
