@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from metarl.errors import UserError
     from metarl.evaluation import AdaptationCurve
     from metarl.experiment.callbacks import Callback
-    from metarl.models.load import adaptation_curve, load
+    from metarl.models.load import adaptation_curve, from_preset, load
     from metarl.models.methods import ANIL, CAVIA, EMAML, FOMAML, MAML, PPOMAML, RL2, MetaSGD, ProMP, Reptile, VariBAD
     from metarl.models.rl import Model
     from metarl.models.supervised import FewShot
@@ -22,7 +22,7 @@ _PLACES = {
     "metarl.errors": ("UserError",),
     "metarl.evaluation": ("AdaptationCurve",),
     "metarl.experiment.callbacks": ("Callback",),
-    "metarl.models.load": ("adaptation_curve", "load"),
+    "metarl.models.load": ("adaptation_curve", "from_preset", "load"),
     "metarl.models.methods": (
         "ANIL",
         "CAVIA",
@@ -69,6 +69,7 @@ __all__ = [
     "UserError",
     "VariBAD",
     "adaptation_curve",
+    "from_preset",
     "load",
 ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import sys
 import traceback
 import warnings
@@ -56,9 +57,14 @@ def stop_at(faults: Mapping[int, Fault]) -> None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean '...'?` with the nearest match, or nothing."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    """Return `; did you mean '...'?` with the nearest match, or nothing.
+
+    A part of longer names is nearest to them: `lr` to `inner_lr` and `outer_lr`, or `Id-v0` to `metarl/Id-v0`.
+    """
+    known = list(known)
+    near = [other for other in known if name and name in re.split("[_/]", other)][:3]
+    near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def check_known(what: str, name: str, known: Iterable[str], also: str = "") -> str:

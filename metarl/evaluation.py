@@ -16,7 +16,7 @@ from metarl.methods.protocols import InnerLoop
 from metarl.seeding import TEST, draw_tasks, task_rngs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AdaptationCurve:
     """Returns, losses or accuracies on held-out tasks after each number of gradient steps."""
 
@@ -117,6 +117,13 @@ class AdaptationCurve:
         joined = replace(parts[0], per_task=per_task, env_steps=env_steps, change=change, dropped=dropped)
         return replace(joined, success=np.concatenate(success) if success else None)
 
+    def __repr__(self) -> str:
+        """Tell the mean after each number of steps, and half of its 95 % interval."""
+        low, high = self.interval
+        values = zip(self.steps, self.mean, (high - low) / 2, strict=True)
+        points = ", ".join(f"{step}: {mean:.4g} ± {half:.2g}" for step, mean, half in values)
+        return f"<{self.measure} in {len(self.per_task)} tasks of {self.env} by {self.unit}: {points}>"
+
     def as_dict(self) -> dict[str, Any]:
         """Return the curve as JSON takes it."""
         low, high = self.interval
@@ -163,6 +170,7 @@ def evaluate(
     tasks: int | None = None,
     share: Sequence[int] | None = None,
     drop: bool = False,
+    given: NDArray[Any] | None = None,
 ) -> AdaptationCurve:
     """Draw the adaptation curve of meta-params, which stay untouched.
 
@@ -179,12 +187,14 @@ def evaluate(
         tasks: Number of held-out tasks, where the inner_loop plays a share of them only.
         share: Indices of those it plays; by default all.
         drop: Whether to leave out tasks in which something is not finite.
+        given: The tasks, `[n, d]`, instead of those that the seed draws.
 
     Raises:
         NotFinite: If something is not finite and is not dropped, or in all tasks; names task and step.
     """
     share = range(inner_loop.tasks) if share is None else share
-    drawn = draw_tasks(inner_loop, tasks or inner_loop.tasks, seed, stream)[list(share)]
+    drawn = draw_tasks(inner_loop, tasks or inner_loop.tasks, seed, stream) if given is None else given
+    drawn = drawn[list(share)]
     played = inner_loop.play(params, drawn, task_rngs(seed, stream, 0, share), drop=True)
     means, success, env_steps, change = [], [], 0, {}
     faults: dict[int, Fault] = {}

@@ -32,17 +32,17 @@ def benchmark(args: list[str]) -> int:
     out = command.out or Path("runs") / f"benchmark-{title(name)}"
     protocol = Protocol(command.budget)
     summary = compare(config, command.methods.split(","), command.seeds, protocol, out, console.print)
-    table = Table("method", *(f"{k} steps" for k in range(protocol.steps + 1)), "gain", "env steps", "minutes")
+    table = Table("method", *(f"{k} steps" for k in range(protocol.steps + 1)), "gain", "trained", "minutes")
     for method, row in summary["methods"].items():
-        points = zip(row["iqm"], row["ci_low"], row["ci_high"], strict=True)
-        curve = [f"{value:.1f} ({low:.1f}, {high:.1f})" for value, low, high in points]
-        used = f"{row['env_steps'] / 1e6:.1f}M", f"{row['seconds'] / 60:.1f}"
-        table.add_row(method, *curve, f"{row['gain_step1']:.1f}", *used)
-    Console(width=None if console.is_terminal else 140, highlight=False).print(table)
+        curve = [f"{value:.1f}" for value in (*row["iqm"], row["gain_step1"])]
+        table.add_row(method, *curve, f"{row['env_steps']:,}", f"{row['seconds'] / 60:.1f}")
+    Console(highlight=False).print(table)
     scratch = summary.get("scratch", {"reached": {}})
     for method, value in scratch["reached"].items():
         needed = scratch["steps_needed"][method]
         when = f"{needed:,} environment steps" if needed else f"more than {scratch['env_steps'][-1]:,} steps"
         console.print(f"PPO from scratch needs {when} in one task for what {method} reaches by 1 step ({value:.1f})")
-    console.print(f"interquartile means and 95 % intervals; curves.png, results.csv and results.json are in {out}")
+    console.print(
+        f"interquartile means; curves.png, and with 95 % intervals results.csv and results.json, are in {out}"
+    )
     return 0

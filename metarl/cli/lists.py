@@ -15,7 +15,8 @@ from metarl.cli.options import Envs, Presets
 from metarl.cli.parse import parse
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.config_file import as_dict
-from metarl.experiment.presets import PRESETS
+from metarl.experiment.presets import PRESETS, UNTRAINED
+from metarl.methods import method_name
 from metarl.rl.environments import catalogue
 
 
@@ -25,11 +26,15 @@ def presets(args: list[str]) -> int:
     if command.json:
         print(json.dumps({name: as_dict(config) for name, config in PRESETS.items()}, indent=2))
         return 0
-    rows = [(name, c.source, c.iteration_size, str(c.iterations)) for name, c in PRESETS.items()]
+    rows = []
+    for name, c in PRESETS.items():
+        tasks = c.source.removeprefix("metarl/").removesuffix("-v0")
+        rows.append((name, tasks, method_name(c.method), c.iteration_size, str(c.iterations)))
     console = Console(highlight=False)
-    console.print(_lines(console, ("preset", "tasks", "an iteration", "iterations"), rows))
+    console.print(_lines(console, ("preset", "tasks", "method", "an iteration", "iterations"), rows))
     console.print("\nAn iteration has tasks x episodes x steps, or tasks x shots (of each class).", soft_wrap=True)
     console.print("'metarl train PRESET --help' shows a preset's settings; --json all of them.", soft_wrap=True)
+    console.print(f"Not trained yet, with published settings: {', '.join(UNTRAINED)}.", soft_wrap=True)
     return 0
 
 

@@ -19,10 +19,12 @@ class Eval:
     """Gradient steps."""
     tasks: int = 40
     """Held-out tasks."""
+    task: tuple[float, ...] = ()
+    """One task to evaluate on, instead of those."""
     episodes: int | None = None
     """Episodes a task and step, 20 by default; for reinforcement learning only."""
     seed: int = 1
-    """Chooses the tasks and their data, never those by which the run chose its best."""
+    """Chooses the tasks and their data, never the tasks that chose the run's best checkpoint."""
     checkpoint: Literal["best", "last"] = "best"
     """Which checkpoint of a run directory: the best on held-out tasks, or the newest."""
     json: Path | None = None

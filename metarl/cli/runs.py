@@ -42,7 +42,8 @@ def eval(args: list[str]) -> int:
     try:
         if command.figure is not None:
             _save(_figure(model, command), command.figure)
-        curve = adaptation_curve(model, command.steps, command.tasks, command.episodes, command.seed)
+        tasks = [command.task] if command.task else command.tasks
+        curve = adaptation_curve(model, command.steps, tasks, command.episodes, command.seed)
     finally:
         model.close()
     show_curve(Console(highlight=False), curve, model.config)

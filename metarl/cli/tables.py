@@ -15,7 +15,8 @@ def curve_table(curve: AdaptationCurve) -> Table:
     """Return an adaptation curve, a row for each number of steps."""
     shown = [curve] if curve.of_success is None else [curve, curve.of_success]
     headings = [heading for part in shown for heading in (part.measure, "95 % interval")]
-    table = Table(curve.unit, *headings, title=f"{curve.env}\n{len(curve.per_task)} held-out tasks")
+    tasks = "1 task" if len(curve.per_task) == 1 else f"{len(curve.per_task)} held-out tasks"
+    table = Table(curve.unit, *headings, title=f"{curve.env}\n{tasks}")
     for step in curve.steps:
         cells = []
         for part in shown:

@@ -27,7 +27,7 @@ from metarl.experiment.run import train as run_training
 from metarl.experiment.settings import check_method, with_method
 from metarl.experiment.terminal import Terminal
 from metarl.experiment.trainer import Trainer
-from metarl.methods import METHODS, Method
+from metarl.methods import METHODS, Method, method_name
 from metarl.outer import OUTERS
 
 TYPED = ("--method", "--env", "--policy", "--baseline", "--inner-loss", "--import", "--callback")
@@ -48,7 +48,8 @@ def train(args: list[str]) -> int:
     rest = _without(rest, "--import")
     config = start(name)
     chosen = _chosen(rest)
-    command = parse_train(name, _left(rest), Train(_with(config, chosen)))
+    suited = _with(config, chosen)
+    command = parse_train(name, _left(rest), Train(suited))
     if command.seeds is not None:
         return _several(name, args[1:], command)
     if command.resume and command.log_dir is None:
@@ -67,6 +68,8 @@ def train(args: list[str]) -> int:
     if chosen["--method"] in METHODS:
         check_method(chosen["--method"], command.config.method)
     parts = typed_parts(command.config.named_parts, modules)
+    if not command.resume and (brought := _brought(config, suited, command.config)):
+        print(f"metarl: with {method_name(method)} instead of {method_name(config.method)}: {brought}")
     return _run(name, command, parts, callbacks, method)
 
 
@@ -148,6 +151,13 @@ def _with(config: Settings, chosen: Mapping[str, str | None]) -> Settings:
     name = chosen["--method"]
     method = name if name is None or ":" not in name else _own_method(name, config)
     return with_method(config, method, chosen["--outer"])
+
+
+def _brought(before: Settings, suited: Settings, now: Settings) -> str:
+    """Say which settings of the run another method has brought along, and what they were."""
+    names = [field.name for field in dataclasses.fields(before) if field.name != "method"]
+    values = [(name, *(getattr(config, name) for config in (before, suited, now))) for name in names]
+    return ", ".join(f"{name} {new} ({old})" for name, old, new, end in values if old != new == end)
 
 
 def _own_method(name: str, config: Settings) -> Method:

@@ -69,13 +69,9 @@ def policies_for(
         raise UserError(f"tasks are numbers [n, d] with n of 1 or more, got shape {list(tasks.shape)}")
     inner_loop = trainer.build_inner_loop(tasks=len(tasks), episodes=episodes)
     try:
-        inner_loop.sampler.env.set_tasks(np.repeat(tasks, episodes, axis=0))  # refuses what is no task
+        inner_loop.check_tasks(tasks)
         rngs = task_rngs(seed, TEST, 1, range(len(tasks)))
         adapted = inner_loop.adapted(trainer.params, tasks, rngs, steps)
-    except FloatingPointError:
-        raise
-    except ValueError as error:
-        raise UserError(str(error)) from error
     finally:
         inner_loop.close()
     if isinstance(adapted, Memory):

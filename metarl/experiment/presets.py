@@ -1,4 +1,4 @@
-"""Settings that are known to learn, by name."""
+"""Ready-made settings, by name."""
 
 from __future__ import annotations
 
@@ -187,6 +187,10 @@ been seen to learn with settings of ours. Of Meta-World's, which have published 
 to learn; ml1-push solves one task in six after 2M steps, and a gradient step does not help yet (RL² solves half of
 them after 5.85M); ml1-pick-place and ml10 have not been trained.
 """
+
+
+UNTRAINED = ("ml1-pick-place", "ml10")
+"""Presets with published settings that nobody has seen learn here."""
 
 
 def for_env(env: str) -> Config:

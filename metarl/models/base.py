@@ -73,11 +73,13 @@ class MetaLearner(Generic[AnySettings, AnyInnerLoop]):
         stands = f"{progress.iteration} iterations, {progress.env_steps:,} steps"
         return f"<{type(self).__name__} {method_name(c.method)} on {c.title}: {size:,} params, {stands}>"
 
-    def learn(self, iterations: int, callbacks: Sequence[Any] = (), outputs: Sequence[KVWriter] = ()) -> Self:
+    def learn(
+        self, iterations: int | None = None, callbacks: Sequence[Any] = (), outputs: Sequence[KVWriter] = ()
+    ) -> Self:
         """Train for this many further meta-iterations; a model of a run directory goes on with that run.
 
         Args:
-            iterations: How many.
+            iterations: How many; by default as many as the settings say.
             callbacks: Objects with some of the methods of `metarl.Callback`.
             outputs: Where the logged numbers go beside the run directory: any `KVWriter` of stable-baselines3.
 
@@ -85,6 +87,7 @@ class MetaLearner(Generic[AnySettings, AnyInnerLoop]):
             UserError: If `iterations` is less than 1 or a callback has none of the methods.
             Interrupted: If a signal ended the run early; everything is saved.
         """
+        iterations = self.config.iterations if iterations is None else iterations
         if not isinstance(iterations, int) or isinstance(iterations, bool) or iterations < 1:
             raise UserError(f"iterations must be a whole number, at least 1, got {iterations!r}")
         if self._behind and self.directory is not None:  # loaded from the best checkpoint, say

@@ -1,4 +1,4 @@
-"""Models from files, and their adaptation curves."""
+"""Models from presets and files, and their adaptation curves."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from metarl.errors import UserError, check_counts, warn
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment import checkpoint
 from metarl.experiment.base_config import Settings
 from metarl.experiment.checkpoint import Checkpoint
+from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.config_file import from_dict
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.names import find
 from metarl.experiment.parts import Parts, missing, typed_parts
+from metarl.experiment.preset_file import find_preset
 from metarl.methods import Method, method_name
 from metarl.models.base import MetaLearner
 from metarl.models.methods import MODELS
@@ -22,6 +27,43 @@ from metarl.models.pretrained import PREFIX, find_pretrained
 from metarl.models.rl import Model
 from metarl.models.supervised import FewShot
 from metarl.rl.environments import EnvSource
+
+
+def from_preset(
+    name: str,
+    *,
+    method: str | Method | None = None,
+    log_dir: str | Path | None = None,
+    resume: bool = False,
+    verbose: bool = False,
+    **settings: Any,
+) -> Any:
+    """Make a model with the settings of a preset, as `metarl train NAME` has them.
+
+    Args:
+        name: A preset (`metarl presets` lists them), or a TOML or JSON file of settings.
+        method: Another method: a name of ours, or an object. As on the command line it may bring settings that suit it.
+        log_dir: Run directory (TensorBoard, CSV, checkpoints); None writes nothing.
+        resume: Whether to go on with the run in `log_dir`.
+        verbose: Whether to show progress on the terminal.
+        **settings: What is to be different: settings of the run, of the method and of its outer update, by name.
+
+    Returns:
+        A `Model` of the method's class (`MAML`, `ProMP`, ...), or a `FewShot`.
+
+    Raises:
+        UserError: If there is no such preset, or a setting is unknown, of the wrong kind or out of range.
+    """
+    config = find_preset(name)
+    run = {"log_dir": log_dir, "resume": resume, "verbose": verbose}
+    if isinstance(config, FewShotConfig):
+        return FewShot(config, method=method, **run, **settings)
+    assert isinstance(config, Config)
+    chosen = method_name(config.method) if method is None else method
+    kind = MODELS.get(chosen if isinstance(chosen, str) else method_name(chosen), Model)
+    model = kind.__new__(kind)
+    model._build(config.env, chosen, **run, settings=settings, config=config)
+    return model
 
 
 def load(
@@ -44,7 +86,7 @@ def load(
     Args:
         path: File, run directory, or `pretrained:NAME`.
         env: What to make environments from, where the model was trained on a class, a function or an id of the
-            form `module:Id-v0`.
+            form `module:Id-v0`; or the id of another environment with the same spaces.
         method: The method's class, where it is not one of ours.
         policy: What makes the policy network, where one was given.
         baseline: The baseline, where a function was given.
@@ -69,6 +111,8 @@ def load(
     if directory is not None:
         directory.config(kind)  # says so if it is damaged
     config = dataclasses.replace(from_dict(saved.config, kind), device=device, workers="local")
+    if isinstance(env, str) and ":" not in env and isinstance(config, Config):  # an id is recorded
+        config, env = dataclasses.replace(config, env=env), None
     parts = typed_parts(config.named_parts, modules, Parts(env, policy, baseline, inner_loss))
     model_kind = _model_kind(config)
     model = model_kind.__new__(model_kind)
@@ -106,7 +150,7 @@ def _method(config: dict[str, Any], given: Any, modules: tuple[str, ...]) -> Any
 def adaptation_curve(
     model: MetaLearner,
     steps: int = 3,
-    tasks: int = 40,
+    tasks: int | ArrayLike = 40,
     episodes: int | None = None,
     seed: int = 0,
     later_lr: float | None = None,
@@ -116,22 +160,39 @@ def adaptation_curve(
     Args:
         model: The model, which stays as it is.
         steps: Gradient steps.
-        tasks: Held-out tasks.
+        tasks: How many held-out tasks; or the tasks themselves, `[n, d]`.
         episodes: Episodes a task and step, 20 by default; supervised tasks have none.
         seed: Chooses the tasks and their data.
         later_lr: Factor on the inner step size beyond the steps trained with; by default the model's.
 
     Raises:
-        UserError: If a number is out of range.
+        UserError: If a number is out of range, or a task none of the environment's.
     """
     c = model.trainer.config
+    given, n = (None, tasks) if isinstance(tasks, int) else _tasks(tasks, c)
     if episodes is not None and not c.plays_episodes:
         raise UserError(f"episodes are for reinforcement learning; {c.title} has shots and queries")
     number = 20 if episodes is None else episodes
-    check_counts(steps=(steps, 0), tasks=(tasks, 1), episodes=(number, 1), seed=(seed, 0))
-    inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=tasks, episodes=number)
+    check_counts(steps=(steps, 0), tasks=(n, 1), episodes=(number, 1), seed=(seed, 0))
+    inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=n, episodes=number)
     inner_loop = inner_loop if later_lr is None else dataclasses.replace(inner_loop, later_lr=later_lr)
+    how = {"env": c.title, "steps": steps, "seed": seed, "drop": c.on_nan == "drop"}
     try:
-        return evaluate(inner_loop, model.trainer.params, env=c.title, steps=steps, seed=seed, drop=c.on_nan == "drop")
+        if given is not None:
+            inner_loop.check_tasks(given)
+        return evaluate(inner_loop, model.trainer.params, **how, given=given)
     finally:
         inner_loop.close()
+
+
+def _tasks(tasks: ArrayLike, config: Settings) -> tuple[NDArray[np.float64], int]:
+    """Return tasks as an array `[n, d]`, and n."""
+    if not config.plays_episodes:
+        raise UserError(f"tasks must be a whole number for {config.title}, got {tasks!r}")
+    try:
+        given = np.asarray(tasks, dtype=np.float64)
+    except (TypeError, ValueError):
+        given = np.zeros(0)
+    if given.ndim != 2 or not len(given):
+        raise UserError(f"tasks must be a whole number or numbers [n, d], got {tasks!r}")
+    return given, len(given)

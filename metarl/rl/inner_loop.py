@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from metarl.core import params as P
 from metarl.core.params import Params
-from metarl.errors import stop_at
+from metarl.errors import UserError, stop_at
 from metarl.methods.adaptation import adapt_once
 from metarl.methods.protocols import Method
 from metarl.rl.advantages import Baseline, with_advantages
@@ -63,6 +63,17 @@ class PolicyInnerLoop:
     def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> NDArray[np.float64]:
         """Return n tasks, `[n, d]`, of one of the environment's two sets if it has such."""
         return sample_split(self.sampler.env.sample_tasks, n, rng, split)
+
+    def check_tasks(self, tasks: NDArray[np.float64]) -> None:
+        """Refuse what is no task of the environment, of `[K, d]`.
+
+        Raises:
+            UserError: If one is not.
+        """
+        try:
+            self.sampler.env.set_tasks(np.repeat(tasks, self.sampler.episodes, axis=0))
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
     def close(self) -> None:
         """Close the environments."""

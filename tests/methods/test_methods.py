@@ -226,3 +226,19 @@ def test_discrete_actions_learn_too():
         model.learn(1)
         assert any(not torch.equal(before[n], value) for n, value in model.trainer.params.items()), name
         model.close()
+
+
+@pytest.mark.parametrize(("name", "tasks"), [("promp", 10), ("maml", 20)])
+def test_gradient_steps_in_the_place_of_a_memory_get_tasks_and_episodes(name, tasks, tmp_path, capsys):
+    memory = find_preset("sparse-navigation")
+    config = with_method(memory, name)
+    assert (config.tasks, config.episodes) == (tasks, 10)
+    steps = [c.iterations * c.tasks * c.episodes * (c.method.inner_steps + 1) for c in (memory, config)]
+    assert steps[0] == pytest.approx(steps[1], rel=0.01)
+    sizes = "--iterations 1 --horizon 5 --eval-tasks 2 --eval-episodes 2 --episodes 3".split()
+    assert main(["train", "sparse-navigation", "--method", name, *sizes, "--log-dir", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert (
+        said.startswith(f"metarl: with {name} instead of rl2: tasks {tasks} (8), ")
+        and " episodes" not in said.split("\n")[0]
+    )
