@@ -219,7 +219,7 @@ def text() -> str:
         ["family", "method", "steps", "before, 1 step, 3 steps", "source"],
         [[entry[name] for name in names] for entry in published],
     )
-    lines += ["", "## Commands", ""]
+    lines += ["", "## Commands", "", "As they were typed at the commit named; presets have changed since.", ""]
     for file in sorted(LEDGER.glob("*/*/seed-*/run.json")):
         about = json.loads(file.read_text())
         where = file.parent.relative_to(LEDGER)

@@ -258,7 +258,9 @@ def _finish(optuna: Any, study: Any, name: str, command: Tune, config: Settings,
         settings = {"config": as_dict(with_settings(config, best))}
     command.out.write_text(json.dumps(settings, indent=2) + "\n")
     console.print(f"wrote {command.out}; train with it: metarl train {command.out}", soft_wrap=True)
-    console.print("these held-out tasks chose the settings: judge a run by 'metarl eval', whose tasks are others")
+    console.print(
+        "the settings were selected on these tasks, so their score flatters: report 'metarl eval', which draws others"
+    )
     return 0
 
 

@@ -70,8 +70,8 @@ class Config(Settings):
     context: int = 0
     """Further inputs of the built-in policy that are params, the same in all states; 0 has none, with CAVIA 16."""
     reward_coef: float = 0.0
-    """Weight, in the inner loss of the step trained with, of half the squared error of the mean reward that the context
-    tells."""
+    """Weight, in the inner loss of the step trained with, of half the squared difference between a task's mean reward
+    and what the context tells of it."""
     init_std: float = 1.0
     """Standard deviation of the policy's actions to begin with, in its own units."""
     action_scale: float = 1.0

@@ -158,10 +158,12 @@ IN_ENVIRONMENTS: dict[str, Config] = {
     "ant-dir": locomotion("AntDir", 500, **ANT),
     "ant-vel": locomotion("AntVel", 300, **ANT),
     "ant-goal": locomotion("AntGoal", 60, **LARGE),
+    "ant-crippled": locomotion("AntCrippled", 400, method=RL2(), tasks=8, episodes=2, eval_every=50),
     "walker-dir": locomotion("Walker2dDir", 30, **LARGE),
     "walker-vel": locomotion("Walker2dVel", 125, **UPRIGHT),
     "walker-rand-params": locomotion("Walker2dRandParams", 125, **UPRIGHT),
     "hopper-rand-params": locomotion("HopperRandParams", 30, **LARGE),
+    "humanoid-dir": locomotion("HumanoidDir", 300, **UPRIGHT),
     "swimmer-vel": locomotion("SwimmerVel", 200, **LARGE),
     **{f"ml1-{task}": replace(ML1, env_options={"task": task}) for task in ("reach", "push", "pick-place")},
     "ml10": replace(ML1, env="metarl/MetaWorldML10-v0", env_options={}, tasks=20, iterations=100, eval_every=10),
@@ -182,8 +184,8 @@ PRESETS: dict[str, Settings] = {**IN_ENVIRONMENTS, **ON_DATA}
 """Every preset.
 
 The ledger of results (`benchmarks/ledger/ledger.md`) shows what each has reached. In the hopper's the policy learns,
-but a gradient step adds nothing yet, nor does the memory in walker-rand-params. Families that are not here have not
-been seen to learn with settings of ours. Of Meta-World's, which have published settings, only ml1-reach has been seen
+but a gradient step adds nothing yet, nor does the memory in walker-rand-params, ant-crippled and humanoid-dir. Of
+Meta-World's, which have published settings, only ml1-reach has been seen
 to learn; ml1-push solves one task in six after 2M steps, and a gradient step does not help yet (RL² solves half of
 them after 5.85M); ml1-pick-place and ml10 have not been trained.
 """

@@ -71,6 +71,8 @@ class FewShot(MetaLearner[FewShotConfig, ShotInnerLoop]):
         verbose: bool = False,
         **settings: Unpack[FewShotKeywords],
     ) -> None:
+        if not isinstance(data, str | FewShotConfig):
+            raise UserError(f"data must be the name of a source of tasks or a configuration, got {data!r}")
         if isinstance(data, str):  # a method that is named has the settings that suit such tasks
             named = method if isinstance(method, str) and method in SUPERVISED else "maml"
             data, chosen = FewShotConfig(data=data, method=SUPERVISED["maml"]), SUPERVISED[named]
