@@ -12,10 +12,11 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
+from metarl.cli.helptext import documented
 from metarl.cli.main import COMMANDS
 from metarl.cli.options import Analyse, Benchmark, Envs, Eval, Export, Plot, Presets, Sb3, Video
 from metarl.cli.parse import parse
-from metarl.cli.train_options import Train, documented
+from metarl.cli.train_options import Train
 from metarl.cli.tune import Tune
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.presets import PRESETS

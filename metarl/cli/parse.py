@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from metarl.cli.helptext import with_help
 from metarl.errors import UserError, did_you_mean
 
 LEAST_COLUMNS = 40
@@ -59,7 +60,8 @@ def parse(
         default: Values of what is not typed.
         elsewhere: Options that other methods have, and what to say of each.
     """
-    flat = Annotated[kind, tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands]
+    form = with_help(kind) if default is tyro.MISSING else kind
+    flat = Annotated[form, tyro.conf.OmitArgPrefixes, tyro.conf.AvoidSubcommands]
     said = io.StringIO()
     extra = {} if default is tyro.MISSING else {"default": default}
     try:
@@ -77,7 +79,7 @@ def parse(
         known = [f"--{name.replace('_', '-')}" for name in option_names(default if extra else kind)]
         hint = elsewhere.get(flag.split("=")[0]) or did_you_mean(flag.split("=")[0], known)
         raise UserError(f"unknown option {flag!r}{hint}; '{prog} --help' lists all")
-    return parsed
+    return kind(**vars(parsed)) if default is tyro.MISSING else parsed
 
 
 def _plainly(words: str) -> str:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import inspect
-import textwrap
 from collections.abc import Iterator
-from functools import cache
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Any, get_type_hints
 
 import tyro
 
+from metarl.cli.helptext import as_option, documented
 from metarl.cli.parse import parse
 from metarl.experiment.base_config import Settings
 from metarl.methods import method_name
@@ -147,7 +144,7 @@ def _option(name: str, hint: Any, about: str, value: Any) -> Any:
     default: Any = dataclasses.field(default=value)
     if isinstance(value, dict):
         default = dataclasses.field(default_factory=value.copy)
-    return name, Annotated[hint, tyro.conf.arg(help=about)], default
+    return name, as_option(hint, about, value), default
 
 
 def _names(value: Any) -> list[str]:
@@ -163,23 +160,3 @@ def _about_method(config: Settings) -> str:
 def _about_outer(method: Any) -> str:
     name = next((name for name, kind in OUTERS.items() if type(method.outer) is kind), type(method.outer).__name__)
     return f"{name}: how the meta-params move. --outer NAME chooses another and its settings: {', '.join(OUTERS)}."
-
-
-def documented(kind: type[Any]) -> dict[str, str]:
-    """Return the sentence under each field of a dataclass and its bases, where their source can be read."""
-    return {name: text for cls in reversed(kind.__mro__[:-1]) for name, text in _documented_in(cls).items()}
-
-
-@cache  # to read a source takes 10 ms, and every group of settings asks for that of the same classes
-def _documented_in(cls: type[Any]) -> dict[str, str]:
-    """Return the sentence under each field that a class itself declares."""
-    try:
-        body: Any = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    except (OSError, TypeError, SyntaxError):
-        return {}
-    found: dict[str, str] = {}
-    for field, below in pairwise(body.body):
-        text = getattr(getattr(below, "value", None), "value", None)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, str):
-            found[field.target.id] = " ".join(text.split())
-    return found
