@@ -99,8 +99,10 @@ def check_positive(**values: float) -> None:
 
 
 def check_counts(**counts: tuple[int, int]) -> None:
-    """Refuse numbers under their least value, given as name=(value, least)."""
+    """Refuse what is no whole number, or under its least value, given as name=(value, least)."""
     for name, (value, least) in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise UserError(f"{name} must be a whole number, got {value!r}")
         if value < least:
             raise UserError(f"{name} must be at least {least}, got {value}")
 

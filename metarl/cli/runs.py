@@ -38,6 +38,8 @@ def eval(args: list[str]) -> int:
     """Draw the adaptation curve of a run."""
     command: Eval = parse(Eval, args, "metarl eval")
     command = replace(command, json=_output(command.json), figure=_output(command.figure))
+    if command.json is not None and command.json == command.figure:
+        raise UserError(f"--json and --figure are both {str(command.json)!r}")
     model = load(command.run, best=command.checkpoint == "best", modules=_imported(command.imports))
     try:
         if command.figure is not None:

@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from metarl.errors import UserError
+from metarl.experiment.directory import RunDirectory
 from metarl.threads import cpus
 
 COMMAND = [sys.executable, "-c", "import sys; from metarl.cli import main; sys.exit(main(sys.argv[1:]))"]
@@ -39,6 +40,8 @@ def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, l
     if seeds < 1 or jobs < 1:
         raise UserError(f"seeds and jobs must be at least 1, got {seeds} and {jobs}")
     folders = {seed: log_dir / f"seed-{seed}" for seed in range(first, first + seeds)}
+    if RunDirectory(log_dir).holds_run:
+        raise UserError(f"{log_dir} holds a run itself; choose another --log-dir for those of several seeds")
     begun = [folder for folder in folders.values() if (folder / "config.json").exists()]
     if begun and not resume:
         raise UserError(f"{begun[0]} already holds a run; go on with it by --resume or choose another --log-dir")

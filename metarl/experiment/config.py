@@ -166,6 +166,8 @@ class Config(Settings):
         check_counts(context=(self.context, 0))
         if not 0 <= self.reward_coef < float("inf"):
             raise UserError(f"reward_coef must be 0 or more and finite, got {self.reward_coef}")
+        if self.policy != "built-in":
+            self._check_network_is_ours()
         if self.reward_coef:
             self._check_rewards_are_heard()
         if self.processes is not None:
@@ -188,18 +190,25 @@ class Config(Settings):
                 raise UserError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         _widths(self.hidden)
 
+    def _check_network_is_ours(self) -> None:
+        """Refuse what another policy than ours would leave unheard; it may well have widths like the preset's."""
+        ours = {"context": 0, "reward_coef": 0.0, "activation": "tanh", "layer_norm": False, "last_layer_std": None}
+        for name, without in ours.items():
+            if (value := getattr(self, name)) != without:
+                raise UserError(
+                    f"{name}={value} is for the built-in policy only, got {self.policy}; give {name} {without}"
+                )
+
     def _check_rewards_are_heard(self) -> None:
         what = f"reward_coef={self.reward_coef}"
-        if self.policy != "built-in":
-            raise UserError(f"{what} is for the built-in policy only, got {self.policy}; give reward_coef 0")
-        if not self.context_size:
-            raise UserError(f"{what} needs a context; give context at least 1, or reward_coef 0")
         if not getattr(self.method, "hears_rewards", False):
             name = method_name(self.method)
             raise UserError(
                 f"{what} is for a single inner step of second order that moves the context, {name} has none; "
                 "give reward_coef 0"
             )
+        if not self.context_size:
+            raise UserError(f"{what} needs a context; give context at least 1, or reward_coef 0")
 
 
 @dataclass(frozen=True)
@@ -318,6 +327,8 @@ class FewShotConfig(Settings):
 
 
 def _widths(hidden: tuple[int, ...]) -> None:
+    if any(isinstance(width, bool) or not isinstance(width, int) for width in hidden):
+        raise UserError(f"hidden must be whole numbers such as (64, 64), got {hidden}")
     if any(width < 1 for width in hidden):
         raise UserError(f"hidden widths must be at least 1, got {hidden}")
 

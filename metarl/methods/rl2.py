@@ -128,6 +128,10 @@ class RL2(Method):
             "layer_norm": False,
             "last_layer_std": None,
         } | WITHOUT_CONTEXT
+        if self.vf_coef and settings.baseline != "linear":
+            raise UserError(
+                f"the memory has a critic: baseline must stay linear unless vf_coef is 0, got {settings.baseline}"
+            )
         for name, value in usual.items():
             if getattr(settings, name, value) != value:
                 raise UserError(
@@ -149,6 +153,7 @@ class RL2(Method):
         played = settings.episodes * (settings.method.inner_steps + settings.method.plays_query)
         lifetimes = max(1, played // self.lifetime)
         suited = {"episodes": lifetimes, "gae_lambda": min(settings.gae_lambda, 0.95)} | WITHOUT_CONTEXT
+        suited |= {"baseline": "linear"} if self.vf_coef else {}
         if settings.longest_episode is None:
             return suited
         room = STEPS // (self.lifetime * settings.longest_episode)

@@ -73,14 +73,12 @@ class MetaLearner(Generic[AnySettings, AnyInnerLoop]):
         stands = f"{progress.iteration} iterations, {progress.env_steps:,} steps"
         return f"<{type(self).__name__} {method_name(c.method)} on {c.title}: {size:,} params, {stands}>"
 
-    def learn(
-        self, iterations: int | None = None, callbacks: Sequence[Any] = (), outputs: Sequence[KVWriter] = ()
-    ) -> Self:
+    def learn(self, iterations: int | None = None, callbacks: Any = (), outputs: Sequence[KVWriter] = ()) -> Self:
         """Train for this many further meta-iterations; a model of a run directory goes on with that run.
 
         Args:
             iterations: How many; by default as many as the settings say.
-            callbacks: Objects with some of the methods of `metarl.Callback`.
+            callbacks: An object with some of the methods of `metarl.Callback`, or several.
             outputs: Where the logged numbers go beside the run directory: any `KVWriter` of stable-baselines3.
 
         Raises:
@@ -97,7 +95,8 @@ class MetaLearner(Generic[AnySettings, AnyInnerLoop]):
             raise UserError("this model was made in another process; pickle it, or save and load it, to train it here")
         total = self.trainer.progress.iteration + iterations
         terminal = [Terminal(total, self.trainer.config.title)] if self.verbose else []
-        train(self.trainer, total, self.directory, [*terminal, *outputs], callbacks=callbacks)
+        several = callbacks if isinstance(callbacks, Sequence) else [] if callbacks is None else [callbacks]
+        train(self.trainer, total, self.directory, [*terminal, *outputs], callbacks=several)
         return self
 
     def save(self, path: str | Path) -> None:

@@ -42,9 +42,17 @@ class AdaptedPolicy:
         episode_start: Any = None,
         deterministic: bool = False,
     ) -> tuple[NDArray[Any], None]:
-        """Return the environment's action for an observation, or one for each of `[n, ...]`, and None."""
-        observation = np.asarray(observation, dtype=np.float32)
+        """Return the environment's action for an observation, or one for each of `[n, ...]`, and None.
+
+        Raises:
+            UserError: If it has another shape.
+        """
+        given, observation = observation, np.asarray(observation, dtype=np.float32)
         single = observation.shape == self.shape
+        if not single and (observation.shape[1:] != self.shape or not len(observation)):
+            raise UserError(
+                f"predict takes observations of shape {list(self.shape)}, or several of them, got {given!r}"
+            )
         obs = torch.from_numpy(observation.reshape(1 if single else len(observation), -1))[None]
         with torch.no_grad():
             if self.memory is None:

@@ -211,25 +211,37 @@ class TaskSlot(gymnasium.Wrapper):
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Reset the environment."""
         self._step = 0
-        observation, info = self.env.reset(**kwargs)
+        observation, info = self._parts(self.env.reset(**kwargs), 2)
         self._check("observation", observation, self._shape)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Step the environment."""
         self._step += 1
-        observation, reward, terminated, truncated, info = self.env.step(action)
+        observation, reward, terminated, truncated, info = self._parts(self.env.step(action), 5)
         self._check("observation", observation, self._shape)
         self._check("reward", reward, ())
         return observation, reward, terminated, truncated, info
+
+    def _parts(self, returned: Any, number: int) -> Any:
+        """Refuse what is not so many values, of which the last is an info."""
+        if isinstance(returned, tuple) and len(returned) == number and isinstance(returned[-1], dict):
+            return returned
+        what = "observation, info" if number == 2 else "observation, reward, terminated, truncated, info"
+        got = f"{len(returned)} values" if isinstance(returned, tuple) and len(returned) != number else repr(returned)
+        call = "step" if number == 5 else "reset"
+        raise UserError(f"{self._here()}: {call} must return {what}, with a dict as info; got {got}")
+
+    def _here(self) -> str:
+        task = None if self.current_task is None else np.asarray(self.current_task).tolist()
+        return f"{self.unwrapped} in task {task} at step {self._step}"
 
     def _check(self, what: str, value: Any, shape: tuple[int, ...] | None) -> None:
         """Refuse what is not an array of numbers of this shape."""
         found = np.asarray(value)
         if found.dtype.kind not in "biuf" or (shape is not None and found.shape != shape):
             got = f"{found.dtype} of shape {found.shape}" if found.dtype.kind in "biuf" else repr(value)
-            where = f"{self.unwrapped} in task {np.asarray(self.current_task).tolist()} at step {self._step}"
-            raise UserError(f"{where}: {what} must be numbers of shape {shape}, got {got}")
+            raise UserError(f"{self._here()}: {what} must be numbers of shape {shape}, got {got}")
 
     @property
     def current_task(self) -> NDArray[np.float64] | None:
@@ -264,7 +276,18 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
         return tasks
 
     def set_tasks(self, tasks: NDArray[np.float64]) -> None:
-        """Give row i the task `tasks[i]`."""
+        """Give row i the task `tasks[i]`.
+
+        Raises:
+            ValueError: If one lies outside the task space.
+        """
+        space, tasks = self.task_space, np.asarray(tasks, dtype=np.float64)
+        if isinstance(space, gymnasium.spaces.Box) and tasks.shape[1:] == space.shape:
+            near = tasks.astype(space.dtype)  # the bounds are rounded to it
+            inside = ((near >= space.low) & (near <= space.high)).reshape(len(tasks), -1).all(1)
+            if not inside.all():
+                task = tasks[~inside][0].tolist()
+                raise UserError(f"{self.prototype.unwrapped}: task {task} is outside its task space {space}")
         self.rows.set_attr("current_task", list(tasks))
         self.tasks = np.array(tasks)
 

@@ -76,6 +76,12 @@ class OwnPolicy(Policy):
                     f"the policy's layer {name!r} ({type(layer).__name__}) keeps or draws something of its own, so it "
                     "cannot run with the params of several tasks at once; use LayerNorm or GroupNorm, and no dropout"
                 )
+        for name, value in self.network.named_parameters():
+            if not value.requires_grad:
+                raise UserError(
+                    f"the policy's param {name!r} is frozen, which meta-learning does not heed; "
+                    "what must not learn can be a plain tensor"
+                )
         params = P.params_of(self)
         if not params:
             raise UserError(f"the policy network {type(self.network).__name__} has no params")
