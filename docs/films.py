@@ -21,11 +21,15 @@ FOLDER = Path(__file__).parent / "pictures"
 SIDE, PICTURES = 120, 20
 
 
+TASKS: dict[str, list[float]] = {"half-cheetah-vel": [1.8], "ant-vel": [2.5], "point-navigation": [0.4, -0.3]}
+"""Tasks far from what the policies do before they adapt; else a held-out one is drawn."""
+
+
 def adapting(name: str, side: int, pictures: int, seed: int = 3) -> tuple[Frames, int]:
     """Return the film of a pretrained policy before and after adaptation, and its pictures a second."""
     model = metarl.load(f"pretrained:{name}")
     try:
-        return film_adaptation(model.trainer, None, 1, seed, side=side, longest=pictures)
+        return film_adaptation(model.trainer, TASKS.get(name), 1, seed, side=side, longest=pictures)
     finally:
         model.close()
 
