@@ -12,7 +12,6 @@ from metarl.cli.parse import parse
 from metarl.cli.start import start, title
 from metarl.errors import UserError
 from metarl.experiment.config import Config
-from metarl.experiment.presets import PRESETS
 from metarl.report.benchmark import Protocol
 from metarl.report.benchmark import benchmark as compare
 
@@ -20,8 +19,8 @@ from metarl.report.benchmark import benchmark as compare
 def benchmark(args: list[str]) -> int:
     """Train methods and baselines under one budget and compare them."""
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
-        raise UserError(f"benchmark needs a preset or an environment first: {', '.join(PRESETS)}")
-    name, rest = ("point-navigation", ["--help"]) if args[0] in ("-h", "--help") else (args[0], args[1:])
+        raise UserError("benchmark needs a preset or an environment first; 'metarl presets' lists the presets")
+    name, rest = ("PRESET", ["--help"]) if args[0] in ("-h", "--help") else (args[0], args[1:])
     command: Benchmark = parse(Benchmark, rest, f"metarl benchmark {name}")
     config = start(name)
     if not isinstance(config, Config):

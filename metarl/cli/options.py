@@ -82,7 +82,7 @@ class Video:
     """Film a task before and after adaptation, side by side."""
 
     run: tyro.conf.Positional[Path]
-    """Run directory, or a file that `save` wrote."""
+    """Run directory, a file that `save` wrote, or pretrained:NAME."""
     task: tuple[float, ...] = ()
     """The task; by default a held-out one."""
     steps: int = 1

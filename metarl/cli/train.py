@@ -21,7 +21,6 @@ from metarl.experiment.directory import RunDirectory
 from metarl.experiment.names import find, import_module, name_of
 from metarl.experiment.own_files import new_folder
 from metarl.experiment.parts import Parts, typed_parts
-from metarl.experiment.presets import PRESETS
 from metarl.experiment.run import resume
 from metarl.experiment.run import train as run_training
 from metarl.experiment.settings import check_method, with_method
@@ -38,9 +37,10 @@ def train(args: list[str]) -> int:
     """Meta-train a preset, or an environment, and show the adaptation curve."""
     args = _with_settings_first(args)
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
-        raise UserError(f"train needs a preset or an environment first: {', '.join(PRESETS)}")
+        raise UserError("train needs a preset or an environment first; 'metarl presets' lists the presets")
     name, rest = args[0], args[1:]
-    if name in ("-h", "--help"):
+    shown = name in ("-h", "--help")  # with the defaults of one preset
+    if shown:
         name, rest = "point-navigation", ["--help"]
     rest = [part for arg in rest for part in (arg.split("=", 1) if arg.split("=")[0] in TYPED else [arg])]
     modules = _modules(name, rest)
@@ -49,7 +49,7 @@ def train(args: list[str]) -> int:
     config = start(name)
     chosen = _chosen(rest)
     suited = _with(config, chosen)
-    command = parse_train(name, _left(rest), Train(suited))
+    command = parse_train("PRESET" if shown else name, _left(rest), Train(suited))
     if command.seeds is not None:
         return _several(name, args[1:], command)
     if command.resume and command.log_dir is None:

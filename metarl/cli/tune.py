@@ -81,7 +81,7 @@ class Tune:
 def tune(args: list[str]) -> int:
     """Search for settings, and write the best."""
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
-        raise UserError(f"tune needs a preset or an environment first: {', '.join(PRESETS)}")
+        raise UserError("tune needs a preset or an environment first; 'metarl presets' lists the presets")
     name, rest = ("PRESET", ["--help"]) if args[0] in ("-h", "--help") else (args[0], args[1:])
     job, rest = (int(rest[-1]), rest[:-2]) if rest[-2:-1] == ["--job"] else (0, rest)  # of ours: no option of the help
     command: Tune = dataclasses.replace(parse(Tune, rest, f"metarl tune {name}"), job=job)
