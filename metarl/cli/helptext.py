@@ -44,7 +44,8 @@ def as_option(hint: Any, about: str, default: Any) -> Any:
     shown = {"help": about, "metavar": given.metavar or _takes(hint), "help_behavior_hint": "" if silent else None}
     rest = [extra for extra in extras if extra is not given]
     plain = get_args(hint)[0] if extras else hint
-    return Annotated.__class_getitem__((plain, *rest, dataclasses.replace(given, **shown)))  # type: ignore[attr-defined]
+    # a tuple, as the number of what is annotated is not known; every Python takes it so
+    return Annotated[(plain, *rest, dataclasses.replace(given, **shown))]  # pyright: ignore
 
 
 def _takes(hint: Any, unknown: Any = None) -> Any:
