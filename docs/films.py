@@ -22,7 +22,7 @@ SIDE, PICTURES = 120, 20
 
 
 TASKS: dict[str, list[float]] = {"half-cheetah-vel": [1.8], "ant-vel": [2.5], "point-navigation": [0.4, -0.3]}
-"""Tasks far from what the policies do before they adapt; else a held-out one is drawn."""
+"""Tasks far from what the policies do before they adapt; for other families a held-out one is drawn."""
 
 
 def adapting(name: str, side: int, pictures: int, seed: int = 3) -> tuple[Frames, int]:

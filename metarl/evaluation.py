@@ -113,7 +113,7 @@ class AdaptationCurve:
         change = {name: np.concatenate([part.change[name] for part in parts]) for name in parts[0].change}
         per_task = np.concatenate([part.per_task for part in parts])
         env_steps, dropped = sum(part.env_steps for part in parts), sum(part.dropped for part in parts)
-        success = with_success([part.success for part in parts], [part.per_task for part in parts])
+        success = filled_success([part.success for part in parts], [part.per_task for part in parts])
         joined = replace(parts[0], per_task=per_task, env_steps=env_steps, change=change, dropped=dropped)
         return replace(joined, success=np.concatenate(success) if success else None)
 
@@ -146,7 +146,7 @@ class AdaptationCurve:
         )
 
 
-def with_success(told: Sequence[Any], returns: Sequence[Any]) -> list[NDArray[Any]]:
+def filled_success(told: Sequence[Any], returns: Sequence[Any]) -> list[NDArray[Any]]:
     """Return arrays of success for arrays of returns, or none at all where none was told.
 
     An environment may tell of success only where there is some, so what is None beside others is zero.
@@ -211,7 +211,7 @@ def evaluate(
     kept = [k for k in range(len(share)) if k not in faults]
     change = {name: value[kept] for name, value in change.items()} if faults else change
     per_task, unit = np.stack(means, axis=1)[kept], inner_loop.adapts_by
-    success = with_success(success, means)
+    success = filled_success(success, means)
     solved = np.stack(success, axis=1)[kept] if success else None
     dropped, per_step = len(faults), inner_loop.episodes_per_step
     return AdaptationCurve(env, per_task, env_steps, change, unit, inner_loop.measure, dropped, solved, per_step)

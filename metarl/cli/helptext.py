@@ -19,7 +19,7 @@ TAKES = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
 
 
 CONFIGURED = type(tyro.conf.arg())
-"""What tyro keeps of an option that has a name, say, of its own."""
+"""The type of what `tyro.conf.arg` returns."""
 
 
 def with_help(kind: type[Any]) -> type[Any]:
@@ -27,7 +27,8 @@ def with_help(kind: type[Any]) -> type[Any]:
     hints, docs = get_type_hints(kind, include_extras=True), documented(kind)
     fields: list[Any] = []
     for field in dataclasses.fields(kind):
-        plain = {} if field.default is dataclasses.MISSING else {"default": field.default}
+        both = {"default": field.default, "default_factory": field.default_factory}
+        plain: Any = {name: value for name, value in both.items() if value is not dataclasses.MISSING}
         shown = as_option(hints[field.name], docs.get(field.name, ""), field.default)
         fields.append((field.name, shown, dataclasses.field(**plain)))
     form = dataclasses.make_dataclass(kind.__name__, fields, frozen=True)

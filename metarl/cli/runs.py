@@ -40,6 +40,8 @@ def eval(args: list[str]) -> int:
     command = replace(command, json=_output(command.json), figure=_output(command.figure))
     if command.json is not None and command.json == command.figure:
         raise UserError(f"--json and --figure are both {str(command.json)!r}")
+    if command.task and command.figure is not None:
+        raise UserError("--figure draws held-out tasks; --task is for the curve of one alone")
     model = load(command.run, best=command.checkpoint == "best", modules=_imported(command.imports))
     try:
         if command.figure is not None:

@@ -107,6 +107,7 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
             for note in resume(trainer, directory, method):
                 console.print(f"metarl: {note}")
         else:
+            command.config.check_heeded()
             trainer.check()
             directory.create(command.config)
         total = trainer.config.iterations

@@ -110,6 +110,13 @@ class Settings(ABC):
             UserError: If a class or a picture is missing, say.
         """
 
+    def check_heeded(self) -> None:  # noqa: B027 - there may be nothing to refuse
+        """Refuse settings of a new run that nothing would heed.
+
+        Raises:
+            UserError: If there are such.
+        """
+
     def registration(self, parts: Parts) -> Any:
         """Return what another process has to be told of the environment's id; None where there is none."""
         return None

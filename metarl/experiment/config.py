@@ -166,8 +166,6 @@ class Config(Settings):
         check_counts(context=(self.context, 0))
         if not 0 <= self.reward_coef < float("inf"):
             raise UserError(f"reward_coef must be 0 or more and finite, got {self.reward_coef}")
-        if self.policy != "built-in":
-            self._check_network_is_ours()
         if self.reward_coef:
             self._check_rewards_are_heard()
         if self.processes is not None:
@@ -190,17 +188,28 @@ class Config(Settings):
                 raise UserError(f"{name} must lie between 0 and 1, got {getattr(self, name)}")
         _widths(self.hidden)
 
-    def _check_network_is_ours(self) -> None:
-        """Refuse what another policy than ours would leave unheard; it may well have widths like the preset's."""
+    def check_heeded(self) -> None:
+        """Refuse settings of a new run that nothing would heed: an own policy may well have widths like the preset's.
+
+        Raises:
+            UserError: If there are such; names them all.
+        """
         ours = {"context": 0, "reward_coef": 0.0, "activation": "tanh", "layer_norm": False, "last_layer_std": None}
-        for name, without in ours.items():
-            if (value := getattr(self, name)) != without:
-                raise UserError(
-                    f"{name}={value} is for the built-in policy only, got {self.policy}; give {name} {without}"
-                )
+        unheard = [name for name, without in ours.items() if getattr(self, name) != without]
+        if self.policy != "built-in" and unheard:
+            given = ", ".join(f"{name}={getattr(self, name)}" for name in unheard)
+            instead = ", ".join(f"{name} {ours[name]}" for name in unheard)
+            raise UserError(f"{given}: for the built-in policy only, got {self.policy}; give {instead}")
+        method: Any = self.method
+        if getattr(method, "remembers", False) and getattr(method, "vf_coef", 0.0) and self.baseline != "linear":
+            raise UserError(
+                f"the memory has a critic: baseline must stay linear unless vf_coef is 0, got {self.baseline}"
+            )
 
     def _check_rewards_are_heard(self) -> None:
         what = f"reward_coef={self.reward_coef}"
+        if self.policy != "built-in":
+            self.check_heeded()
         if not getattr(self.method, "hears_rewards", False):
             name = method_name(self.method)
             raise UserError(

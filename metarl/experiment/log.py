@@ -81,11 +81,11 @@ class Log(Callback):
         try:
             with writing(self.what):
                 self.logger.dump(self.trainer.progress.env_steps)
+                self.pending, self.written = False, True
         except UserError:
             if self.directory is not None:
                 self.directory.check_in_place()
             raise
-        self.pending, self.written = False, True
 
     def on_end(self, trainer: Trainer) -> None:
         """Write what is left, and close the logs."""

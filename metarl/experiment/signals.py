@@ -44,6 +44,7 @@ def signals() -> Iterator[list[int]]:
     if not _may_handle():
         yield caught
         return
+    _writing.clear()
     wanted = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, handle) for number in wanted}
     try:
@@ -69,15 +70,17 @@ def writing(what: str) -> Iterator[None]:
     A KeyboardInterrupt between two lines of TensorBoard's queue can cost its thread a wakeup. The thread then sleeps
     for two minutes, and the end of the run waits for it.
     """
-    if _may_handle():
-        _writing.append(False)
+    counts, interrupted = _may_handle(), False
     try:
+        if counts:
+            _writing.append(False)
         yield
     except OSError as error:
         raise UserError(f"cannot write {what}: {error.strerror or error}; --resume goes on") from error
     finally:
-        if _may_handle() and _writing.pop():
-            raise KeyboardInterrupt
+        interrupted = counts and bool(_writing) and _writing.pop()
+    if interrupted:
+        raise KeyboardInterrupt
 
 
 @contextmanager

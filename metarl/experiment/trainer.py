@@ -217,10 +217,13 @@ class Trainer(Generic[AnySettings, AnyInnerLoop]):
             raise UserError(f"the checkpoint's network {_unlike(found, shapes)} is not this run's")
         if ":" not in method_name(self.config.method):  # one of the user's may remember what it likes
             shapes, found = _shapes(self.outer_state), _shapes(saved.outer)
+            if "updates" not in found:  # of a version that had Adam's count alone
+                shapes.pop("updates", None)
             if saved.outer and shapes != found:
                 raise UserError(f"the checkpoint's outer update {_unlike(found, shapes)} is not this run's")
         self.progress = Progress.from_state(saved.state)
-        self.params, self.outer_state = saved.params, saved.outer or self.outer_state
+        self.params = saved.params
+        self.outer_state = saved.outer or self.config.method.initial_state(P.flatten(saved.params.values()))
 
     def check(self) -> None:
         """Refuse held-out data that no evaluation could use now, and not in an hour.

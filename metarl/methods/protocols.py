@@ -23,8 +23,8 @@ Loss = Callable[[Params, Data], Tensor]
 
 TASKS = 20
 """Tasks of a meta-iteration whose outer update is a single step, at least."""
-EPISODES = 10
-"""Episodes of a task that a gradient step is taken on, at least, and tasks beside it."""
+LEAST = 10
+"""At least so many tasks, and episodes of each, where gradient steps take the place of a memory."""
 
 WITHOUT_CONTEXT = {"context": 0, "reward_coef": 0.0}
 """Settings of a network without params among its inputs."""
@@ -132,19 +132,19 @@ class Method(Protocol):
         """Return the settings that change where this method takes the place of another one in them.
 
         Where a meta-iteration had several clipped steps and now has a single one, it gets `TASKS` tasks at least, in as
-        many environment steps altogether; where it had a memory and now takes gradient steps, `EPISODES` tasks and
-        episodes at least. A context that tells rewards goes where this method does not hear them.
+        many environment steps altogether; where it had a memory and now takes gradient steps, `LEAST` tasks and
+        episodes. A context that tells rewards goes where this method does not hear them.
         """
         before = settings.method
         clipped = [getattr(method.outer, "clip", None) for method in (before, self)]
-        forgets = before.remembers and not self.remembers
+        forgets = getattr(before, "remembers", False) and not self.remembers
         deaf = getattr(settings, "reward_coef", 0.0) > 0 and not getattr(self, "hears_rewards", False)
         suited: dict[str, Any] = WITHOUT_CONTEXT if deaf else {}
         tasks, times = settings.tasks, 1.0
         if clipped[0] is not None and clipped[1] is None:
             tasks = max(tasks, TASKS)
         if forgets:
-            tasks, episodes = max(tasks, EPISODES), max(settings.episodes, EPISODES)
+            tasks, episodes = max(tasks, LEAST), max(settings.episodes, LEAST)
             suited = suited | {"episodes": episodes}
             phases = [method.inner_steps + method.plays_query for method in (before, self)]
             times = settings.episodes * phases[0] / (episodes * phases[1])

@@ -128,10 +128,6 @@ class RL2(Method):
             "layer_norm": False,
             "last_layer_std": None,
         } | WITHOUT_CONTEXT
-        if self.vf_coef and settings.baseline != "linear":
-            raise UserError(
-                f"the memory has a critic: baseline must stay linear unless vf_coef is 0, got {settings.baseline}"
-            )
         for name, value in usual.items():
             if getattr(settings, name, value) != value:
                 raise UserError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Generic, Self
 
@@ -77,7 +77,7 @@ class MetaLearner(Generic[AnySettings, AnyInnerLoop]):
         """Train for this many further meta-iterations; a model of a run directory goes on with that run.
 
         Args:
-            iterations: How many; by default as many as the settings say.
+            iterations: How many; by default those that are left of as many as the settings say.
             callbacks: An object with some of the methods of `metarl.Callback`, or several.
             outputs: Where the logged numbers go beside the run directory: any `KVWriter` of stable-baselines3.
 
@@ -85,7 +85,10 @@ class MetaLearner(Generic[AnySettings, AnyInnerLoop]):
             UserError: If `iterations` is less than 1 or a callback has none of the methods.
             Interrupted: If a signal ended the run early; everything is saved.
         """
-        iterations = self.config.iterations if iterations is None else iterations
+        if iterations is None:
+            iterations = self.config.iterations - self.trainer.progress.iteration
+            if iterations < 1:
+                raise UserError(f"all {self.config.iterations} iterations of the settings are done; say how many more")
         if not isinstance(iterations, int) or isinstance(iterations, bool) or iterations < 1:
             raise UserError(f"iterations must be a whole number, at least 1, got {iterations!r}")
         if self._behind and self.directory is not None:  # loaded from the best checkpoint, say
@@ -95,7 +98,7 @@ class MetaLearner(Generic[AnySettings, AnyInnerLoop]):
             raise UserError("this model was made in another process; pickle it, or save and load it, to train it here")
         total = self.trainer.progress.iteration + iterations
         terminal = [Terminal(total, self.trainer.config.title)] if self.verbose else []
-        several = callbacks if isinstance(callbacks, Sequence) else [] if callbacks is None else [callbacks]
+        several = list(callbacks) if isinstance(callbacks, Iterable) else [] if callbacks is None else [callbacks]
         train(self.trainer, total, self.directory, [*terminal, *outputs], callbacks=several)
         return self
 

@@ -169,7 +169,7 @@ def adaptation_curve(
         UserError: If a number is out of range, or a task none of the environment's.
     """
     c = model.trainer.config
-    given, n = (None, tasks) if isinstance(tasks, int) else _tasks(tasks, c)
+    given, n = (None, int(tasks)) if isinstance(tasks, int | np.integer) else _tasks(tasks, c)
     if episodes is not None and not c.plays_episodes:
         raise UserError(f"episodes are for reinforcement learning; {c.title} has shots and queries")
     number = 20 if episodes is None else episodes

@@ -75,10 +75,13 @@ class Model(MetaLearner[Config, PolicyInnerLoop]):
         given = {name: named(name, settings[name]) for name in ("policy", "baseline", "inner_loss") if name in settings}
         parts = Parts(None if isinstance(env, str) else env, **{name: thing for name, (_, thing) in given.items()})
         flat = {**settings, **{name: recorded for name, (recorded, _) in given.items()}}
+        typed = config is None and isinstance(env, str) and ":" in env  # Gymnasium's own form, in which no file counts
         config = Config(env=env if isinstance(env, str) else name_of(env)) if config is None else config
         config = with_settings(with_method(config, self.name if method is None else method), flat)
-        if isinstance(env, str) and ":" in env:  # Gymnasium's own form; here the user typed it
+        if typed:
             parts = dataclasses.replace(parts, env=env)
+        if not resume:
+            config.check_heeded()
         self._begin(config, parts, log_dir, verbose, resume)
 
     @classmethod
@@ -109,7 +112,7 @@ class Model(MetaLearner[Config, PolicyInnerLoop]):
         Args:
             task: The task `[d]`, or several `[n, d]`; then `AdaptedPolicies` come back.
             steps: Gradient steps; by default as many as in training.
-            episodes: Episodes a step; by default as many as in training.
+            episodes: Episodes a step; by default as many as in training. A memory sees one at a time.
             seed: Chooses the episodes.
         """
         return (policies_for if _several(task) else policy_for)(self.trainer, task, steps, episodes, seed)

@@ -68,8 +68,9 @@ class PPO:
         steps = passes(objective, self.epochs, self.minibatches)
         lr = self.outer_lr
         if self.lr_half_life:  # Adam's own count may be put back
-            lr = halved(lr, float(state["updates"]), self.lr_half_life)
-            state = state | {"updates": state["updates"] + 1}
+            updates = state.get("updates", state["t"] / len(steps))
+            lr = halved(lr, float(updates), self.lr_half_life)
+            state = state | {"updates": updates + 1}
         before, remembered, losses, norms = params, state, [], []
         if steps[0] is not None:
             losses.append(objective.loss_and_kl(params)[0])

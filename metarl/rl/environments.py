@@ -279,7 +279,7 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
         """Give row i the task `tasks[i]`.
 
         Raises:
-            ValueError: If one lies outside the task space.
+            UserError: If one lies outside a task space that is a Box of its shape.
         """
         space, tasks = self.task_space, np.asarray(tasks, dtype=np.float64)
         if isinstance(space, gymnasium.spaces.Box) and tasks.shape[1:] == space.shape:

@@ -70,8 +70,8 @@ class PolicyInnerLoop:
         Raises:
             UserError: If one is not.
         """
-        space = getattr(self.sampler.env, "task_space", None)
-        if space is not None and space.shape is not None and tasks.shape[1:] != space.shape:
+        space: Any = getattr(self.sampler.env, "task_space", None)
+        if len(getattr(space, "shape", None) or ()) == 1 and tasks.shape[1:] != space.shape:
             raise UserError(f"a task is numbers of shape {space.shape}, got {tasks[0].tolist()}")
         try:
             self.sampler.env.set_tasks(np.repeat(tasks, self.sampler.episodes, axis=0))

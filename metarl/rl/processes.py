@@ -234,11 +234,12 @@ def _serve(pipe: connection.Connection, make: Any, rows: int, mode: AutoresetMod
         return
     seen: Any = read_from_shared_memory(env.single_observation_space, memory, rows)
     pipe.send((True, None))
+    args: Any
     while True:
         try:
             what, args = pipe.recv()
         except EOFError:  # the first process is gone, and nobody asks any more
-            return
+            what, args = "close", ()
         try:
             if what == "close":
                 env.close()

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from metarl.errors import Fault, NotFinite, OnNan, stop_at
-from metarl.evaluation import with_success
+from metarl.evaluation import filled_success
 from metarl.threads import side_by_side
 from metarl.workers.worker import Worker
 
@@ -56,7 +56,7 @@ class Workers:
         if faults:
             self.drop(faults)
         returns, success = ([*chain.from_iterable(part[name] for part in parts)] for name in ("returns", "success"))
-        success, phases = with_success(success, returns), len(parts[0]["returns"])
+        success, phases = filled_success(success, returns), len(parts[0]["returns"])
         return {
             "returns": [np.concatenate(returns[phase::phases]) for phase in range(phases)],
             "success": [np.concatenate(success[phase::phases]) for phase in range(phases * bool(success))],

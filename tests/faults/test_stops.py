@@ -15,10 +15,12 @@ from processes import SMALL, Command
 from stable_baselines3.common.logger import TensorBoardOutputFormat
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from metarl import UserError
 from metarl.cli import main
 from metarl.experiment import checkpoint
 from metarl.experiment import trainer as training
 from metarl.experiment.directory import RunDirectory
+from metarl.experiment.signals import signals, writing
 from metarl.outer import TRPO
 from metarl.rl.sampler import Sampler
 
@@ -229,7 +231,19 @@ def test_a_second_interrupt_waits_for_a_record_and_a_third_does_not(times, writt
     path = tmp_path / "run"
     assert main([*SMALL, "--iterations", "9", "--log-dir", str(path)]) == 130
     assert [value for _, value in points(path)["time/iterations"]] == written
+    assert [row["time/iterations"] for row in rows(path)] == ["1", "2"]  # the table has it first, and once
     observe(f"{times} SIGINT while the record of iteration 2 is written", f"status 130; in TensorBoard: {written}")
+
+
+def test_a_full_disk_is_told_also_where_a_second_interrupt_waits():
+    with pytest.raises(UserError, match="cannot write the logs: No space left on device"), signals() as caught:
+        with writing("the logs"):
+            for _ in range(2):
+                signal.raise_signal(signal.SIGINT)
+            raise OSError(28, "No space left on device")
+    assert caught == [signal.SIGINT, signal.SIGINT]
+    with signals(), writing("the logs"):  # nothing of it is left
+        signal.raise_signal(signal.SIGINT)
 
 
 PHASES, SIGNALS = ("sampling", "meta-update", "evaluation"), (["SIGINT"], ["SIGINT", "SIGINT"], ["SIGTERM"])

@@ -85,3 +85,20 @@ def test_it_halves_also_where_the_bound_on_an_update_puts_adam_back():
         sizes.append(metrics["learning_rate"])
         assert state["t"] == 0 and metrics["halvings"] > 0
     assert sizes == [0.1, 0.05, 0.025]
+
+
+def test_a_checkpoint_of_before_updates_were_counted_goes_on_by_adams_count():
+    params, outer = torch.zeros(2, dtype=torch.float64), PPO(outer_lr=0.1, epochs=2, lr_half_life=1)
+    state = outer.initial_state(params)
+    for _ in range(2):
+        params, state, _ = outer.update(sloping(), params, state)
+    older = {name: value for name, value in state.items() if name != "updates"}
+    now, then = (outer.update(sloping(), params, kept)[2]["learning_rate"] for kept in (state, older))
+    assert now == then == 0.025
+    settings = {"tasks": 2, "episodes": 2, "horizon": 5, "eval_tasks": 1, "lr_half_life": 1}
+    model = metarl.ProMP("metarl/PointNavigation-v0", **settings).learn(1)
+    saved = model.trainer.snapshot()
+    saved.outer.pop("updates")
+    model.trainer.restore(saved)
+    assert model.learn(1).trainer.outer_state["updates"] == 2
+    model.close()

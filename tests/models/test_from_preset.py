@@ -91,3 +91,19 @@ def test_a_model_in_another_environment_says_so():
     assert metarl.adaptation_curve(model, tasks=np.array([[1.0]]), episodes=1, steps=0).env == model.config.env
     model.close()
     velocity.close()
+
+
+def test_a_file_of_settings_imports_nothing(tmp_path, monkeypatch):
+    (tmp_path / "named_by_a_file.py").write_text("raise AssertionError('imported')")
+    (tmp_path / "mine.toml").write_text('env = "named_by_a_file:X-v0"\n')
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UserError, match="nothing is imported because a file says so"):
+        metarl.from_preset(str(tmp_path / "mine.toml"))
+
+
+def test_learning_without_a_number_ends_where_the_settings_say(tmp_path):
+    model = metarl.from_preset("point-navigation", iterations=3, log_dir=tmp_path / "run", **FEW).learn(1)
+    assert model.learn().trainer.progress.iteration == 3
+    with pytest.raises(UserError, match="all 3 iterations of the settings are done; say how many more"):
+        model.learn()
+    model.close()
