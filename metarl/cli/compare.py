@@ -31,9 +31,8 @@ def benchmark(args: list[str]) -> int:
     out = command.out or Path("runs") / f"benchmark-{title(name)}"
     protocol = Protocol(command.budget)
     summary = compare(config, command.methods.split(","), command.seeds, protocol, out, console.print)
-    table = Table(
-        "method", *(f"{k} step{'s' * (k != 1)}" for k in range(protocol.steps + 1)), "gain", "trained", "minutes"
-    )
+    steps = [f"{k} step{'s' * (k != 1)}" for k in range(protocol.steps + 1)]
+    table = Table("method", *steps, "gain", "trained", "minutes")
     for method, row in summary["methods"].items():
         curve = [f"{value:.1f}" for value in (*row["iqm"], row["gain_step1"])]
         table.add_row(method, *curve, f"{row['env_steps']:,.0f}", f"{row['seconds'] / 60:.1f}")
