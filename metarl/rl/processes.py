@@ -111,14 +111,13 @@ class InProcesses(VectorEnv):
         """Reset all environments, or those of `options["reset_mask"]`, row i with `seed + i` or `seed[i]`."""
         if not isinstance(seed, Sequence | np.ndarray):
             seed = [None if seed is None else seed + row for row in range(self.num_envs)]
+        mask = (options or {}).get("reset_mask")
         arguments: list[tuple[Any, ...] | None] = []
         for block in self.blocks:
             rows = slice(block.rows.start, block.rows.stop)
-            of_block = {**(options or {})}
-            if "reset_mask" in of_block:
-                of_block["reset_mask"] = of_block["reset_mask"][rows]
-            none = "reset_mask" in of_block and not of_block["reset_mask"].any()
-            arguments.append(None if none else (list(seed[rows]), of_block or None))
+            own = options if mask is None else {**(options or {}), "reset_mask": mask[rows]}
+            asked = mask is None or mask[rows].any()
+            arguments.append((list(seed[rows]), own) if asked else None)
         infos = self._ask("reset", arguments)
         return self._observations(), self._joined([info or {} for info in infos])
 
