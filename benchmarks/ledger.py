@@ -33,6 +33,7 @@ from scipy import stats
 import metarl
 from metarl.experiment.config import Config
 from metarl.experiment.preset_file import find_preset
+from metarl.experiment.settings import with_method
 from metarl.experiment.versions import git_commit
 from metarl.methods import method_name
 from metarl.report.benchmark import Protocol, train_and_evaluate
@@ -126,6 +127,8 @@ def baselines(
     config = find_preset(preset)
     if not isinstance(config, Config):
         raise SystemExit(f"{preset} has no environment to observe a task of")
+    if config.method.remembers:  # the baselines have no memory: gradient steps adapt them
+        config = with_method(config, "promp")
     config = replace(config, seed=seed)
     protocol = Protocol(budget, steps=3, tasks=40, episodes=20, eval_seed=1)
     for kind in kinds:

@@ -8,7 +8,8 @@ from metarl.errors import UserError, did_you_mean
 from metarl.experiment.base_config import Settings
 from metarl.experiment.names import import_module
 from metarl.experiment.preset_file import find_preset, is_preset_file
-from metarl.experiment.presets import PRESETS, for_env
+from metarl.experiment.presets import PRESETS, for_data, for_env
+from metarl.fewshot.own_source import is_source
 from metarl.rl.environments import registered
 
 
@@ -22,7 +23,9 @@ def start(name: str) -> Settings:
         return find_preset(name)
     if "/" in name or ":" in name or name.rpartition("-v")[2].isdecimal():
         if ":" in name:
-            import_module(name.partition(":")[0])  # it was typed
+            module = import_module(name.partition(":")[0])  # it was typed
+            if is_source(getattr(module, name.partition(":")[2], None)):
+                return for_data(name)
         return for_env(name)
     if name not in PRESETS:
         near = did_you_mean(name, [*PRESETS, *registered()]) or ";"

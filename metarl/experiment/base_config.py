@@ -103,8 +103,11 @@ class Settings(ABC):
         """
 
     @abstractmethod
-    def check_held_out(self) -> None:
+    def check_held_out(self, parts: Parts) -> None:
         """Refuse held-out data that no evaluation could use, where that is known before one.
+
+        Args:
+            parts: Objects that the configuration names.
 
         Raises:
             UserError: If a class or a picture is missing, say.

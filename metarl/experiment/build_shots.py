@@ -13,17 +13,20 @@ from metarl.fewshot.images import SIDE, Classes
 from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.fewshot.losses import Classification, Regression
 from metarl.fewshot.networks import MLP, ConvNet
+from metarl.fewshot.own_source import OwnSource, TaskSource
 from metarl.fewshot.sinusoid import Sinusoids
 
 if TYPE_CHECKING:
     from metarl.experiment.config import FewShotConfig
+    from metarl.experiment.parts import Parts
 
 
-def build_shot_loop(config: FewShotConfig, tasks: int, held_out: bool = False) -> ShotInnerLoop:
+def build_shot_loop(config: FewShotConfig, parts: Parts, tasks: int, held_out: bool = False) -> ShotInnerLoop:
     """Build the inner loop of supervised tasks under this configuration.
 
     Args:
         config: The run's configuration.
+        parts: Objects that it names.
         tasks: Number of tasks.
         held_out: Whether to evaluate: on `eval_queries`, and with the same examples in every inner step.
 
@@ -33,18 +36,34 @@ def build_shot_loop(config: FewShotConfig, tasks: int, held_out: bool = False) -
     check_device(config.device)
     queries = config.judging(held_out)
     check_memory(config, tasks, queries)
-    source, losses = (_classification if config.pictures else _regression)(config, queries, held_out)
+    if parts.data is not None:
+        source, losses = _own(config, parts.data, queries)
+    else:
+        parts.check(config.named_parts)
+        source, losses = (_pictures if config.pictures else _waves)(config, queries, held_out)
     # Reptile's steps see new examples each, the others the same few (Nichol et al. 2018, section 3)
     fresh = not (config.method.plays_query or held_out)
     return ShotInnerLoop(source, losses, config.method, tasks, fresh, config.device, config.later_lr)
 
 
-def _regression(config: FewShotConfig, queries: int, held_out: bool) -> tuple[Sinusoids, Regression]:
+def _own(config: FewShotConfig, given: TaskSource, queries: int) -> tuple[OwnSource, Regression | Classification]:
+    source = OwnSource(given, config.shots, queries, config.ways)
+    shape, outputs = source.first[0].shape[1:], source.first[1].shape[1:]
+    if config.network == "conv":
+        if not source.classifies or len(shape) != 3:
+            raise UserError(f"network conv tells pictures [n, channels, height, width] apart, {source.name} has none")
+        return source, Classification(ConvNet(config.filters, config.ways, config.seed, shape[0]))
+    width = config.ways if source.classifies else outputs[0]
+    network = MLP(shape, config.hidden, width, config.seed, config.context_size)
+    return source, Classification(network) if source.classifies else Regression(network)
+
+
+def _waves(config: FewShotConfig, queries: int, held_out: bool) -> tuple[Sinusoids, Regression]:
     source = Sinusoids(config.shots, queries, config.oracle)
     return source, Regression(MLP((source.inputs,), config.hidden, 1, config.seed, config.context_size))
 
 
-def _classification(config: FewShotConfig, queries: int, held_out: bool) -> tuple[Classes, Classification]:
+def _pictures(config: FewShotConfig, queries: int, held_out: bool) -> tuple[Classes, Classification]:
     if config.data != "glyphs" and not config.folder:
         raise UserError(f"data {config.data} need --folder (folder=... in Python), where their pictures lie")
     pictures = glyphs(held_out) if config.data == "glyphs" else read_folder(config.folder, held_out)

@@ -20,7 +20,9 @@ from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.losses import INNER_LOSSES
 from metarl.rl.policies import Activation
 
-DATA = ("sinusoid", "glyphs", "omniglot", "folder")
+PICTURES = ("glyphs", "omniglot", "folder")
+"""Supervised tasks of telling pictures apart."""
+DATA = ("sinusoid", *PICTURES)
 """Supervised tasks there are."""
 
 SAMPLERS = {
@@ -110,7 +112,7 @@ class Config(Settings):
         tasks = tasks or (self.eval_tasks if held_out else self.tasks)
         return build_inner_loop(self, parts, tasks, episodes or self.judging(held_out))
 
-    def check_held_out(self) -> None:
+    def check_held_out(self, parts: Parts) -> None:
         """Refuse nothing: an environment says what is wrong with it as soon as it is made."""
 
     def registration(self, parts: Parts) -> Any:
@@ -225,7 +227,8 @@ class FewShotConfig(Settings):
     """Everything a run on supervised tasks depends on; same configuration, same run bit for bit on the same machine."""
 
     data: str
-    """The tasks: sinusoid; or pictures of letters: glyphs (drawn from fonts), omniglot, folder (FOLDER/CLASS/*.png)."""
+    """The tasks: sinusoid; pictures of letters: glyphs (drawn from fonts), omniglot, folder (FOLDER/CLASS/*.png); or
+    module:name, tasks of your own."""
     shots: int = 10
     """Examples a task is adapted to; of each class in classification."""
     queries: int = 10
@@ -233,12 +236,12 @@ class FewShotConfig(Settings):
     oracle: bool = False
     """Tell the network the sine's amplitude and phase: nothing is left to adapt to."""
     ways: int = 5
-    """Classes of a task of pictures."""
+    """Classes of a task of classification."""
     folder: str = ""
     """Folder of the pictures: FOLDER/CLASS/*.png; of omniglot, that which holds images_background and
     images_evaluation."""
     network: Literal["mlp", "conv"] = "mlp"
-    """Kind of network: conv, of four blocks, is for pictures."""
+    """Kind of network: conv, of four blocks, is for classification of pictures."""
     filters: int = 32
     """Channels of each block of the conv network."""
     hidden: tuple[int, ...] = (40, 40)
@@ -274,18 +277,23 @@ class FewShotConfig(Settings):
 
     @property
     def pictures(self) -> bool:
-        """Whether the tasks are classification of pictures."""
-        return self.data != "sinusoid"
+        """Whether the tasks are classification of pictures that come with the package or from a folder."""
+        return self.data in PICTURES
+
+    @property
+    def named_parts(self) -> dict[str, str]:
+        """The tasks, where they are the user's."""
+        return {"data": self.data} if ":" in self.data else {}
 
     def build(
         self, parts: Parts, held_out: bool = False, tasks: int | None = None, episodes: int | None = None
     ) -> ShotInnerLoop:
         """Build the inner loop of supervised tasks."""
-        return build_shot_loop(self, tasks or (self.eval_tasks if held_out else self.tasks), held_out)
+        return build_shot_loop(self, parts, tasks or (self.eval_tasks if held_out else self.tasks), held_out)
 
-    def check_held_out(self) -> None:
+    def check_held_out(self, parts: Parts) -> None:
         """Refuse pictures or classes that are missing."""
-        build_shot_loop(self, 1, held_out=True)
+        build_shot_loop(self, parts, 1, held_out=True)
 
     @property
     def batched(self) -> bool:
@@ -320,12 +328,14 @@ class FewShotConfig(Settings):
     def __post_init__(self) -> None:
         """Check the ranges."""
         super().__post_init__()
-        check_known("data", self.data, DATA)
+        if ":" not in self.data:
+            check_known("data", self.data, DATA, OWN)
         check_counts(**{name: (getattr(self, name), 1) for name in ("shots", "queries", "eval_queries", "filters")})
         check_counts(ways=(self.ways, 2))
-        if self.network not in ("mlp", "conv") or (self.network == "conv" and not self.pictures):
-            raise UserError(f"network must be mlp{' or conv' * self.pictures}, got {self.network!r}")
-        if self.oracle and self.pictures:
+        waves = self.data == "sinusoid"
+        if self.network not in ("mlp", "conv") or (self.network == "conv" and waves):
+            raise UserError(f"network must be mlp{' or conv' * (not waves)}, got {self.network!r}")
+        if self.oracle and not waves:
             raise UserError("the oracle is for the sinusoid only")
         check_counts(context=(self.context, 0))
         if self.context_size and self.network == "conv":

@@ -8,6 +8,7 @@ from typing import Any
 
 from metarl.errors import UserError
 from metarl.experiment.names import find, name_of
+from metarl.fewshot.own_source import TaskSource, made_source
 from metarl.rl.advantages import Baseline
 from metarl.rl.environments import EnvSource
 from metarl.rl.own_policy import PolicyMaker
@@ -25,6 +26,8 @@ class Parts:
     """What fits values to returns."""
     inner_loss: Callable[..., Any] | None = None
     """The inner loss."""
+    data: TaskSource | None = None
+    """What draws labelled tasks and their examples."""
 
     def source(self, env: str) -> EnvSource:
         """Return what environments are made from, where the configuration says `env`."""
@@ -77,7 +80,8 @@ def typed_parts(named: Mapping[str, str], modules: Collection[str], given: Parts
         if module not in modules:
             raise UserError(missing(name, recorded))
         # an id of Gymnasium's, module:Id-v0, is found by Gymnasium once the module is imported
-        parts[name] = recorded if name == "env" and _is_id(recorded) else find(recorded)
+        found = recorded if name == "env" and _is_id(recorded) else find(recorded)
+        parts[name] = made_source(found) if name == "data" else found
     return given.completed(Parts(**parts))
 
 

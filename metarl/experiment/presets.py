@@ -8,7 +8,7 @@ from typing import Any
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.base_config import Settings
 from metarl.experiment.config import Config, FewShotConfig
-from metarl.methods import MAML, RL2, MetaSGD, ProMP, Reptile
+from metarl.methods import MAML, RL2, SUPERVISED, MetaSGD, ProMP, Reptile
 from metarl.outer import PPO, TRPO, Adam
 
 PRETRAINED = Reptile(inner_lr=0.01, inner_steps=1, outer=Adam(outer_lr=3e-3))
@@ -205,7 +205,8 @@ def for_data(data: str) -> FewShotConfig:
     Raises:
         UserError: If there are no such tasks.
     """
-    return next((config for config in ON_DATA.values() if config.data == data), FewShotConfig(data=data))
+    untuned = FewShotConfig(data=data, method=SUPERVISED["maml"])
+    return next((config for config in ON_DATA.values() if config.data == data), untuned)
 
 
 def find_preset(name: str) -> Settings:

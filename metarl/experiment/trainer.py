@@ -234,7 +234,7 @@ class Trainer(Generic[AnySettings, AnyInnerLoop]):
         c = self.config
         if not isinstance(self.workers, RayWorkers):  # they share the tasks, on machines of any size
             check_memory(c, c.eval_tasks, c.judging(held_out=True), own_policy=self.parts.policy is not None)
-        c.check_held_out()
+        c.check_held_out(self.parts)
 
     def evaluate(self) -> AdaptationCurve:
         """Draw the adaptation curve on this run's held-out tasks, the same ones every time."""

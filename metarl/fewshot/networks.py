@@ -69,18 +69,19 @@ class Block(nn.Module):
 class ConvNet(nn.Module):
     """Four blocks, the mean over what is left of the picture, and a linear head (Finn et al. 2017, for Omniglot).
 
-    Takes stacked params only: `[K, ...]` for inputs `[K, N, 1, 28, 28]`.
+    Takes stacked params only: `[K, ...]` for inputs `[K, N, channels, h, w]`.
 
     Args:
         filters: Channels of each block.
         ways: Number of classes.
         seed: Seed of the initial weights.
+        channels: Channels of a picture.
     """
 
-    def __init__(self, filters: int, ways: int, seed: int) -> None:
+    def __init__(self, filters: int, ways: int, seed: int, channels: int = 1) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
-        self.blocks = nn.Sequential(*(Block(filters if i else 1, filters, generator) for i in range(4)))
+        self.blocks = nn.Sequential(*(Block(filters if i else channels, filters, generator) for i in range(4)))
         self.head = mlp([filters, ways], generator)
 
     def forward(self, x: Tensor) -> Tensor:

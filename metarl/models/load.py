@@ -20,6 +20,7 @@ from metarl.experiment.directory import RunDirectory
 from metarl.experiment.names import find
 from metarl.experiment.parts import Parts, missing, typed_parts
 from metarl.experiment.preset_file import find_preset
+from metarl.fewshot.own_source import TaskSource, made_source
 from metarl.methods import Method, method_name
 from metarl.models.base import MetaLearner
 from metarl.models.methods import MODELS
@@ -74,6 +75,7 @@ def load(
     policy: Any = None,
     baseline: Any = None,
     inner_loss: Any = None,
+    data: TaskSource | type[TaskSource] | None = None,
     modules: tuple[str, ...] = (),
     best: bool = True,
     device: str = "cpu",
@@ -91,6 +93,7 @@ def load(
         policy: What makes the policy network, where one was given.
         baseline: The baseline, where a function was given.
         inner_loss: The inner loss, where a function was given.
+        data: The source of labelled tasks, where a class or an object was given.
         modules: Modules that may be imported to find these by their recorded names.
         best: Which checkpoint of a run directory: the best on held-out tasks, or the newest. One that is
             damaged is passed over with a warning.
@@ -113,7 +116,8 @@ def load(
     config = dataclasses.replace(from_dict(saved.config, kind), device=device, workers="local")
     if isinstance(env, str) and ":" not in env and isinstance(config, Config):  # an id is recorded
         config, env = dataclasses.replace(config, env=env), None
-    parts = typed_parts(config.named_parts, modules, Parts(env, policy, baseline, inner_loss))
+    source = None if data is None else made_source(data)
+    parts = typed_parts(config.named_parts, modules, Parts(env, policy, baseline, inner_loss, source))
     model_kind = _model_kind(config)
     model = model_kind.__new__(model_kind)
     model._begin(config, parts)

@@ -14,10 +14,11 @@ from torch import Tensor
 from metarl.core.params import Params
 from metarl.errors import UserError
 from metarl.experiment.config import FewShotConfig
-from metarl.experiment.parts import Parts
+from metarl.experiment.parts import Parts, named
 from metarl.experiment.settings import with_method, with_settings
 from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.fewshot.losses import Classification, Regression
+from metarl.fewshot.own_source import TaskSource, made_source
 from metarl.fewshot.shots import Examples
 from metarl.methods import SUPERVISED, Method
 from metarl.models.base import MetaLearner
@@ -49,7 +50,8 @@ class FewShot(MetaLearner[FewShotConfig, ShotInnerLoop]):
     """A meta-learner for supervised tasks.
 
     Args:
-        data: The tasks: `sinusoid`, `glyphs`, `omniglot` or `folder`; or a whole configuration, a preset's say.
+        data: The tasks: `sinusoid`, `glyphs`, `omniglot` or `folder`; a class of your own, or an object of it, with
+            `sample_tasks(n, rng)` and `examples(task, n, rng)`; or a whole configuration, a preset's say.
         method: The method: a name of ours (`"reptile"`) or an object such as `metarl.methods.Reptile(inner_lr=0.02)`;
             by default MAML with Adam.
         log_dir: Run directory (TensorBoard, CSV, checkpoints); None writes nothing.
@@ -58,12 +60,13 @@ class FewShot(MetaLearner[FewShotConfig, ShotInnerLoop]):
         **settings: Settings of the run, of the method and of its outer update, by name.
 
     Raises:
-        UserError: If a setting is unknown, of the wrong kind or out of range, or the run directory holds a run already.
+        UserError: If a setting is unknown, of the wrong kind or out of range, the tasks cannot be drawn, or the run
+            directory holds a run already.
     """
 
     def __init__(
         self,
-        data: str | FewShotConfig,
+        data: str | FewShotConfig | TaskSource | type[TaskSource],
         *,
         method: str | Method | None = None,
         log_dir: str | Path | None = None,
@@ -71,14 +74,16 @@ class FewShot(MetaLearner[FewShotConfig, ShotInnerLoop]):
         verbose: bool = False,
         **settings: Unpack[FewShotKeywords],
     ) -> None:
-        if not isinstance(data, str | FewShotConfig):
-            raise UserError(f"data must be the name of a source of tasks or a configuration, got {data!r}")
-        if isinstance(data, str):  # a method that is named has the settings that suit such tasks
-            named = method if isinstance(method, str) and method in SUPERVISED else "maml"
-            data, chosen = FewShotConfig(data=data, method=SUPERVISED["maml"]), SUPERVISED[named]
+        parts = Parts()
+        if not isinstance(data, FewShotConfig):
+            recorded, own = named("data", data)
+            parts = Parts(data=None if own is None else made_source(own))
+            # a method that is named has the settings that suit such tasks
+            name = method if isinstance(method, str) and method in SUPERVISED else "maml"
+            data, chosen = FewShotConfig(data=recorded, method=SUPERVISED["maml"]), SUPERVISED[name]
             data = dataclasses.replace(data, method=chosen, **chosen.suited(data))
         config = with_method(data, method)
-        self._begin(with_settings(config, settings), Parts(), log_dir, verbose, resume)
+        self._begin(with_settings(config, settings), parts, log_dir, verbose, resume)
 
     def adapt(self, x: Any, y: Any, steps: int | None = None) -> AdaptedNetwork:
         """Take gradient steps on a few labelled examples and return the network; the model stays as it is.
@@ -89,17 +94,22 @@ class FewShot(MetaLearner[FewShotConfig, ShotInnerLoop]):
             steps: Gradient steps; by default as many as in training.
 
         Raises:
-            UserError: If `steps` is negative, x and y are not of one length, or y has another shape.
+            UserError: If `steps` is negative, there are no examples or some are not finite, x and y are not of one
+                length, or y has another shape.
         """
         steps = self.config.method.inner_steps if steps is None else steps
         inputs, targets = _tensor(x), _tensor(y)
         if steps < 0:
             raise UserError(f"steps must be 0 or more, got {steps}")
+        if not len(inputs):
+            raise UserError("there are no examples to adapt to")
         if len(inputs) != len(targets):
             raise UserError(f"x has {len(inputs)} examples, y {len(targets)}")
         axes = 2 if isinstance(self.trainer.inner_loop.losses, Regression) else 1
         if targets.dim() != axes:
             raise UserError(f"y must be {'targets [N, o]' if axes == 2 else 'classes [N]'}, got {list(targets.shape)}")
+        if not (inputs.isfinite().all() and targets.isfinite().all()):
+            raise UserError("the examples to adapt to must be finite")
         inner_loop = self.trainer.inner_loop
         *_, adapted = inner_loop.adapted(self.trainer.params, Examples(inputs[None], targets[None]), steps)
         return AdaptedNetwork(inner_loop.losses, inner_loop.losses.own(adapted))

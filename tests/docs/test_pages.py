@@ -9,6 +9,7 @@ from blocks import PAGES, ROOT, blocks, check_commands, commands, run_blocks, wr
 from metarl.cli.main import COMMANDS, main
 
 TINY = "--iterations 1 --tasks 2 --episodes 2 --eval-tasks 2 --eval-episodes 2".split()
+TINY_SHOTS = "--iterations 1 --tasks 2 --eval-tasks 2 --eval-queries 2".split()
 
 
 def name(page):
@@ -31,8 +32,10 @@ def test_commands_with_parts_of_ones_own_run(page, page_folder, monkeypatch):
     text = page.read_text()
     write_modules(text, page_folder)
     monkeypatch.chdir(page_folder)
+    shots = page.stem == "few-shot-tasks"
+    evaluating = ["--tasks", "2"] if shots else ["--tasks", "2", "--episodes", "2"]
     for words in commands(text):
-        smaller = {"train": TINY, "eval": ("--tasks", "2", "--episodes", "2"), "video": ()}[words[0]]
+        smaller = {"train": TINY_SHOTS if shots else TINY, "eval": evaluating, "video": ()}[words[0]]
         assert main([*words, *smaller]) == 0, words
 
 

@@ -7,7 +7,7 @@ from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.parts import Parts, typed_parts
 from metarl.experiment.presets import PRESETS, for_data, for_env
 from metarl.fewshot.inner_loop import ShotInnerLoop
-from metarl.methods import EMAML, MAML, RL2, Adam, ProMP
+from metarl.methods import EMAML, MAML, RL2, SUPERVISED, Adam, ProMP
 from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.memory_loop import MemoryInnerLoop
 
@@ -35,7 +35,7 @@ def test_a_start_is_the_first_preset_or_the_defaults():
     assert for_env("metarl/MetaWorldML1-v0") is PRESETS["ml1-reach"]
     assert for_env("metarl/SwimmerDir-v0") == Config(env="metarl/SwimmerDir-v0")
     assert for_data("glyphs") is PRESETS["glyphs-5way-1shot"]
-    assert for_data("folder") == FewShotConfig(data="folder")
+    assert for_data("folder") == FewShotConfig(data="folder", method=SUPERVISED["maml"])
     with pytest.raises(UserError, match="unknown data 'sinus'; did you mean 'sinusoid'"):
         for_data("sinus")
 

@@ -120,6 +120,10 @@ def test_a_model_adapts_to_examples_and_predicts(run, tmp_path):
     assert np.square(after.predict(x) - y).mean() < np.square(before.predict(x) - y).mean()
     with pytest.raises(metarl.UserError, match=r"y must be targets \[N, o\], got \[10\]"):
         model.adapt(x, y[:, 0])
+    with pytest.raises(metarl.UserError, match="no examples to adapt to"):
+        model.adapt(x[:0], y[:0])
+    with pytest.raises(metarl.UserError, match="must be finite"):
+        model.adapt(x, y * np.nan)
     model.save(tmp_path / "saved")
     again = metarl.load(tmp_path / "saved").adapt(x, y, steps=20)
     assert np.array_equal(again.predict(x), after.predict(x))
