@@ -134,7 +134,7 @@ Up to rounding, and while all is finite.
 
 def differences(old: Settings, new: Settings) -> list[str]:
     """Return the settings in which a resumed run would differ, as `name: old -> new`."""
-    before, after = flat(as_dict(old)), flat(as_dict(new))
+    before, after = (flat(as_dict(c)) | {"context": c.context_size} for c in (old, new))  # 0 may mean the method's own
     names = sorted((before.keys() | after.keys()) - FREE)
     return [f"{n}: {before.get(n)!r} -> {after.get(n)!r}" for n in names if before.get(n) != after.get(n)]
 

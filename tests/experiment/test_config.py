@@ -1,13 +1,16 @@
 """Configurations answer for themselves: what they name, what they build, and which methods learn their tasks."""
 
+from dataclasses import replace
+
 import pytest
 
 from metarl import UserError
 from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config_file import differences
 from metarl.experiment.parts import Parts, typed_parts
 from metarl.experiment.presets import PRESETS, for_data, for_env
 from metarl.fewshot.inner_loop import ShotInnerLoop
-from metarl.methods import EMAML, MAML, RL2, SUPERVISED, Adam, ProMP
+from metarl.methods import CAVIA, EMAML, MAML, RL2, SUPERVISED, Adam, ProMP
 from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.memory_loop import MemoryInnerLoop
 
@@ -77,3 +80,9 @@ def test_what_is_given_is_kept_and_the_rest_is_found_in_modules_that_were_typed(
     assert config.own_modules == ["math"]
     with pytest.raises(UserError, match=r"this run has the inner_loss math:exp, .* --import math on the command line"):
         typed_parts(config.named_parts, (), Parts(baseline=baseline))
+
+
+def test_a_context_that_is_said_is_no_other_than_the_methods_own():
+    run = Config(env=ENV, method=CAVIA())
+    assert differences(run, replace(run, context=run.context_size)) == []
+    assert differences(run, replace(run, context=3)) == ["context: 16 -> 3"]
