@@ -71,7 +71,7 @@ class OwnPolicy(Policy):
     def _check(self) -> None:
         """Run the network under params stacked over two tasks, there and back, before anything depends on it."""
         for name, layer in self.network.named_modules():
-            if isinstance(layer, STATEFUL) or list(layer.buffers(recurse=False)):
+            if isinstance(layer, STATEFUL):
                 raise UserError(
                     f"the policy's layer {name!r} ({type(layer).__name__}) keeps or draws something of its own, so it "
                     "cannot run with the params of several tasks at once; use LayerNorm or GroupNorm, and no dropout"
@@ -86,6 +86,7 @@ class OwnPolicy(Policy):
         if not params:
             raise UserError(f"the policy network {type(self.network).__name__} has no params")
         self.dims = {name.removeprefix("network."): value.dim() for name, value in params.items()}
+        buffers = {name: value.clone() for name, value in self.network.named_buffers()}
         obs = torch.zeros(2, 3, int(np.prod(self.shape)), dtype=next(iter(params.values())).dtype)
         try:
             found = self.network(obs[0].unflatten(-1, self.shape))
@@ -113,6 +114,12 @@ class OwnPolicy(Policy):
                 f"the policy network {type(self.network).__name__} cannot run with the params of several tasks "
                 f"at once, or has no second derivatives: {str(error).splitlines()[0]}"
             ) from error
+        for name, value in self.network.named_buffers():
+            if not torch.equal(value, buffers[name]):
+                raise UserError(
+                    f"the policy's buffer {name!r} changes as it runs, which no checkpoint would know of; "
+                    "a buffer must stay what it was made as"
+                )
 
 
 def _lead(value: Tensor, lead: Sequence[int]) -> tuple[int, ...]:

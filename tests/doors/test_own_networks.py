@@ -102,6 +102,7 @@ def test_the_built_in_network_has_activations_layer_norm_and_a_small_last_layer(
         (lambda: [nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Linear(4, 2)], r"layer 'body.1' \(BatchNorm1d\)"),
         (lambda: [nn.Linear(2, 3)], "need a Gaussian of 2 numbers a state, got a Gaussian of shape"),
         (lambda: [nn.Linear(5, 2)], r"fails on observations \[3, 2\]"),
+        (lambda: [Counting(), nn.Linear(2, 2)], r"buffer 'body.0.calls' changes as it runs"),
     ],
 )
 def test_networks_that_cannot_do_are_refused_by_name(layers, words):
@@ -112,6 +113,42 @@ def test_networks_that_cannot_do_are_refused_by_name(layers, words):
 
     with pytest.raises(metarl.UserError, match=words):
         metarl.MAML(ENV, policy=make, **SMALL)
+
+
+class Counting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls = self.calls + 1
+        return x
+
+
+class Scaled(nn.Module):
+    def __init__(self, scale):
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(scale))
+
+    def forward(self, x):
+        return self.scale * x
+
+
+def test_a_buffer_that_stays_the_same_is_no_state():
+    def make(scale):
+        def policy(observation_space, action_space, generator):
+            net = NormNet(2, 2)
+            net.body = nn.Sequential(Scaled(scale), nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 2))
+            return net
+
+        return policy
+
+    model = metarl.MAML(ENV, policy=make([1.0, 1.0]), **SMALL).learn(1)
+    other = metarl.MAML(ENV, policy=make([3.0, 1.0]), **SMALL).learn(1)
+    assert not any("scale" in name for name in model.trainer.params)
+    obs = np.ones((1, 2))
+    before, after = (m.policy.predict(obs, deterministic=True)[0] for m in (model, other))
+    assert not np.allclose(before, after)  # its scale is heeded
 
 
 def test_pictures_are_learned_in_seconds():
