@@ -19,6 +19,9 @@ from metarl.experiment.presets import PRESETS, UNTRAINED
 from metarl.methods import method_name
 from metarl.rl.environments import catalogue
 
+ADAPTOR = "metarl/MetaWorld-v0"
+"""An id without a family of ours."""
+
 
 def presets(args: list[str]) -> int:
     """List what can be trained."""
@@ -55,6 +58,7 @@ def envs(args: list[str]) -> int:
     rows = [(entry.env_id, entry.task, str(entry.horizon)) for entry in entries.values()]
     console.print(_lines(console, ("environment", "task", "steps"), rows))
     console.print("\n'metarl envs ID' tells all about one: its tasks, reward, options and source.", soft_wrap=True)
+    console.print(f"{ADAPTOR} --env-options task NAME: any task of the package metaworld.", soft_wrap=True)
     return 0
 
 
@@ -64,6 +68,8 @@ def _known(env_id: str, entries: dict[str, Any]) -> str:
     full = full if full.rpartition("-v")[2].isdecimal() else f"{full}-v0"
     if ":" in env_id:
         raise UserError(f"'metarl envs' tells of the environments of the package only, got {env_id!r}")
+    if full == ADAPTOR:
+        raise UserError(f"{full} plays the package metaworld's own environments, which tell about themselves")
     if full not in entries:
         near = did_you_mean(full, entries) or ";"
         raise UserError(f"unknown environment {env_id!r}{near} 'metarl envs' lists all {len(entries)}")

@@ -44,6 +44,8 @@ def test_all_about_one_environment(name, screen, capsys):
 
 
 def test_an_unknown_environment_names_the_nearest(capsys):
+    assert main(["envs", "MetaWorld"]) == 2
+    assert "MetaWorld-v0 plays the package metaworld's own environments" in capsys.readouterr().err
     assert main(["envs", "AntGol"]) == 2
     assert "unknown environment 'AntGol'; did you mean 'metarl/AntGoal-v0'?" in capsys.readouterr().err
 
