@@ -56,7 +56,7 @@ class AdaptationCurve:
 
     @property
     def interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Ends of the 95 % interval of the mean over tasks (Student's t), `[steps + 1]` each."""
+        """Ends of the 95 % interval of the mean over tasks (Student's t), `[steps + 1]` each; empty for one task."""
         n = len(self.per_task)
         if n < 2:
             return self.mean, self.mean
@@ -118,10 +118,11 @@ class AdaptationCurve:
         return replace(joined, success=np.concatenate(success) if success else None)
 
     def __repr__(self) -> str:
-        """Tell the mean after each number of steps, and half of its 95 % interval."""
+        """Tell the mean after each number of steps, and half of its 95 % interval where there are several tasks."""
         low, high = self.interval
         values = zip(self.steps, self.mean, (high - low) / 2, strict=True)
-        points = ", ".join(f"{step}: {mean:.4g} ± {half:.2g}" for step, mean, half in values)
+        alone = len(self.per_task) == 1
+        points = ", ".join(f"{step}: {mean:.4g}" + f" ± {half:.2g}" * (not alone) for step, mean, half in values)
         return f"<{self.measure} in {len(self.per_task)} tasks of {self.env} by {self.unit}: {points}>"
 
     def as_dict(self) -> dict[str, Any]:

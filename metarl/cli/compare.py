@@ -8,12 +8,22 @@ from rich.console import Console
 from rich.table import Table
 
 from metarl.cli.options import Benchmark
+from metarl.cli.own import typed_method, typed_modules
 from metarl.cli.parse import parse
 from metarl.cli.start import start, title
 from metarl.errors import UserError
 from metarl.experiment.config import Config
+from metarl.experiment.parts import typed_parts
+from metarl.methods import METHODS
 from metarl.report.benchmark import Protocol
 from metarl.report.benchmark import benchmark as compare
+from metarl.report.comparison import BASELINES
+
+
+def label(method: str) -> str:
+    """Return what results call a method: of `module:Class` the class, where we have none of that name."""
+    own = method.rpartition(":")[2]
+    return method.replace(":", ".") if ":" in method and own in (*METHODS, *BASELINES) else own
 
 
 def benchmark(args: list[str]) -> int:
@@ -22,7 +32,9 @@ def benchmark(args: list[str]) -> int:
         raise UserError("benchmark needs a preset or an environment first; 'metarl presets' lists the presets")
     name, rest = ("PRESET", ["--help"]) if args[0] in ("-h", "--help") else (args[0], args[1:])
     command: Benchmark = parse(Benchmark, rest, f"metarl benchmark {name}")
-    config = start(name)
+    typed = command.methods.split(",")
+    modules = typed_modules([name, *typed], command.imports)
+    config = start(name, modules)
     if not isinstance(config, Config):
         raise UserError(f"benchmark compares policies in environments; {name} is of {config.title}")
     if command.seeds < 1 or command.budget < 1:
@@ -30,7 +42,10 @@ def benchmark(args: list[str]) -> int:
     console = Console(highlight=False, soft_wrap=True)
     out = command.out or Path("runs") / f"benchmark-{title(name)}"
     protocol = Protocol(command.budget)
-    summary = compare(config, command.methods.split(","), command.seeds, protocol, out, console.print)
+    own = {label(method): typed_method(method, config) for method in typed if ":" in method}
+    parts = typed_parts(config.named_parts, modules)
+    methods = [label(method) for method in typed]
+    summary = compare(config, methods, command.seeds, protocol, out, console.print, own, parts)
     steps = [f"{k} step{'s' * (k != 1)}" for k in range(protocol.steps + 1)]
     table = Table("method", *steps, "gain", "trained", "minutes")
     for method, row in summary["methods"].items():

@@ -118,13 +118,16 @@ class Benchmark:
     """Train methods and baselines under one budget and compare their adaptation curves."""
 
     methods: str = "maml,fomaml,anil,reptile,pretrained,random,oracle"
-    """Methods and baselines, by comma; random, pretrained, oracle and scratch (PPO on single tasks) are baselines."""
+    """Methods and baselines, by comma: names of ours, or module:Class; random, pretrained, oracle and scratch (PPO on
+    single tasks) are baselines."""
     seeds: int = 3
     """Number of seeds."""
     budget: int = 2_000_000
-    """Environment steps each run may train."""
+    """Environment steps of each run, which ends with the meta-iteration that reaches them."""
     out: Path | None = None
     """Where to write; what is there already is not done again. By default runs/benchmark-PRESET."""
+    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
+    """Modules of yours that hold what a file of settings names."""
 
 
 @dataclasses.dataclass(frozen=True)

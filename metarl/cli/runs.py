@@ -13,13 +13,13 @@ from matplotlib.figure import Figure
 from rich.console import Console
 
 from metarl.cli.options import Analyse, Eval, Export, Plot, Video
+from metarl.cli.own import typed_modules
 from metarl.cli.parse import parse
 from metarl.cli.tables import analysis_table, show_curve
 from metarl.errors import UserError
 from metarl.experiment.checkpoint import write_atomically, write_json
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.film import check_film, film_adaptation, log_film, write_film
-from metarl.experiment.names import import_module
 from metarl.experiment.own_files import check_output
 from metarl.experiment.tensorboard import log_figure
 from metarl.models.load import adaptation_curve, load
@@ -42,7 +42,7 @@ def eval(args: list[str]) -> int:
         raise UserError(f"--json and --figure are both {str(command.json)!r}")
     if command.task and command.figure is not None:
         raise UserError("--figure draws held-out tasks; --task is for the curve of one alone")
-    model = load(command.run, best=command.checkpoint == "best", modules=_imported(command.imports))
+    model = load(command.run, best=command.checkpoint == "best", modules=typed_modules((), command.imports))
     try:
         if command.figure is not None:
             _save(_figure(model, command), command.figure)
@@ -120,7 +120,7 @@ def video(args: list[str]) -> int:
     command: Video = parse(Video, args, "metarl video")
     out = _output(command.out or (command.run / "adaptation.gif" if command.run.is_dir() else Path("adaptation.gif")))
     check_film(out)
-    model = load(command.run, modules=_imported(command.imports))
+    model = load(command.run, modules=typed_modules((), command.imports))
     if isinstance(model, FewShot):
         raise UserError(f"nothing to film: {command.run} is a run on {model.config.data}")
     try:
@@ -144,7 +144,7 @@ def export(args: list[str]) -> int:
     if not command.task and command.steps != 0:
         raise UserError("export adapts to a task: give --task T, or --steps 0 for the policy before adaptation")
     out = _output(out if out.suffix else out.with_suffix(".zip"))
-    model = load(command.run, modules=_imported(command.imports))
+    model = load(command.run, modules=typed_modules((), command.imports))
     if isinstance(model, FewShot):
         raise UserError(f"PPO takes policies only; {command.run} is of {model.config.title}")
     try:
@@ -173,7 +173,7 @@ def analyse(args: list[str]) -> int:
         raise UserError(f"{command.run} holds no checkpoints along training; train with --keep-checkpoints 20, say")
     found, steps = [], 0
     for path in paths:
-        model = load(path, modules=_imported(command.imports))
+        model = load(path, modules=typed_modules((), command.imports))
         steps = model.trainer.progress.env_steps
         try:
             found.append(analyse_model(model, command.steps, command.tasks, command.seed))
@@ -186,10 +186,3 @@ def analyse(args: list[str]) -> int:
     if is_run and os.access(command.run, os.W_OK):
         log_figure(figure, command.run, "pictures/layers", steps)
     return 0
-
-
-def _imported(modules: tuple[str, ...]) -> tuple[str, ...]:
-    """Import the modules that the user typed, which may hold what a run only names."""
-    for module in modules:
-        import_module(module)
-    return modules

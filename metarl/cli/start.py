@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from metarl.errors import UserError, did_you_mean
@@ -13,14 +14,18 @@ from metarl.fewshot.own_source import is_source
 from metarl.rl.environments import registered
 
 
-def start(name: str) -> Settings:
+def start(name: str, modules: Collection[str] = ()) -> Settings:
     """Return the configuration of a preset or a file, or the defaults for an environment.
+
+    Args:
+        name: What was typed.
+        modules: Modules that were typed too, where a file may name a method.
 
     Raises:
         UserError: If there is no such preset.
     """
     if is_preset_file(name):
-        return find_preset(name)
+        return find_preset(name, modules)
     if "/" in name or ":" in name or name.rpartition("-v")[2].isdecimal():
         if ":" in name:
             module = import_module(name.partition(":")[0])  # it was typed

@@ -14,14 +14,16 @@ from metarl.report.analysis import Analysis, frozen_name
 def curve_table(curve: AdaptationCurve) -> Table:
     """Return an adaptation curve, a row for each number of steps."""
     shown = [curve] if curve.of_success is None else [curve, curve.of_success]
-    headings = [heading for part in shown for heading in (part.measure, "95 % interval")]
-    tasks = "1 task" if len(curve.per_task) == 1 else f"{len(curve.per_task)} held-out tasks"
+    alone = len(curve.per_task) == 1  # then there is no interval over tasks
+    headings = [heading for part in shown for heading in (part.measure, *["95 % interval"] * (not alone))]
+    tasks = "1 task" if alone else f"{len(curve.per_task)} held-out tasks"
     table = Table(curve.unit, *headings, title=f"{curve.env}\n{tasks}")
     for step in curve.steps:
         cells = []
         for part in shown:
             digits, (low, high) = DIGITS[part.measure], part.interval
-            cells += [f"{part.mean[step]:.{digits}f}", f"{low[step]:.{digits}f} to {high[step]:.{digits}f}"]
+            interval = f"{low[step]:.{digits}f} to {high[step]:.{digits}f}"
+            cells += [f"{part.mean[step]:.{digits}f}", *[interval] * (not alone)]
         table.add_row(str(step), *cells)
     return table
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from metarl.cli.own import imports, typed_method, typed_modules
 from metarl.cli.seeds import train_seeds
 from metarl.cli.start import start, title
 from metarl.cli.tables import show_curve
@@ -16,9 +17,8 @@ from metarl.cli.train_options import Train, parse_train
 from metarl.errors import UserError, check_known
 from metarl.experiment.base_config import Settings
 from metarl.experiment.callbacks import as_callback
-from metarl.experiment.config_file import instance
 from metarl.experiment.directory import RunDirectory
-from metarl.experiment.names import find, import_module, name_of
+from metarl.experiment.names import find, name_of
 from metarl.experiment.own_files import new_folder
 from metarl.experiment.parts import Parts, typed_parts
 from metarl.experiment.run import resume
@@ -26,7 +26,7 @@ from metarl.experiment.run import train as run_training
 from metarl.experiment.settings import check_method, with_method
 from metarl.experiment.terminal import Terminal
 from metarl.experiment.trainer import Trainer
-from metarl.methods import METHODS, Method, method_name
+from metarl.methods import METHODS, method_name
 from metarl.outer import OUTERS
 
 TYPED = ("--method", "--env", "--policy", "--baseline", "--inner-loss", "--import", "--callback")
@@ -43,10 +43,11 @@ def train(args: list[str]) -> int:
     if shown:
         name, rest = "point-navigation", ["--help"]
     rest = [part for arg in rest for part in (arg.split("=", 1) if arg.split("=")[0] in TYPED else [arg])]
-    modules = _modules(name, rest)
+    typed = [name, *(value for option in TYPED for value in _values(rest, option))]
+    modules = typed_modules(typed, _values(rest, "--import"))
     callbacks, rest = _callbacks(rest)
     rest = _without(rest, "--import")
-    config = start(name)
+    config = start(name, modules)
     chosen = _chosen(rest)
     suited = _with(config, chosen)
     command = parse_train("PRESET" if shown else name, _left(rest), Train(suited))
@@ -120,18 +121,9 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
         show_curve(console, curve or trainer.evaluate(), trainer.config)
     finally:
         trainer.close()
-    again = "".join(f" --import {module}" for module in command.config.own_modules)
-    console.print(f"\nLook further:\n  tensorboard --logdir {log_dir}\n  metarl eval {log_dir}{again}", markup=False)
+    again = f"metarl eval {log_dir}{imports(command.config)}"
+    console.print(f"\nLook further:\n  tensorboard --logdir {log_dir}\n  {again}", markup=False)
     return 0
-
-
-def _modules(name: str, args: list[str]) -> set[str]:
-    """Import the modules that the user typed; returns their names."""
-    typed = [name, *(value for option in TYPED for value in _values(args, option))]
-    found = {value.partition(":")[0] for value in typed if ":" in value} | {*_values(args, "--import")}
-    for module in sorted(found):
-        import_module(module)
-    return found
 
 
 def _callbacks(args: list[str]) -> tuple[list[Any], list[str]]:
@@ -150,7 +142,7 @@ def _chosen(args: list[str]) -> dict[str, str | None]:
 def _with(config: Settings, chosen: Mapping[str, str | None]) -> Settings:
     """Apply `--method` and `--outer`, whose settings the other options then change."""
     name = chosen["--method"]
-    method = name if name is None or ":" not in name else _own_method(name, config)
+    method = name if name is None or ":" not in name else typed_method(name, config)
     return with_method(config, method, chosen["--outer"])
 
 
@@ -161,15 +153,7 @@ def _brought(before: Settings, suited: Settings, now: Settings) -> str:
     return ", ".join(f"{name} {new} ({old})" for name, old, new, end in values if old != new == end)
 
 
-def _own_method(name: str, config: Settings) -> Method:
-    """Return an object of the user's method: that of the run if it is of the class."""
-    kind = find(name)
-    if not isinstance(kind, type):
-        return kind
-    return config.method if type(config.method) is kind else instance(kind)
-
-
-def _typed_method(log_dir: Path, chosen: Mapping[str, str | None], modules: set[str]) -> Any:
+def _typed_method(log_dir: Path, chosen: Mapping[str, str | None], modules: Collection[str]) -> Any:
     """Return the class of a run's own method, if the user typed its name or its module."""
     name = RunDirectory(log_dir).method_name()
     if name is None or ":" not in name:

@@ -85,6 +85,28 @@ def typed_parts(named: Mapping[str, str], modules: Collection[str], given: Parts
     return given.completed(Parts(**parts))
 
 
+def named_method(name: str, modules: Collection[str]) -> Any:
+    """Return the user's method `module:name`, in a module that the user typed.
+
+    Raises:
+        UserError: If its module would be imported only because a file names it.
+    """
+    if name.partition(":")[0] in modules:
+        return find(name)
+    raise UserError(missing("method", name))
+
+
+def recorded_method(config: Mapping[str, Any], modules: Collection[str], given: Any = None) -> Any:
+    """Return the method's class, which a recorded configuration only names; None where it is one of ours.
+
+    Raises:
+        UserError: If it is not given, nor in a module that the user typed.
+    """
+    recorded = config.get("method")
+    name = str(recorded.get("name", "")) if isinstance(recorded, Mapping) else ""
+    return given if given is not None or ":" not in name else named_method(name, modules)
+
+
 def _is_id(name: str) -> bool:
     return name.rpartition("-v")[2].isdecimal()
 

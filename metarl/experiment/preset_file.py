@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from metarl.errors import UserError
 from metarl.experiment.base_config import Settings
-from metarl.experiment.config_file import from_dict
+from metarl.experiment.config_file import from_dict, instance
+from metarl.experiment.parts import named_method, recorded_method
 from metarl.experiment.presets import find_preset as find_ours
 from metarl.experiment.presets import for_data, for_env
 from metarl.experiment.settings import with_method, with_settings
@@ -23,16 +25,20 @@ def is_preset_file(name: str) -> bool:
     return name.endswith((".toml", ".json"))
 
 
-def find_preset(name: str) -> Settings:
+def find_preset(name: str, modules: Collection[str] = ()) -> Settings:
     """Return the configuration of a preset: one of ours by its name, or that of a file.
+
+    Args:
+        name: The preset's name, or the file.
+        modules: Modules that may be imported to find a method that the file names.
 
     Raises:
         UserError: If there is none, or a setting of the file is unknown or out of range.
     """
-    return read_preset(Path(name)) if is_preset_file(name) else find_ours(name)
+    return read_preset(Path(name), modules) if is_preset_file(name) else find_ours(name)
 
 
-def read_preset(file: Path) -> Settings:
+def read_preset(file: Path, modules: Collection[str] = ()) -> Settings:
     """Read a file of settings, or a run's `config.json`.
 
     A file names a `preset`, an `env` or `data` to begin with, may name a `method` and an `outer` update, and gives
@@ -50,13 +56,19 @@ def read_preset(file: Path) -> Settings:
     if not isinstance(values, dict):
         raise UserError(f"preset {str(file)!r} holds no table of settings")
     try:
-        return from_dict(values["config"]) if "config" in values else from_settings(values)
+        if "config" not in values:
+            return from_settings(values, modules)
+        return from_dict(values["config"], recorded_method(values["config"], modules))
     except UserError as error:
         raise UserError(f"preset {str(file)!r}: {error}") from error
 
 
-def from_settings(values: dict[str, Any]) -> Settings:
+def from_settings(values: dict[str, Any], modules: Collection[str] = ()) -> Settings:
     """Return the configuration of flat settings, which `preset`, `env` or `data` begin.
+
+    Args:
+        values: The settings.
+        modules: Modules that may be imported to find a method of the user's.
 
     Raises:
         UserError: If a setting is unknown or out of range, or they begin with none of the three or several.
@@ -67,11 +79,11 @@ def from_settings(values: dict[str, Any]) -> Settings:
     config = _start(begun[0], values[begun[0]])
     chosen = {name: values.get(name) for name in ("method", "outer")}
     for name, value in chosen.items():
-        if value is not None and (not isinstance(value, str) or ":" in value):
-            raise UserError(
-                f"{name} must be the name of one of ours, got {value!r}; type --{name} module:Class for your own"
-            )
-    config = with_method(config, chosen["method"], chosen["outer"])
+        if value is not None and not isinstance(value, str):
+            raise UserError(f"{name} must be a name, got {value!r}")
+    method = chosen["method"]
+    own = instance(named_method(method, modules)) if method is not None and ":" in method else method
+    config = with_method(config, own, chosen["outer"])
     settings = {name: value for name, value in values.items() if name not in (*START, *chosen)}
     return with_settings(config, {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()})
 

@@ -17,9 +17,9 @@ from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.config import Config, FewShotConfig
 from metarl.experiment.config_file import from_dict
 from metarl.experiment.directory import RunDirectory
-from metarl.experiment.names import find
-from metarl.experiment.parts import Parts, missing, typed_parts
+from metarl.experiment.parts import Parts, recorded_method, typed_parts
 from metarl.experiment.preset_file import find_preset
+from metarl.experiment.settings import with_method, with_settings
 from metarl.fewshot.own_source import TaskSource, made_source
 from metarl.methods import Method, method_name
 from metarl.models.base import MetaLearner
@@ -37,6 +37,7 @@ def from_preset(
     log_dir: str | Path | None = None,
     resume: bool = False,
     verbose: bool = False,
+    modules: tuple[str, ...] = (),
     **settings: Any,
 ) -> Any:
     """Make a model with the settings of a preset, as `metarl train NAME` has them.
@@ -47,6 +48,7 @@ def from_preset(
         log_dir: Run directory (TensorBoard, CSV, checkpoints); None writes nothing.
         resume: Whether to go on with the run in `log_dir`.
         verbose: Whether to show progress on the terminal.
+        modules: Modules that may be imported to find what the file names of your own.
         **settings: What is to be different: settings of the run, of the method and of its outer update, by name.
 
     Returns:
@@ -55,15 +57,17 @@ def from_preset(
     Raises:
         UserError: If there is no such preset, or a setting is unknown, of the wrong kind or out of range.
     """
-    config = find_preset(name)
-    run = {"log_dir": log_dir, "resume": resume, "verbose": verbose}
+    config = find_preset(name, modules)
+    parts = typed_parts({n: at for n, at in config.named_parts.items() if n not in settings}, modules)
     if isinstance(config, FewShotConfig):
-        return FewShot(config, method=method, **run, **settings)
+        network = FewShot.__new__(FewShot)
+        network._begin(with_settings(with_method(config, method), settings), parts, log_dir, verbose, resume)
+        return network
     assert isinstance(config, Config)
     chosen = method_name(config.method) if method is None else method
     kind = MODELS.get(chosen if isinstance(chosen, str) else method_name(chosen), Model)
     model = kind.__new__(kind)
-    model._build(config.env, chosen, **run, settings=settings, config=config)
+    model._build(config.env, chosen, log_dir, resume, verbose, settings, config, parts)
     return model
 
 
@@ -110,7 +114,7 @@ def load(
     saved, problems = _saved(path, directory, best)
     for problem in problems:
         warn(f"{problem}; going back to iteration {saved.state['iteration']}")
-    kind = _method(saved.config, method, modules)
+    kind = recorded_method(saved.config, modules, method)
     if directory is not None:
         directory.config(kind)  # says so if it is damaged
     config = dataclasses.replace(from_dict(saved.config, kind), device=device, workers="local")
@@ -138,17 +142,6 @@ def _saved(path: Path, directory: RunDirectory | None, best: bool) -> tuple[Chec
 def _model_kind(config: Settings) -> type[MetaLearner]:
     """Return the class of models under a configuration."""
     return MODELS.get(method_name(config.method), Model) if config.plays_episodes else FewShot
-
-
-def _method(config: dict[str, Any], given: Any, modules: tuple[str, ...]) -> Any:
-    """Return the method's class, which a file only names."""
-    recorded = config.get("method")
-    name = str(recorded.get("name", "")) if isinstance(recorded, dict) else ""
-    if given is not None or ":" not in name:
-        return given
-    if name.partition(":")[0] in modules:
-        return find(name)
-    raise UserError(missing("method", name))
 
 
 def adaptation_curve(

@@ -69,6 +69,7 @@ class Model(MetaLearner[Config, PolicyInnerLoop]):
         verbose: bool,
         settings: Any,
         config: Config | None = None,
+        named_by_config: Parts | None = None,
     ) -> None:
         """Build the model, on a configuration whose settings `settings` change; by default on the defaults."""
         check_source(env)
@@ -80,6 +81,8 @@ class Model(MetaLearner[Config, PolicyInnerLoop]):
         config = with_settings(with_method(config, self.name if method is None else method), flat)
         if typed:
             parts = dataclasses.replace(parts, env=env)
+        if named_by_config is not None:
+            parts = parts.completed(named_by_config)
         if not resume:
             config.check_heeded()
         self._begin(config, parts, log_dir, verbose, resume)

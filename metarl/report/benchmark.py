@@ -5,21 +5,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
 from metarl.core import params as P
 from metarl.errors import UserError, did_you_mean
 from metarl.evaluation import evaluate
-from metarl.experiment.build import Parts, build_inner_loop
+from metarl.experiment.build import build_inner_loop
 from metarl.experiment.checkpoint import write_json
 from metarl.experiment.config import Config
 from metarl.experiment.config_file import as_dict, differences, from_dict
+from metarl.experiment.parts import Parts
 from metarl.experiment.run import RunDirectory, resume, train
 from metarl.experiment.settings import with_method
-from metarl.experiment.trainer import Trainer
-from metarl.methods import METHODS
+from metarl.experiment.trainer import NO_PARTS, Trainer
+from metarl.methods import METHODS, Method
 from metarl.report.baselines import Baseline, cached_baseline, learn_from_scratch, oracle_curve
 from metarl.report.comparison import BASELINES, compare_scratch, draw, summarise, write_csv
 from metarl.sb3.convert import as_params
@@ -54,6 +55,8 @@ def benchmark(
     protocol: Protocol,
     out: Path,
     say: Callable[[str], object] = print,
+    own: Mapping[str, Method] | None = None,
+    parts: Parts = NO_PARTS,
 ) -> dict[str, Any]:
     """Train and evaluate every method with every seed; what is in `out` already is not done again.
 
@@ -62,16 +65,19 @@ def benchmark(
 
     Args:
         config: The preset.
-        methods: Names of methods and baselines.
+        methods: Names of methods and baselines, and of those in `own`.
         seeds: Number of seeds, 0 to seeds - 1.
         protocol: How runs are compared.
         out: Where to write.
         say: Tells the user of each run.
+        own: Methods of the user's, by the names that results and figures have of them.
+        parts: Objects that the preset names.
 
     Raises:
         UserError: If a method is unknown, or `out` holds results of another protocol.
     """
-    known = [*METHODS, *BASELINES]
+    own = {} if own is None else own
+    known = [*METHODS, *BASELINES, *own]
     for method in methods:
         if method not in known:
             raise UserError(f"unknown method {method!r}{did_you_mean(method, known)}; there are {', '.join(known)}")
@@ -82,7 +88,7 @@ def benchmark(
             found = _finished(run / "result.json", protocol, made_with)
             if found is None:
                 say(f"{method}, seed {seed}: {protocol.budget:,} environment steps")
-                found = train_and_evaluate(made_with, method, protocol, run)
+                found = train_and_evaluate(made_with, own.get(method, method), protocol, run, parts)
                 write_json(run / "result.json", found)
             results[method].append(found)
     summary: dict[str, Any] = {"env": config.env, "protocol": dataclasses.asdict(protocol), "seeds": seeds}
@@ -96,20 +102,26 @@ def benchmark(
     return summary
 
 
-def train_and_evaluate(config: Config, method: str, protocol: Protocol, run: Path) -> dict[str, Any]:
+def train_and_evaluate(
+    config: Config, method: str | Method, protocol: Protocol, run: Path, parts: Parts = NO_PARTS
+) -> dict[str, Any]:
     """Train and evaluate one method or baseline with one seed; a run directory that began already is gone on with.
 
     Args:
         config: The preset, with the seed.
-        method: Name of the method or the baseline.
+        method: Name of the method or the baseline; or a method.
         protocol: How it is measured.
         run: Where its run directory, or the baseline's policy, is or will be.
+        parts: Objects that the preset names.
 
     Returns:
         The adaptation curve as JSON takes it, `train_steps`, `seconds`, the protocol and the configuration.
     """
-    kind = _scratch if method == "scratch" else _baseline if method in BASELINES else _method
-    curve, train_steps, seconds = kind(config, method, protocol, run)
+    if not isinstance(method, str) or method not in BASELINES:
+        curve, train_steps, seconds = _method(config, method, protocol, run, parts)
+    else:
+        kind = _scratch if method == "scratch" else _baseline
+        curve, train_steps, seconds = kind(config, method, protocol, run, parts)
     return {
         **curve,
         "train_steps": train_steps,
@@ -119,7 +131,9 @@ def train_and_evaluate(config: Config, method: str, protocol: Protocol, run: Pat
     }
 
 
-def _method(config: Config, method: str, protocol: Protocol, run: Path) -> tuple[dict[str, Any], int, float]:
+def _method(
+    config: Config, method: str | Method, protocol: Protocol, run: Path, parts: Parts
+) -> tuple[dict[str, Any], int, float]:
     # judged once, at the end, by the protocol: evaluations along the way cost more steps than the training
     chosen = dataclasses.replace(
         with_method(config, method, None),
@@ -128,33 +142,37 @@ def _method(config: Config, method: str, protocol: Protocol, run: Path) -> tuple
         eval_episodes=config.episodes,
         film=False,
     )
-    trainer, directory = Trainer(chosen), RunDirectory(run)
+    trainer, directory = Trainer(chosen, parts), RunDirectory(run)
     if directory.holds_run and directory.checkpoints():
-        resume(trainer, directory)
+        resume(trainer, directory, chosen.method)
     elif not directory.holds_run:
         directory.create(chosen)
     train(trainer, 10**9, directory, budget=protocol.budget)
     trainer.close()
-    return _curve(chosen, trainer.params, protocol), trainer.progress.env_steps, trainer.progress.seconds
+    return _curve(chosen, trainer.params, protocol, parts), trainer.progress.env_steps, trainer.progress.seconds
 
 
-def _baseline(config: Config, kind: str, protocol: Protocol, run: Path) -> tuple[dict[str, Any], int, float]:
+def _baseline(
+    config: Config, kind: str, protocol: Protocol, run: Path, parts: Parts
+) -> tuple[dict[str, Any], int, float]:
     config = dataclasses.replace(config, context=0, reward_coef=0.0)  # what nobody has trained would only jolt them
     if kind == "random":
-        return _curve(config, _initial(config), protocol), 0, 0.0
+        return _curve(config, _initial(config, parts), protocol, parts), 0, 0.0
     model, seconds = cached_baseline(cast(Baseline, kind), config, protocol.budget, run)
     if kind == "pretrained":
-        curve = _curve(config, as_params(model, _initial(config)), protocol)
+        curve = _curve(config, as_params(model, _initial(config, parts)), protocol, parts)
     else:
         where = (protocol.steps, protocol.tasks, protocol.episodes, protocol.eval_seed, protocol.stream)
         curve = oracle_curve(model, config, *where).as_dict()
     return curve, model.num_timesteps, seconds
 
 
-def _scratch(config: Config, method: str, protocol: Protocol, run: Path) -> tuple[dict[str, Any], int, float]:
+def _scratch(
+    config: Config, method: str, protocol: Protocol, run: Path, parts: Parts
+) -> tuple[dict[str, Any], int, float]:
     """Train PPO on each of the first held-out tasks; they share the budget."""
     started = time.perf_counter()
-    inner_loop = build_inner_loop(config, Parts(), 1, 1)
+    inner_loop = build_inner_loop(config, parts, 1, 1)
     tasks = draw_tasks(inner_loop, protocol.tasks, protocol.eval_seed, protocol.stream)[:SCRATCH_TASKS]
     inner_loop.close()
     learned = [learn_from_scratch(config, protocol.budget // len(tasks), task) for task in tasks]
@@ -165,15 +183,15 @@ def _scratch(config: Config, method: str, protocol: Protocol, run: Path) -> tupl
     return {"env": config.env, "tasks": tasks.tolist(), "curves": curves}, train_steps, time.perf_counter() - started
 
 
-def _initial(config: Config) -> P.Params:
+def _initial(config: Config, parts: Parts) -> P.Params:
     """Return the params of the policy before any training."""
-    inner_loop = build_inner_loop(config, Parts(), 1, 1)
+    inner_loop = build_inner_loop(config, parts, 1, 1)
     inner_loop.close()
     return P.params_of(inner_loop.sampler.policy)
 
 
-def _curve(config: Config, params: P.Params, protocol: Protocol) -> dict[str, Any]:
-    inner_loop = build_inner_loop(config, Parts(), protocol.tasks, protocol.episodes)
+def _curve(config: Config, params: P.Params, protocol: Protocol, parts: Parts) -> dict[str, Any]:
+    inner_loop = build_inner_loop(config, parts, protocol.tasks, protocol.episodes)
     try:
         how: dict[str, Any] = {"steps": protocol.steps, "seed": protocol.eval_seed, "stream": protocol.stream}
         return evaluate(inner_loop, params, env=config.env, **how).as_dict()
@@ -191,7 +209,7 @@ def _finished(file: Path, protocol: Protocol, config: Config) -> dict[str, Any] 
         return None
     try:
         found = json.loads(file.read_text())
-        before, made_with = found["protocol"], from_dict(found["config"])
+        before, made_with = found["protocol"], from_dict(found["config"], config.method)
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error!r}); remove it to run it again") from error
     if before != dataclasses.asdict(protocol):

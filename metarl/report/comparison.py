@@ -29,6 +29,7 @@ def summarise(results: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, A
             "ci_low": low.tolist(),
             "ci_high": high.tolist(),
             "mean": scores.mean((0, 1)).tolist(),
+            "remembers": _remembers(method, runs[0]),
             "gain_step1": float(centre[min(1, len(centre) - 1)] - centre[0]),
             "env_steps": float(np.mean([run["train_steps"] for run in runs])),
             "seconds": float(np.mean([run["seconds"] for run in runs])),
@@ -77,10 +78,11 @@ def draw(summary: dict[str, Any]) -> Figure:
     axes = figure.subplots(1, 2, squeeze=False)[0] if both else [figure.subplots()]
     axis = axes[0]
     colours = dict(zip(summary["methods"], LINES * 3, strict=False))
-    memories = [method for method in summary["methods"] if _remembers(method)]
+    memories = [method for method, row in summary["methods"].items() if row.get("remembers")]
     for number, (method, row) in enumerate(summary["methods"].items()):
-        seen = episodes_seen(method, len(row["iqm"]), summary["protocol"]["episodes"])
-        steps = seen if memories else range(len(row["iqm"]))
+        # a memory sees one more episode from point to point; what takes gradient steps, a batch of them
+        batch = 1 if method in memories else summary["protocol"]["episodes"]
+        steps = [point * (batch if memories else 1) for point in range(len(row["iqm"]))]
         style = ":" if method in BASELINES else "-" if number < len(LINES) else "--"
         axis.plot(steps, row["iqm"], style, color=colours[method], marker="o", ms=3, label=method)
         axis.fill_between(steps, row["ci_low"], row["ci_high"], color=colours[method], alpha=0.12, lw=0)
@@ -99,18 +101,10 @@ def draw(summary: dict[str, Any]) -> Figure:
     return figure
 
 
-def episodes_seen(method: str, points: int, episodes: int) -> list[int]:
-    """Return how many episodes of a task a method has seen at each point of its adaptation curve.
-
-    Args:
-        method: Its name. A memory sees one more episode from point to point; what takes gradient steps, a batch.
-        points: Number of points.
-        episodes: Episodes of a gradient step.
-    """
-    return [point * (1 if _remembers(method) else episodes) for point in range(points)]
-
-
-def _remembers(method: str) -> bool:
+def _remembers(method: str, run: dict[str, Any]) -> bool:
+    """Return whether a memory adapts; older results do not say, but are of methods of ours."""
+    if "unit" in run:
+        return run["unit"] == "episodes seen"
     return method in METHODS and METHODS[method].remembers
 
 

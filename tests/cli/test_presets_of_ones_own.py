@@ -10,6 +10,7 @@ import time
 import pytest
 from own_preset import TOML
 
+import metarl
 from metarl import UserError
 from metarl.cli import seeds
 from metarl.cli.main import main
@@ -73,7 +74,7 @@ def test_settings_begin_with_an_environment_or_data_too():
         ({"preset": "point-nav"}, "did you mean 'point-navigation'"),
         ({"preset": "point-navigation", "taskz": 3}, "unknown setting 'taskz'; did you mean 'tasks'?"),
         ({"preset": "point-navigation", "tasks": 0}, "tasks must be at least 1"),
-        ({"preset": "point-navigation", "method": "os:system"}, "type --method module:Class"),
+        ({"preset": "point-navigation", "method": "os:system"}, "nothing is imported because a file says so"),
         ({"data": "sinusoids"}, "did you mean 'sinusoid'"),
     ],
 )
@@ -130,3 +131,18 @@ def test_a_finished_run_has_nothing_left_to_do(preset, capsys):
     assert "nothing left to do: 2 meta-iterations are done" in capsys.readouterr().out
     assert main(["train", preset, "--log-dir", "run", "--resume", "--iterations", "1"]) == 0
     assert "nothing left to do: 2 meta-iterations are done" in capsys.readouterr().out
+
+
+def test_a_file_names_a_method_whose_module_is_typed(tmp_path):
+    (tmp_path / "slower.py").write_text(
+        "from dataclasses import dataclass\nfrom metarl.methods import MAML\n\n\n"
+        "@dataclass(frozen=True)\nclass Slower(MAML):\n    times: int = 2\n"
+    )
+    (tmp_path / "own.toml").write_text(TOML.replace('"promp"', '"slower:Slower"').replace("clip = 0.25", "times = 3"))
+    with pytest.raises(UserError, match=r"has the method slower:Slower, .*--import slower"):
+        find_preset("own.toml")
+    assert main(["train", "own.toml", "--import", "slower", "--log-dir", "run"]) == 0
+    assert recorded("run")["method"]["name"] == "slower:Slower" and recorded("run")["method"]["times"] == 3
+    model = metarl.from_preset("own.toml", modules=("slower",))
+    assert model.config.method.times == 3
+    model.close()

@@ -166,3 +166,38 @@ def test_mistakes_are_one_line(folder):
     assert done.end() == 2, done.said
     for (_, words), said in zip(MISTAKES, done.said.splitlines(), strict=True):
         assert words in said
+
+
+TINY = [*SMALL[:4], "--eval-tasks", "2", "--eval-episodes", "2", "--iterations", "1"]
+
+
+def test_a_search_over_an_environment_and_a_method_and_a_training_of_the_best(folder):
+    pytest.importorskip("optuna")
+    method = ["--method", "corridor:Slow", "--search", "divisor=1:3", "--search", "tasks=2:3"]
+    done = metarl(folder, "tune", "corridor:Corridor-v0", *method, "--iterations", "1", "--trials", "2")
+    assert done.end() == 0, done.said
+    told = done.out.read_text()
+    assert "train with it: metarl train best.json --import corridor\n" in told
+    best = json.loads((folder / "best.json").read_text())
+    assert best["env"] == "corridor:Corridor-v0" and best["method"] == "corridor:Slow" and best["tasks"] in (2, 3)
+    refused = metarl(folder, "train", "best.json", *TINY)
+    assert refused.end() == 2 and refused.said.count("\n") == 1 and "--import corridor" in refused.said
+    trained = metarl(folder, "train", "best.json", "--import", "corridor", *TINY, "--log-dir", "run")
+    assert trained.end() == 0, trained.said
+    config = json.loads((folder / "run" / "config.json").read_text())["config"]
+    assert config["method"]["name"] == "corridor:Slow" and config["method"]["divisor"] == best["divisor"]
+    again = metarl(folder, "train", "run/config.json", "--import", "corridor", "--seed", "1", "--log-dir", "again")
+    assert again.end() == 0, again.said  # a run's own settings are a preset, whatever method it had
+
+
+def test_a_benchmark_of_methods_and_baselines_in_an_environment(folder):
+    methods = ["--methods", "maml,corridor:Slow,random,pretrained,oracle", "--seeds", "1", "--budget", "500"]
+    done = metarl(folder, "benchmark", "corridor:Corridor-v0", *methods)
+    assert done.end() == 0, done.said
+    out = folder / "runs" / "benchmark-Corridor-v0"
+    assert set(json.loads((out / "results.json").read_text())["methods"]) == {
+        *("maml", "Slow", "random", "pretrained", "oracle")
+    }
+    assert json.loads((out / "Slow-seed0" / "config.json").read_text())["config"]["method"]["name"] == "corridor:Slow"
+    again = metarl(folder, "benchmark", "corridor:Corridor-v0", *methods)  # what is there is not done again
+    assert again.end() == 0 and "500 environment steps" not in again.out.read_text()
