@@ -39,7 +39,7 @@ def benchmark(args: list[str]) -> int:
         raise UserError(f"benchmark compares policies in environments; {name} is of {config.title}")
     if command.seeds < 1 or command.budget < 1:
         raise UserError(f"seeds and budget must be at least 1, got {command.seeds} and {command.budget}")
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, emoji=False, soft_wrap=True)
     out = command.out or Path("runs") / f"benchmark-{title(name)}"
     protocol = Protocol(command.budget)
     own = {label(method): typed_method(method, config) for method in typed if ":" in method}
@@ -51,7 +51,7 @@ def benchmark(args: list[str]) -> int:
     for method, row in summary["methods"].items():
         curve = [f"{value:.1f}" for value in (*row["iqm"], row["gain_step1"])]
         table.add_row(method, *curve, f"{row['env_steps']:,.0f}", f"{row['seconds'] / 60:.1f}")
-    Console(highlight=False).print(table)
+    Console(highlight=False, emoji=False).print(table)
     scratch = summary.get("scratch", {"reached": {}})
     for method, value in scratch["reached"].items():
         needed = scratch["steps_needed"][method]

@@ -52,7 +52,7 @@ HELP = "\n".join(
         *(f"  metarl {USAGE[name]}\n      {about}" for name, (_, about) in COMMANDS.items()),
         "",
         "PRESET is a name from 'metarl presets', an id from 'metarl envs', module:Id-v0",
-        "of your own, or a TOML or JSON file of settings.",
+        "or module:Class of your own, or a TOML or JSON file of settings.",
         "'metarl train PRESET --help' lists every setting, 'metarl COMMAND --help' every",
         "option.",
     ]

@@ -50,7 +50,7 @@ def eval(args: list[str]) -> int:
         curve = adaptation_curve(model, command.steps, tasks, command.episodes, command.seed)
     finally:
         model.close()
-    show_curve(Console(highlight=False), curve, model.config)
+    show_curve(Console(highlight=False, emoji=False), curve, model.config)
     if command.json is not None:
         write_json(command.json, curve.as_dict())
     return 0
@@ -179,7 +179,7 @@ def analyse(args: list[str]) -> int:
             found.append(analyse_model(model, command.steps, command.tasks, command.seed))
         finally:
             model.close()
-    Console(highlight=False).print(analysis_table(found[-1]))
+    Console(highlight=False, emoji=False).print(analysis_table(found[-1]))
     figure = draw_analysis(found)
     _save(figure, out)
     write_json(out.with_suffix(".json"), [analysis.as_dict() for analysis in found])

@@ -43,7 +43,7 @@ def sb3(args: list[str]) -> int:
     progress = _Progress(command)
     if command.resume:
         progress.go_on(reptile)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, emoji=False, soft_wrap=True)
     shown = f"{reptile.title}: Reptile over {reptile.algorithm.__name__}, {command.iterations} x {command.k:,} steps"
     console.print(f"{shown}, writing {command.out}")
     outputs = [Terminal(command.iterations, reptile.title)]

@@ -62,7 +62,7 @@ class Search:
     def run(self) -> None:
         """Take part in the study until it has its trials."""
         enough = self.optuna.study.MaxTrialsCallback(self.command.trials, states=self.states)
-        console = Console(highlight=False, soft_wrap=True)
+        console = Console(highlight=False, emoji=False, soft_wrap=True)
 
         def told(study: Any, trial: Any) -> None:
             shown = ", ".join(f"{name} {self._shown(name, value)}" for name, value in trial.params.items())
@@ -109,7 +109,7 @@ class Search:
         for trial in complete[:5]:
             values = [self._shown(n, trial.params[n]) if n in trial.params else "" for n in self.space]
             table.add_row(str(trial.number), f"{trial.value:.4g}", *values)
-        console, out = Console(highlight=False), self.command.out
+        console, out = Console(highlight=False, emoji=False), self.command.out
         console.print(table)
         best = {n: value_of(self.config, n, value) for n, value in complete[0].params.items()}
         out.write_text(json.dumps(self._preset(best), indent=2) + "\n")

@@ -45,7 +45,7 @@ def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, l
     begun = [folder for folder in folders.values() if (folder / "config.json").exists()]
     if begun and not resume:
         raise UserError(f"{begun[0]} already holds a run; go on with it by --resume or choose another --log-dir")
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, emoji=False, soft_wrap=True)
     console.print(f"{name}: {seeds} seeds, {min(jobs, seeds)} at a time, writing to {log_dir}")
     threads = str(max(1, cpus() // min(jobs, seeds)))
     trainings = _Trainings(["train", name, *args], threads, console.print)

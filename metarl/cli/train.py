@@ -29,7 +29,7 @@ from metarl.experiment.trainer import Trainer
 from metarl.methods import METHODS, method_name
 from metarl.outer import OUTERS
 
-TYPED = ("--method", "--env", "--policy", "--baseline", "--inner-loss", "--import", "--callback")
+TYPED = ("--method", "--env", "--data", "--policy", "--baseline", "--inner-loss", "--import", "--callback")
 """Options that may name somebody's module, which is imported because the user typed it."""
 
 
@@ -97,7 +97,7 @@ def _several(name: str, args: list[str], command: Train) -> int:
 
 
 def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: Any) -> int:
-    console = Console(highlight=False, soft_wrap=True, markup=False)
+    console = Console(highlight=False, emoji=False, soft_wrap=True, markup=False)
     if command.log_dir is not None and not command.resume:
         RunDirectory(command.log_dir).check_free()
     trainer = Trainer(command.config, parts)

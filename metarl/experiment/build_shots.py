@@ -37,7 +37,7 @@ def build_shot_loop(config: FewShotConfig, parts: Parts, tasks: int, held_out: b
     queries = config.judging(held_out)
     check_memory(config, tasks, queries)
     if parts.data is not None:
-        source, losses = _own(config, parts.data, queries)
+        source, losses = _own(config, parts.data, queries, held_out)
     else:
         parts.check(config.named_parts)
         source, losses = (_pictures if config.pictures else _waves)(config, queries, held_out)
@@ -46,13 +46,17 @@ def build_shot_loop(config: FewShotConfig, parts: Parts, tasks: int, held_out: b
     return ShotInnerLoop(source, losses, config.method, tasks, fresh, config.device, config.later_lr)
 
 
-def _own(config: FewShotConfig, given: TaskSource, queries: int) -> tuple[OwnSource, Regression | Classification]:
-    source = OwnSource(given, config.shots, queries, config.ways)
+def _own(
+    config: FewShotConfig, given: TaskSource, queries: int, held_out: bool
+) -> tuple[OwnSource, Regression | Classification]:
+    source = OwnSource(given, config.shots, queries, config.ways, "test" if held_out else "train")
     shape, outputs = source.first[0].shape[1:], source.first[1].shape[1:]
     if config.network == "conv":
         if not source.classifies or len(shape) != 3:
-            raise UserError(f"network conv tells pictures [n, channels, height, width] apart, {source.name} has none")
-        return source, Classification(ConvNet(config.filters, config.ways, config.seed, shape[0]))
+            raise UserError(
+                f"network conv is for classes of pictures [n, channels, height, width]; {source.name} has others"
+            )
+        return source, Classification(ConvNet(config.filters, config.ways, config.seed, shape))
     width = config.ways if source.classifies else outputs[0]
     network = MLP(shape, config.hidden, width, config.seed, config.context_size)
     return source, Classification(network) if source.classifies else Regression(network)

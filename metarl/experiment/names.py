@@ -27,6 +27,10 @@ def import_module(module: str) -> Any:
         sys.path.insert(0, folder)
     try:
         return importlib.import_module(module)
+    except (TypeError, ValueError) as error:
+        if module and not module.startswith("."):  # it is the module itself that fails
+            raise
+        raise UserError(f"{module!r} is no module's name; module:name takes one as Python's import does") from error
     except ModuleNotFoundError as error:
         if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
             raise UserError(needs(f"module {module!r}", error)) from error
@@ -46,3 +50,8 @@ def find(name: str) -> Any:
             raise UserError(f"{module!r} has no {inner!r}{did_you_mean(inner, dir(found))}")
         found = getattr(found, part)
     return found
+
+
+def is_id(name: str) -> bool:
+    """Return whether this is an id of Gymnasium's, `module:Id-v0`, instead of an object's name."""
+    return name.rpartition("-v")[2].isdecimal()

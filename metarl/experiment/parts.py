@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from metarl.errors import UserError
-from metarl.experiment.names import find, name_of
+from metarl.experiment.names import find, is_id, name_of
 from metarl.fewshot.own_source import TaskSource, made_source
 from metarl.rl.advantages import Baseline
 from metarl.rl.environments import EnvSource
@@ -55,9 +55,10 @@ class Parts:
 def missing(setting: str, recorded: str) -> str:
     """Say that an object has to be given again, and how."""
     module = recorded.partition(":")[0]
+    typed = "" if module == "__main__" else f" or --import {module} on the command line"
     return (
         f"this run has the {setting} {recorded}, and nothing is imported because a file says so: "
-        f"give it again, by {setting}=... in Python or --import {module} on the command line"
+        f"give it again, by {setting}=... in Python{typed}"
     )
 
 
@@ -80,7 +81,7 @@ def typed_parts(named: Mapping[str, str], modules: Collection[str], given: Parts
         if module not in modules:
             raise UserError(missing(name, recorded))
         # an id of Gymnasium's, module:Id-v0, is found by Gymnasium once the module is imported
-        found = recorded if name == "env" and _is_id(recorded) else find(recorded)
+        found = recorded if name == "env" and is_id(recorded) else find(recorded)
         parts[name] = made_source(found) if name == "data" else found
     return given.completed(Parts(**parts))
 
@@ -105,10 +106,6 @@ def recorded_method(config: Mapping[str, Any], modules: Collection[str], given: 
     recorded = config.get("method")
     name = str(recorded.get("name", "")) if isinstance(recorded, Mapping) else ""
     return given if given is not None or ":" not in name else named_method(name, modules)
-
-
-def _is_id(name: str) -> bool:
-    return name.rpartition("-v")[2].isdecimal()
 
 
 def named(setting: str, value: Any) -> tuple[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from metarl.core.layers import mlp
+from metarl.fewshot.images import SIDE
 
 
 class MLP(nn.Module):
@@ -25,6 +27,7 @@ class MLP(nn.Module):
     def __init__(self, shape: Sequence[int], hidden: Sequence[int], outputs: int, seed: int, context: int = 0) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
+        self.shape, self.outputs = tuple(shape), outputs
         inputs = int(torch.Size(shape).numel())
         self.inputs = len(shape)
         self.layers = mlp([inputs, *hidden, outputs], generator, nn.ReLU, biases=True, context=context)
@@ -75,13 +78,17 @@ class ConvNet(nn.Module):
         filters: Channels of each block.
         ways: Number of classes.
         seed: Seed of the initial weights.
-        channels: Channels of a picture.
+        shape: Shape of a picture, channels first.
     """
 
-    def __init__(self, filters: int, ways: int, seed: int, channels: int = 1) -> None:
+    SHRINKS: ClassVar[int] = 16
+    """Points of a picture, in each direction, of which its blocks make one."""
+
+    def __init__(self, filters: int, ways: int, seed: int, shape: Sequence[int] = (1, SIDE, SIDE)) -> None:
         super().__init__()
+        self.shape, self.outputs = tuple(shape), ways
         generator = torch.Generator().manual_seed(seed)
-        self.blocks = nn.Sequential(*(Block(filters if i else channels, filters, generator) for i in range(4)))
+        self.blocks = nn.Sequential(*(Block(filters if i else shape[0], filters, generator) for i in range(4)))
         self.head = mlp([filters, ways], generator)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,11 +12,13 @@ import torch
 from numpy.typing import NDArray
 
 from metarl.errors import UserError
-from metarl.fewshot.shots import Examples, Shots
+from metarl.fewshot.shots import Examples, Shots, numbers
 from metarl.seeding import sample_split
 
 MEMBERS = ("sample_tasks", "examples")
 """What a source of the user's has."""
+PARTS = ("inputs", "targets")
+"""What its examples consist of."""
 
 
 class TaskSource(Protocol):
@@ -45,10 +47,13 @@ def made_source(given: Any) -> TaskSource:
     lacking = [name for name in MEMBERS if not callable(getattr(given, name, None))]
     if lacking:
         raise UserError(
-            f"data takes a name or a class with sample_tasks(n, rng) and examples(task, n, rng), "
+            f"data takes a name of ours, or a class with sample_tasks(n, rng) and examples(task, n, rng); "
             f"{getattr(given, '__name__', repr(given))} lacks {' and '.join(lacking)}"
         )
-    return given() if isinstance(given, type) else given
+    try:
+        return given() if isinstance(given, type) else given
+    except TypeError as error:
+        raise UserError(f"{given.__name__} needs arguments ({error}); give an object of it") from error
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ class OwnSource:
     """Query examples a task, of each class in classification."""
     ways: int
     """Classes of a task, where the targets are classes."""
+    split: str = "train"
+    """Whose tasks the first is one of, by which the others are judged: `train` or `test`."""
 
     @property
     def name(self) -> str:
@@ -77,7 +84,7 @@ class OwnSource:
     def first(self) -> tuple[NDArray[Any], NDArray[Any]]:
         """Inputs and targets of a task, by which the others and the network's size are judged."""
         rng = np.random.default_rng(0)
-        return self._read(self.sample_tasks(1, rng)[0], rng)
+        return self._read(self.sample_tasks(1, rng, self.split)[0], rng)
 
     @property
     def classifies(self) -> bool:
@@ -104,14 +111,15 @@ class OwnSource:
         number = self.shots + self.queries
         found = self.given.examples(task, number, rng)
         if not isinstance(found, tuple | list) or len(found) != 2:
-            raise UserError(f"{self.name}.examples must return inputs and targets, got {type(found).__name__}")
-        x, y = (np.asarray(value) for value in found)
-        if y.dtype.kind in "iub":
+            got = f"{type(found).__name__} of {len(found)}" if isinstance(found, tuple | list) else repr(found)
+            raise UserError(f"{self.name}.examples must return two things, inputs and targets; got {got}")
+        x, y = (numbers(part, f"{what} of {self.name}.examples") for what, part in zip(PARTS, found, strict=True))
+        if y.dtype.kind in "iu":
             return x, self._classes(x, y, number)
         if y.ndim != 2 or len(y) != number or x.ndim < 2 or len(x) != number:
             raise UserError(
                 f"{self.name}.examples(task, {number}, rng) must return inputs [{number}, ...] and targets "
-                f"[{number}, o], or classes; got {list(x.shape)} and {list(y.shape)}"
+                f"[{number}, o], or whole numbers as classes; got {list(x.shape)} and {list(y.shape)}"
             )
         return x, y
 
@@ -121,7 +129,8 @@ class OwnSource:
         if y.ndim != 1 or len(y) != total or x.ndim < 2 or len(x) != total:
             raise UserError(
                 f"{self.name}.examples(task, {number}, rng) must return {number} inputs of each of {self.ways} classes "
-                f"(ways), [{total}, ...], and their classes [{total}]; got {list(x.shape)} and {list(y.shape)}"
+                f"(ways), [{total}, ...], and their classes [{total}], which whole numbers as targets are; "
+                f"got {list(x.shape)} and {list(y.shape)}"
             )
         y = y.astype(np.int64)
         found, counts = np.unique(y, return_counts=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl.core.params import index
-from metarl.errors import Fault
+from metarl.errors import Fault, UserError
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,25 @@ class Shots:
     def to(self, device: torch.device | str) -> Shots:
         """Return the shots on a device."""
         return replace(self, support=self.support.to(device), query=self.query.to(device))
+
+
+def numbers(values: Any, what: str) -> NDArray[Any]:
+    """Return values of somebody's as an array of its own, of floats, whole numbers or bytes.
+
+    Raises:
+        UserError: If they are no numbers, of several lengths, or none at all; says so of `what`.
+    """
+    try:
+        array = np.array(values.detach().cpu().numpy() if isinstance(values, Tensor) else values)
+    except (TypeError, ValueError, RuntimeError) as error:  # ragged, say
+        raise UserError(f"{what} must be numbers in an array ({str(error).splitlines()[0]})") from error
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"{what} must be numbers, got {array.dtype}")
+    if not array.size:
+        raise UserError(f"{what} must not be empty, got {list(array.shape)}")
+    if array.dtype.kind == "f":
+        return array.astype(np.float32 if array.itemsize < 8 else np.float64, copy=False)
+    return array if array.dtype == np.uint8 else array.astype(np.int64, copy=False)
 
 
 class Source(Protocol):

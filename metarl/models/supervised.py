@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from metarl.core.params import Params
-from metarl.errors import UserError
+from metarl.errors import UserError, check_counts
 from metarl.experiment.config import FewShotConfig
 from metarl.experiment.parts import Parts, named
 from metarl.experiment.settings import with_method, with_settings
 from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.fewshot.losses import Classification, Regression
+from metarl.fewshot.networks import ConvNet
 from metarl.fewshot.own_source import TaskSource, made_source
-from metarl.fewshot.shots import Examples
+from metarl.fewshot.shots import Examples, numbers
 from metarl.methods import SUPERVISED, Method
 from metarl.models.base import MetaLearner
 from metarl.models.keywords import FewShotKeywords
@@ -40,8 +41,11 @@ class AdaptedNetwork:
         """Return the predictions `[N, o]` of inputs `[N, ...]`; in classification the classes' log-probabilities.
 
         A conv network normalises by the batch: its answers depend on which pictures are asked about together.
+
+        Raises:
+            UserError: If x has another shape than the inputs learned from.
         """
-        inputs = _tensor(x)[None]
+        inputs = _inputs(x, self.losses.network)[None]
         with torch.no_grad():
             return self.losses.outputs(self.params, Examples(inputs, inputs)).values[0].numpy()
 
@@ -76,8 +80,8 @@ class FewShot(MetaLearner[FewShotConfig, ShotInnerLoop]):
     ) -> None:
         parts = Parts()
         if not isinstance(data, FewShotConfig):
-            recorded, own = named("data", data)
-            parts = Parts(data=None if own is None else made_source(own))
+            parts = Parts(data=None if isinstance(data, str) else made_source(data))
+            recorded, _ = named("data", data)
             # a method that is named has the settings that suit such tasks
             name = method if isinstance(method, str) and method in SUPERVISED else "maml"
             data, chosen = FewShotConfig(data=recorded, method=SUPERVISED["maml"]), SUPERVISED[name]
@@ -95,27 +99,49 @@ class FewShot(MetaLearner[FewShotConfig, ShotInnerLoop]):
 
         Raises:
             UserError: If `steps` is negative, there are no examples or some are not finite, x and y are not of one
-                length, or y has another shape.
+                length or of other shapes than those learned from, or a class is out of range.
         """
         steps = self.config.method.inner_steps if steps is None else steps
-        inputs, targets = _tensor(x), _tensor(y)
-        if steps < 0:
-            raise UserError(f"steps must be 0 or more, got {steps}")
-        if not len(inputs):
-            raise UserError("there are no examples to adapt to")
+        check_counts(steps=(steps, 0))
+        inner_loop = self.trainer.inner_loop
+        network = inner_loop.losses.network
+        inputs = _inputs(x, network)
+        targets = (_targets if isinstance(inner_loop.losses, Regression) else _classes)(y, network)
         if len(inputs) != len(targets):
             raise UserError(f"x has {len(inputs)} examples, y {len(targets)}")
-        axes = 2 if isinstance(self.trainer.inner_loop.losses, Regression) else 1
-        if targets.dim() != axes:
-            raise UserError(f"y must be {'targets [N, o]' if axes == 2 else 'classes [N]'}, got {list(targets.shape)}")
         if not (inputs.isfinite().all() and targets.isfinite().all()):
             raise UserError("the examples to adapt to must be finite")
-        inner_loop = self.trainer.inner_loop
         *_, adapted = inner_loop.adapted(self.trainer.params, Examples(inputs[None], targets[None]), steps)
         return AdaptedNetwork(inner_loop.losses, inner_loop.losses.own(adapted))
 
 
-def _tensor(values: Any) -> Tensor:
-    """Return the values as a tensor in torch's default precision, or of integers."""
-    tensor = torch.as_tensor(values)
-    return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
+def _inputs(x: Any, network: Any) -> Tensor:
+    """Return inputs `[N, ...]` in torch's default precision, once they are as the network takes them."""
+    found = numbers(x, "x")
+    if found.shape[1:] != network.shape:
+        raise UserError(f"x must be inputs {_shape('N', *network.shape)}, got {list(found.shape)}")
+    if isinstance(network, ConvNet) and len(found) == 1 and max(network.shape[1:]) <= ConvNet.SHRINKS:
+        raise UserError("of pictures so small, a conv network needs at least two: it normalises by the batch")
+    return torch.from_numpy(found).to(torch.get_default_dtype())
+
+
+def _targets(y: Any, network: Any) -> Tensor:
+    """Return the targets `[N, o]` of a regression."""
+    found = numbers(y, "y")
+    if found.ndim != 2 or found.shape[1] != network.outputs:
+        raise UserError(f"y must be targets {_shape('N', network.outputs)}, got {list(found.shape)}")
+    return torch.from_numpy(found).to(torch.get_default_dtype())
+
+
+def _classes(y: Any, network: Any) -> Tensor:
+    """Return the classes `[N]` of a classification."""
+    found = numbers(y, "y")
+    if found.ndim != 1 or found.dtype.kind == "f":
+        raise UserError(f"y must be classes [N], whole numbers; got {found.dtype} {list(found.shape)}")
+    if found.min() < 0 or found.max() >= network.outputs:
+        raise UserError(f"y must be classes from 0 to {network.outputs - 1}, got {found.min()} to {found.max()}")
+    return torch.from_numpy(found.astype(np.int64))
+
+
+def _shape(*sizes: object) -> str:
+    return f"[{', '.join(map(str, sizes))}]"

@@ -186,6 +186,9 @@ def make_single(source: EnvSource, horizon: int | None, options: dict[str, Any])
         env = _call(source, gymnasium.make, source, **limit, **options)
     else:
         env = source()
+        if not isinstance(env, gymnasium.Env):
+            hint = "; few-shot tasks are for metarl.FewShot" if hasattr(env, "examples") else ""
+            raise UserError(f"{source!r} as env must make a gymnasium.Env, got {type(env).__name__}{hint}")
         if horizon is not None:
             env = gymnasium.wrappers.TimeLimit(env, horizon)
     missing = [name for name in TASK_METHODS if not env.has_wrapper_attr(name)]

@@ -38,6 +38,11 @@ class Spots:
         return x[order], y[order]
 
 
+class Noisy(Lines):
+    def __init__(self, scale):
+        self.scale = scale
+
+
 def drawn(source, tasks=5, seed=0):
     rngs = task_rngs(seed, 0, 0, range(tasks))
     return (given := source.sample_tasks(tasks, np.random.default_rng(seed))), source.draw(given, rngs(0))
@@ -163,8 +168,13 @@ def ones(*shape):
     ("source", "said"),
     [
         (int, "class with sample_tasks.*int lacks sample_tasks and examples"),
-        (returns(ones("n", 1), ones("n")), r"targets \[5, o\], or classes; got \[5, 1\] and \[5\]"),
+        (None, "class with sample_tasks.*None lacks sample_tasks and examples"),
+        (Noisy, r"Noisy needs arguments \(.*'scale'\); give an object of it"),
+        (returns(ones("n", 1), ones("n")), r"targets \[5, o\], or whole numbers as classes; got \[5, 1\] and \[5\]"),
         (returns(ones(3, 1), ones("n", 1)), r"got \[3, 1\] and \[5, 1\]"),
+        (returns(ones("n", 1), ones("n", 0)), r"targets of Odd.examples must not be empty, got \[5, 0\]"),
+        (returns(lambda n: [["a"]] * n, ones("n", 1)), "inputs of Odd.examples must be numbers, got <U1"),
+        (returns(lambda n: [[1], [1, 2]], ones("n", 1)), "inputs of Odd.examples must be numbers in an array"),
         (returns(ones("n", 1), lambda n: np.arange(n)), r"5 inputs of each of 5 classes \(ways\), \[25, ...\]"),
         (returns(ones(25, 1), lambda n: np.arange(25) % 4), "5 of each class from 0 to 4, got 7 of class 0, 6 of"),
         (returns(ones("n", 1), lambda n: np.full((n, 1), np.nan)), r"task \[.*\] are not all finite"),
@@ -193,5 +203,79 @@ def test_python_takes_the_object_not_its_name():
 
 
 def test_conv_networks_are_for_pictures():
-    with pytest.raises(UserError, match=r"network conv tells pictures .* apart, Lines has none"):
+    with pytest.raises(UserError, match=r"network conv is for classes of pictures .*; Lines has others"):
         metarl.FewShot(Lines, network="conv", **SMALL)
+
+
+def test_a_source_may_use_its_arrays_again():
+    class Thrifty(Lines):
+        x, y = np.zeros((7, 1)), np.zeros((7, 2))
+
+        def examples(self, task, n, rng):
+            self.x[:], self.y[:] = super().examples(task, n, rng)
+            return self.x, self.y
+
+    ours, theirs = (drawn(OwnSource(source, 3, 4, 5))[1] for source in (Thrifty(), Lines()))
+    assert torch.equal(ours.support.x, theirs.support.x) and torch.equal(ours.query.y, theirs.query.y)
+
+
+def test_held_out_tasks_are_looked_at_before_a_run(tmp_path):
+    class Half(Lines):
+        def sample_tasks(self, n, rng, split="train"):
+            return np.full((n, 2), np.nan if split == "test" else 1.0)
+
+        def examples(self, task, n, rng):
+            return super().examples(task, n if np.isfinite(task).all() else 1, rng)
+
+    with pytest.raises(UserError, match=r"Half.examples\(task, 5, rng\) must return .*; got \[1, 1\]"):
+        metarl.FewShot(Half, log_dir=tmp_path / "run", **SMALL)
+
+
+def test_a_model_takes_numbers_of_any_kind_and_refuses_other_shapes():
+    model = metarl.FewShot(Lines, **SMALL)
+    whole, floats = ([[0], [1], [2]], [[1], [2], [3]]), ([[0.0], [1.0], [2.0]], [[1.0], [2.0], [3.0]])
+    for x, y in ((whole[0], [[1, 1], [2, 2], [3, 3]]), (torch.tensor(floats[0]), np.ones((3, 2))[::-1])):
+        assert model.adapt(x, y).predict([[1]]).shape == (1, 2)
+    for x, y, said in (
+        (floats[0], floats[1], r"y must be targets \[N, 2\], got \[3, 1\]"),
+        ([0.0, 1.0], np.ones((2, 2)), r"x must be inputs \[N, 1\], got \[2\]"),
+        (None, None, "x must be numbers, got object"),
+    ):
+        with pytest.raises(UserError, match=said):
+            model.adapt(x, y)
+    with pytest.raises(UserError, match=r"x must be inputs \[N, 1\], got \[1, 2\]"):
+        model.adapt(*whole[:1], np.ones((3, 2))).predict([[1, 2]])
+
+
+def test_classes_of_any_kind_are_taken_and_those_out_of_range_refused():
+    model = metarl.FewShot(Spots, network="conv", filters=2, ways=3, shots=1, queries=1, eval_queries=1)
+    x, y = Spots().examples(np.array([0, 1, 2]), 2, np.random.default_rng(0))
+    network = model.adapt((255 * x).astype(np.uint8), y.astype(np.uint8))
+    assert network.predict(x).shape == (6, 3)
+    with pytest.raises(UserError, match="y must be classes from 0 to 2, got 1 to 3"):
+        model.adapt(x, y + 1)
+    with pytest.raises(UserError, match=r"y must be classes \[N\], whole numbers; got float64 \[6\]"):
+        model.adapt(x, y * 1.0)
+    with pytest.raises(UserError, match="needs at least two"):
+        network.predict(x[:1])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("parts:Nothing", "as env must make a gymnasium.Env, got Nothing"),
+        ("parts:Linez", "'parts' has no 'Linez'; did you mean 'Lines'?"),
+        (":Lines", "'' is no module's name"),
+        ("./parts.py:Lines", "'./parts.py' is no module's name"),
+    ],
+)
+def test_names_that_are_no_tasks(name, said, tmp_path, monkeypatch, capsys):
+    (tmp_path / "parts.py").write_text("class Nothing: pass\nclass Lines: pass\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", name, "--log-dir", "run"]) == 2
+    assert said in (told := capsys.readouterr().err) and told.count("\n") == 1
+
+
+def test_tasks_are_no_environment():
+    with pytest.raises(UserError, match=r"must make a gymnasium.Env, got Lines; few-shot tasks are for metarl.FewShot"):
+        metarl.MAML(Lines, horizon=5)

@@ -118,9 +118,9 @@ def test_a_model_adapts_to_examples_and_predicts(run, tmp_path):
     y = 2 * np.sin(x)
     before, after = model.adapt(x, y, steps=0), model.adapt(x, y, steps=20)
     assert np.square(after.predict(x) - y).mean() < np.square(before.predict(x) - y).mean()
-    with pytest.raises(metarl.UserError, match=r"y must be targets \[N, o\], got \[10\]"):
+    with pytest.raises(metarl.UserError, match=r"y must be targets \[N, 1\], got \[10\]"):
         model.adapt(x, y[:, 0])
-    with pytest.raises(metarl.UserError, match="no examples to adapt to"):
+    with pytest.raises(metarl.UserError, match=r"x must not be empty, got \[0, 1\]"):
         model.adapt(x[:0], y[:0])
     with pytest.raises(metarl.UserError, match="must be finite"):
         model.adapt(x, y * np.nan)
