@@ -50,12 +50,15 @@ PREFACE = """# Ledger of results
 
 Made from the files beside it by `python benchmarks/ledger.py page`; a test checks that it says what they say.
 `make ledger FAMILY=half-cheetah-dir` trains a family's rows again with the settings recorded here, whatever has become
-of the presets since; so does `metarl train benchmarks/ledger/FAMILY/METHOD/seed-N/run.json` with one.
+of the presets since, and puts them in place of those here; `metarl train` trains one of a method elsewhere, from its
+file `benchmarks/ledger/FAMILY/METHOD/seed-N/run.json`. `oracle`, `pretrained` and `random` are made by the commands
+below.
 
 Mean undiscounted returns (or what else a row names) after 0 to 3 inner steps over test tasks and seeds, ± half of the
 95 % interval over the tasks (of each task's mean over the seeds); the mean of each seed after one step stands at the
 end. Minutes are those of one thread, on a machine that others used too: an upper bound. Each run's policy is the best
-by held-out tasks of its own, not by these. *Way* is how far the return after one step lies from that of the untrained
+by held-out tasks of its own, not by these (`metarl eval RUN --tasks 40 --episodes 20 --seed 1`, or as `run.json` says).
+*Way* is how far the return after one step lies from that of the untrained
 policy (0 %) to that of the oracle (100 %), PPO of stable-baselines3 that observes the task. A row with one seed says
 little about another seed, and a short run shows that a preset learns, not how far.
 

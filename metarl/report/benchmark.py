@@ -81,6 +81,8 @@ def benchmark(
     for method in methods:
         if method not in known:
             raise UserError(f"unknown method {method!r}{did_you_mean(method, known)}; there are {', '.join(known)}")
+    if parts.env is not None and not isinstance(parts.env, str) and (told := {*methods} & {*BASELINES}):
+        raise UserError(f"baselines ({', '.join(sorted(told))}) need the environment's id: register it with Gymnasium")
     results: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
     for seed in range(seeds):  # seed by seed, so that an interrupted benchmark has something of every method
         for method in methods:

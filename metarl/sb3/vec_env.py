@@ -166,6 +166,9 @@ def _with_set_tasks(env: VectorEnv) -> VectorEnv:
     layer: Any = env
     while not hasattr(layer, "set_tasks"):
         if not isinstance(layer, VectorWrapper):
-            raise UserError(f"{type(layer).__name__} has no set_tasks; SB3VecEnv needs a vector environment of ours")
+            raise UserError(
+                f"{type(layer).__name__} has no set_tasks; SB3VecEnv needs a vector environment of ours, or one that "
+                "metarl.rl.environments.make_vec made of yours"
+            )
         layer = layer.env
     return layer

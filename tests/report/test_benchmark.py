@@ -45,7 +45,8 @@ def test_the_interquartile_mean_leaves_out_the_outer_halves():
 def test_memories_and_gradient_methods_are_drawn_against_the_episodes_seen(methods, unit, seen):
     row = {"iqm": [0.0, 1.0, 2.0], "ci_low": [0.0, 0.5, 1.5], "ci_high": [0.5, 1.5, 2.5]}
     protocol = {"budget": 1000, "steps": 2, "episodes": 20}
-    summary = {"env": "x", "seeds": 1, "protocol": protocol, "methods": dict.fromkeys(methods, row)}
+    summary = {"env": "x", "seeds": 1, "protocol": protocol, "methods": {}}
+    summary["methods"] = {method: row | {"remembers": method in ("rl2", "varibad")} for method in methods}
     (axis,) = draw(summary).axes
     assert axis.get_xlabel() == unit
     assert [list(line.get_xdata()) for line in axis.lines] == seen
@@ -184,3 +185,10 @@ def test_bad_input_is_one_clear_line(arguments, message, capsys):
     assert main(["benchmark", *arguments]) == 2
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(("run", "method"), [({}, "rl2"), ({"unit": "episodes seen"}, "OwnMemory")])
+def test_a_result_tells_whether_a_memory_adapts(run, method):
+    runs = [run | {"per_task": [[0.0, 1.0], [1.0, 2.0]], "train_steps": 10, "seconds": 1.0}]
+    assert summarise({method: runs})[method]["remembers"]
+    assert not summarise({"maml": [runs[0] | {"unit": "gradient steps"}]})["maml"]["remembers"]
