@@ -185,9 +185,10 @@ def make_single(source: EnvSource, horizon: int | None, options: dict[str, Any])
         limit = {} if horizon is None else {"max_episode_steps": horizon}
         env = _call(source, gymnasium.make, source, **limit, **options)
     else:
-        env = source()
+        env = source() if callable(source) else source
         if not isinstance(env, gymnasium.Env):
-            hint = "; few-shot tasks are for metarl.FewShot" if hasattr(env, "examples") else ""
+            hint = "; few-shot tasks are for metarl.FewShot, and have sample_tasks and examples"
+            hint = hint if hasattr(env, "sample_tasks") else ""
             raise UserError(f"{source!r} as env must make a gymnasium.Env, got {type(env).__name__}{hint}")
         if horizon is not None:
             env = gymnasium.wrappers.TimeLimit(env, horizon)

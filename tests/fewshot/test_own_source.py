@@ -264,13 +264,14 @@ def test_classes_of_any_kind_are_taken_and_those_out_of_range_refused():
     ("name", "said"),
     [
         ("parts:Nothing", "as env must make a gymnasium.Env, got Nothing"),
+        ("parts:number", "as env must make a gymnasium.Env, got int"),
         ("parts:Linez", "'parts' has no 'Linez'; did you mean 'Lines'?"),
         (":Lines", "'' is no module's name"),
         ("./parts.py:Lines", "'./parts.py' is no module's name"),
     ],
 )
 def test_names_that_are_no_tasks(name, said, tmp_path, monkeypatch, capsys):
-    (tmp_path / "parts.py").write_text("class Nothing: pass\nclass Lines: pass\n")
+    (tmp_path / "parts.py").write_text("class Nothing: pass\nclass Lines: pass\nnumber = 3\n")
     monkeypatch.chdir(tmp_path)
     assert main(["train", name, "--log-dir", "run"]) == 2
     assert said in (told := capsys.readouterr().err) and told.count("\n") == 1
