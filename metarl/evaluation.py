@@ -56,7 +56,7 @@ class AdaptationCurve:
 
     @property
     def interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Ends of the 95 % interval of the mean over tasks (Student's t), `[steps + 1]` each; empty for one task."""
+        """Ends of the 95 % interval of the mean over tasks (Student's t), `[steps + 1]` each; of one task, the mean."""
         n = len(self.per_task)
         if n < 2:
             return self.mean, self.mean

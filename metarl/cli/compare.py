@@ -32,7 +32,7 @@ def benchmark(args: list[str]) -> int:
         raise UserError("benchmark needs a preset or an environment first; 'metarl presets' lists the presets")
     name, rest = ("PRESET", ["--help"]) if args[0] in ("-h", "--help") else (args[0], args[1:])
     command: Benchmark = parse(Benchmark, rest, f"metarl benchmark {name}")
-    typed = command.methods.split(",")
+    typed = [method.strip() for method in command.methods.split(",")]
     modules = typed_modules([name, *typed], command.imports)
     config = start(name, modules)
     if not isinstance(config, Config):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 
 from metarl.experiment.base_config import Settings
 from metarl.experiment.config_file import instance
 from metarl.experiment.names import find, import_module
+from metarl.experiment.preset_file import is_preset_file
 from metarl.methods import Method
 
 
 def typed_modules(names: Iterable[str], imports: Iterable[str] = ()) -> tuple[str, ...]:
     """Import the modules of what is typed as `module:name`, and those of `--import`; returns their names."""
-    found = {name.partition(":")[0] for name in names if ":" in name} | {*imports}
+    found = {name.partition(":")[0] for name in names if ":" in name and not is_preset_file(name)} | {*imports}
     for module in sorted(found):
         import_module(module)
     return tuple(sorted(found))
@@ -26,11 +27,6 @@ def typed_method(name: str, config: Settings) -> Method:
     return config.method if type(config.method) is kind else instance(kind)
 
 
-def imports(config: Settings, typed: Collection[str] = ()) -> str:
-    """Return the options by which a further command knows the modules that a configuration names.
-
-    Args:
-        config: The configuration.
-        typed: Modules that the command's other arguments name already.
-    """
-    return "".join(f" --import {module}" for module in config.own_modules if module not in typed)
+def imports(modules: Iterable[str]) -> str:
+    """Return the options by which a further command imports modules."""
+    return "".join(f" --import {module}" for module in modules)

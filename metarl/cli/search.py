@@ -53,6 +53,8 @@ class Search:
     config: Settings
     space: dict[str, Range]
     parts: Parts
+    modules: tuple[str, ...]
+    """Modules of the user's that were typed."""
 
     @property
     def states(self) -> tuple[Any, Any]:
@@ -113,7 +115,7 @@ class Search:
         console.print(table)
         best = {n: value_of(self.config, n, value) for n, value in complete[0].params.items()}
         out.write_text(json.dumps(self._preset(best), indent=2) + "\n")
-        again = f"metarl train {out}{imports(self.config)}"
+        again = f"metarl train {out}{imports(self.modules)}"
         console.print(f"wrote {out}; train with it: {again}", soft_wrap=True)
         flatters = "the settings were selected on these tasks, so their score flatters"
         console.print(f"{flatters}: report 'metarl eval', which draws others")
@@ -124,7 +126,7 @@ class Search:
 
     def _preset(self, best: dict[str, Any]) -> dict[str, Any]:
         """Return a file's settings: what was typed, and the best of what was searched."""
-        begin: dict[str, Any] = {self._start: self.name}
+        begin: dict[str, Any] = {self._kind: self.name}
         if is_preset_file(self.name):
             text = Path(self.name).read_text()
             begin = json.loads(text) if self.name.endswith(".json") else tomllib.loads(text)
@@ -134,7 +136,7 @@ class Search:
         return {**begin, **method, **best}
 
     @property
-    def _start(self) -> str:
+    def _kind(self) -> str:
         """What the name stands for in a file of settings."""
         return "preset" if self.name in PRESETS else "env" if self.config.plays_episodes else "data"
 

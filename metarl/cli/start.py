@@ -7,7 +7,7 @@ from pathlib import Path
 
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.base_config import Settings
-from metarl.experiment.names import find, import_module, is_id
+from metarl.experiment.names import find, is_id
 from metarl.experiment.preset_file import find_preset, is_preset_file
 from metarl.experiment.presets import PRESETS, for_data, for_env
 from metarl.fewshot.own_source import is_source
@@ -27,8 +27,7 @@ def start(name: str, modules: Collection[str] = ()) -> Settings:
     if is_preset_file(name):
         return find_preset(name, modules)
     if "/" in name or ":" in name or is_id(name):
-        if ":" in name:
-            import_module(name.partition(":")[0])  # it was typed
+        if ":" in name:  # its module was typed, and is imported
             if not is_id(name) and is_source(find(name)):
                 return for_data(name)
         return for_env(name)

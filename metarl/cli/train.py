@@ -121,7 +121,7 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
         show_curve(console, curve or trainer.evaluate(), trainer.config)
     finally:
         trainer.close()
-    again = f"metarl eval {log_dir}{imports(command.config)}"
+    again = f"metarl eval {log_dir}{imports(command.config.own_modules)}"
     console.print(f"\nLook further:\n  tensorboard --logdir {log_dir}\n  {again}", markup=False)
     return 0
 

@@ -91,7 +91,7 @@ def tune(args: list[str]) -> int:
     except ImportError as error:
         raise UserError("tune needs Optuna: pip install 'metarl-toolkit[tune]'") from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    search = Search(optuna, _study(optuna, name, command), name, command, config, space, parts)
+    search = Search(optuna, _study(optuna, name, command), name, command, config, space, parts, modules)
     others = [[*COMMAND, "tune", name, *rest, "--jobs", "1", "--job", str(job)] for job in range(1, command.jobs)]
     try:
         with Helpers(others):

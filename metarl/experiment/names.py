@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def find(name: str) -> Any:
     module, _, inner = name.partition(":")
     found = import_module(module)
     for part in inner.split("."):
-        if not hasattr(found, part):
+        if not hasattr(found, part) or inspect.ismodule(getattr(found, part)):  # other modules were not typed
             raise UserError(f"{module!r} has no {inner!r}{did_you_mean(inner, dir(found))}")
         found = getattr(found, part)
     return found

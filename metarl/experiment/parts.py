@@ -55,7 +55,7 @@ class Parts:
 def missing(setting: str, recorded: str) -> str:
     """Say that an object has to be given again, and how."""
     module = recorded.partition(":")[0]
-    typed = "" if module == "__main__" else f" or --import {module} on the command line"
+    typed = "" if module == "__main__" else f" (or modules=[{module!r}]) or --import {module} on the command line"
     return (
         f"this run has the {setting} {recorded}, and nothing is imported because a file says so: "
         f"give it again, by {setting}=... in Python{typed}"
@@ -97,13 +97,13 @@ def named_method(name: str, modules: Collection[str]) -> Any:
     raise UserError(missing("method", name))
 
 
-def recorded_method(config: Mapping[str, Any], modules: Collection[str], given: Any = None) -> Any:
+def recorded_method(config: Any, modules: Collection[str], given: Any = None) -> Any:
     """Return the method's class, which a recorded configuration only names; None where it is one of ours.
 
     Raises:
         UserError: If it is not given, nor in a module that the user typed.
     """
-    recorded = config.get("method")
+    recorded = config.get("method") if isinstance(config, Mapping) else None
     name = str(recorded.get("name", "")) if isinstance(recorded, Mapping) else ""
     return given if given is not None or ":" not in name else named_method(name, modules)
 

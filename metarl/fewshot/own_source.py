@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +18,8 @@ from metarl.seeding import sample_split
 
 MEMBERS = ("sample_tasks", "examples")
 """What a source of the user's has."""
-PARTS = ("inputs", "targets")
-"""What its examples consist of."""
+EXAMPLES = ("inputs", "targets")
+"""What `examples` returns."""
 
 
 class TaskSource(Protocol):
@@ -50,10 +51,13 @@ def made_source(given: Any) -> TaskSource:
             f"data takes a name of ours, or a class with sample_tasks(n, rng) and examples(task, n, rng); "
             f"{getattr(given, '__name__', repr(given))} lacks {' and '.join(lacking)}"
         )
-    try:
-        return given() if isinstance(given, type) else given
-    except TypeError as error:
-        raise UserError(f"{given.__name__} needs arguments ({error}); give an object of it") from error
+    if isinstance(given, type):
+        try:
+            inspect.signature(given).bind()
+        except TypeError as error:
+            raise UserError(f"{given.__name__} needs arguments ({error}); give an object of it") from error
+        return given()
+    return given
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,8 @@ class OwnSource:
         self, n: int, rng: np.random.Generator, split: str = "train", choosing: bool = False
     ) -> NDArray[Any]:
         """Return n tasks, `[n, d]`."""
-        tasks = np.asarray(sample_split(self.given.sample_tasks, n, rng, split, choosing))
+        drawn = sample_split(self.given.sample_tasks, n, rng, split, choosing)
+        tasks = numbers(drawn, f"tasks of {self.name}.sample_tasks")
         if tasks.ndim != 2 or len(tasks) != n:
             raise UserError(f"{self.name}.sample_tasks({n}, rng) must return [{n}, d], got {list(tasks.shape)}")
         return tasks
@@ -113,7 +118,7 @@ class OwnSource:
         if not isinstance(found, tuple | list) or len(found) != 2:
             got = f"{type(found).__name__} of {len(found)}" if isinstance(found, tuple | list) else repr(found)
             raise UserError(f"{self.name}.examples must return two things, inputs and targets; got {got}")
-        x, y = (numbers(part, f"{what} of {self.name}.examples") for what, part in zip(PARTS, found, strict=True))
+        x, y = (numbers(part, f"{what} of {self.name}.examples") for what, part in zip(EXAMPLES, found, strict=True))
         if y.dtype.kind in "iu":
             return x, self._classes(x, y, number)
         if y.ndim != 2 or len(y) != number or x.ndim < 2 or len(x) != number:
@@ -129,8 +134,8 @@ class OwnSource:
         if y.ndim != 1 or len(y) != total or x.ndim < 2 or len(x) != total:
             raise UserError(
                 f"{self.name}.examples(task, {number}, rng) must return {number} inputs of each of {self.ways} classes "
-                f"(ways), [{total}, ...], and their classes [{total}], which whole numbers as targets are; "
-                f"got {list(x.shape)} and {list(y.shape)}"
+                f"(ways), [{total}, ...], and their classes [{total}], which targets are that are whole numbers "
+                f"(those of a regression are floats); got {list(x.shape)} and {list(y.shape)}"
             )
         y = y.astype(np.int64)
         found, counts = np.unique(y, return_counts=True)

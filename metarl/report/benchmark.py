@@ -20,7 +20,7 @@ from metarl.experiment.parts import Parts
 from metarl.experiment.run import RunDirectory, resume, train
 from metarl.experiment.settings import with_method
 from metarl.experiment.trainer import NO_PARTS, Trainer
-from metarl.methods import METHODS, Method
+from metarl.methods import METHODS, Method, method_name
 from metarl.report.baselines import Baseline, cached_baseline, learn_from_scratch, oracle_curve
 from metarl.report.comparison import BASELINES, compare_scratch, draw, summarise, write_csv
 from metarl.sb3.convert import as_params
@@ -81,13 +81,17 @@ def benchmark(
     for method in methods:
         if method not in known:
             raise UserError(f"unknown method {method!r}{did_you_mean(method, known)}; there are {', '.join(known)}")
-    if parts.env is not None and not isinstance(parts.env, str) and (told := {*methods} & {*BASELINES}):
+    if len({*methods}) < len(methods):
+        raise UserError(f"each method once, got {', '.join(methods)}")
+    if parts.policy is not None and "pretrained" in methods:
+        raise UserError("pretrained is PPO's own policy, which cannot be fine-tuned as another network; leave it out")
+    if parts.env is not None and not isinstance(parts.env, str) and (told := {*methods} & {*BASELINES} - {"random"}):
         raise UserError(f"baselines ({', '.join(sorted(told))}) need the environment's id: register it with Gymnasium")
     results: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
     for seed in range(seeds):  # seed by seed, so that an interrupted benchmark has something of every method
         for method in methods:
             run, made_with = out / f"{method}-seed{seed}", dataclasses.replace(config, seed=seed)
-            found = _finished(run / "result.json", protocol, made_with)
+            found = _finished(run / "result.json", protocol, made_with, own.get(method))
             if found is None:
                 say(f"{method}, seed {seed}: {protocol.budget:,} environment steps")
                 found = train_and_evaluate(made_with, own.get(method, method), protocol, run, parts)
@@ -119,6 +123,7 @@ def train_and_evaluate(
     Returns:
         The adaptation curve as JSON takes it, `train_steps`, `seconds`, the protocol and the configuration.
     """
+    parts.check(config.named_parts)
     if not isinstance(method, str) or method not in BASELINES:
         curve, train_steps, seconds = _method(config, method, protocol, run, parts)
     else:
@@ -130,7 +135,7 @@ def train_and_evaluate(
         "seconds": seconds,
         "protocol": dataclasses.asdict(protocol),
         "config": as_dict(config),
-    }
+    } | ({} if isinstance(method, str) else {"own": _about(method)})
 
 
 def _method(
@@ -145,6 +150,8 @@ def _method(
         film=False,
     )
     trainer, directory = Trainer(chosen, parts), RunDirectory(run)
+    if directory.holds_run and directory.method_name() != method_name(chosen.method):
+        raise UserError(f"{run} holds a run of {directory.method_name()}; choose another --out")
     if directory.holds_run and directory.checkpoints():
         resume(trainer, directory, chosen.method)
     elif not directory.holds_run:
@@ -201,7 +208,13 @@ def _curve(config: Config, params: P.Params, protocol: Protocol, parts: Parts) -
         inner_loop.close()
 
 
-def _finished(file: Path, protocol: Protocol, config: Config) -> dict[str, Any] | None:
+def _about(method: Method) -> dict[str, Any]:
+    """Return the name and the settings of a method of the user's."""
+    settings = dataclasses.asdict(method) if dataclasses.is_dataclass(method) else {}  # type: ignore[call-overload]
+    return {"name": method_name(method), **json.loads(json.dumps(settings))}
+
+
+def _finished(file: Path, protocol: Protocol, config: Config, own: Method | None) -> dict[str, Any] | None:
     """Return a result that is there already.
 
     Raises:
@@ -211,11 +224,17 @@ def _finished(file: Path, protocol: Protocol, config: Config) -> dict[str, Any] 
         return None
     try:
         found = json.loads(file.read_text())
-        before, made_with = found["protocol"], from_dict(found["config"], config.method)
+        before = found["protocol"]
+        names = {str(found["config"].get("method", {}).get("name")), method_name(config.method)}
+        same = len(names) == 1 or not any(":" in name for name in names)  # a class of the user's, and the same
+        same = same and not differences(from_dict(found["config"], config.method), config)
+        same = same and found.get("own") == (None if own is None else _about(own))
+    except UserError as error:
+        raise UserError(f"{str(file)!r} was made with other settings ({error}); choose another --out") from error
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error!r}); remove it to run it again") from error
     if before != dataclasses.asdict(protocol):
         raise UserError(f"{str(file)!r} was made under another protocol {before}; choose another --out")
-    if differences(made_with, config):
+    if not same:
         raise UserError(f"{str(file)!r} was made with other settings or another preset; choose another --out")
     return found

@@ -185,7 +185,8 @@ def make_single(source: EnvSource, horizon: int | None, options: dict[str, Any])
         limit = {} if horizon is None else {"max_episode_steps": horizon}
         env = _call(source, gymnasium.make, source, **limit, **options)
     else:
-        env = source() if callable(source) else source
+        check_source(source)
+        env = source()
         if not isinstance(env, gymnasium.Env):
             hint = "; few-shot tasks are for metarl.FewShot, and have sample_tasks and examples"
             hint = hint if hasattr(env, "sample_tasks") else ""

@@ -59,10 +59,14 @@ class OwnPolicy(Policy):
             return self.kind(
                 *(value.expand(*value.shape).reshape(*_lead(value, lead)) for value in vars(found).values())
             )
-        return self.kind(*vmap(self._call, randomness="error")(params, obs))
+        return self.kind(*vmap(self._call, in_dims=(0, None, 0), randomness="error")(params, self._constants(obs), obs))
 
-    def _call(self, params: P.Params, obs: Tensor) -> tuple[Tensor, ...]:
-        return tuple(vars(functional_call(self.network, params, (obs,))).values())
+    def _call(self, params: P.Params, buffers: P.Params, obs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(vars(functional_call(self.network, (params, buffers), (obs,))).values())
+
+    def _constants(self, obs: Tensor) -> P.Params:
+        """Return the network's buffers, where the observations are."""
+        return {name: value.to(obs.device) for name, value in self.network.named_buffers()}
 
     def _stacked(self, params: P.Params) -> bool:
         """Return whether each param has a dimension of tasks in front."""
@@ -115,7 +119,7 @@ class OwnPolicy(Policy):
                 f"at once, or has no second derivatives: {str(error).splitlines()[0]}"
             ) from error
         for name, value in self.network.named_buffers():
-            if not torch.equal(value, buffers[name]):
+            if name not in buffers or not torch.allclose(value, buffers[name], rtol=0, atol=0, equal_nan=True):
                 raise UserError(
                     f"the policy's buffer {name!r} changes as it runs, which no checkpoint would know of; "
                     "a buffer must stay what it was made as"

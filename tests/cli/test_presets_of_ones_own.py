@@ -56,6 +56,12 @@ def test_two_presets_are_refused(words, capsys):
     assert capsys.readouterr().err == "metarl: train takes one preset, environment or --settings FILE\n"
 
 
+def test_a_file_that_holds_no_settings_of_a_run_says_so(tmp_path):
+    (tmp_path / "odd.json").write_text('{"config": 3}')
+    with pytest.raises(UserError, match="no settings of a run"):
+        find_preset("odd.json")
+
+
 def test_a_runs_own_settings_are_a_preset(preset):
     assert main(["train", preset, "--log-dir", "run"]) == 0
     assert find_preset("run/config.json") == find_preset(preset)

@@ -201,3 +201,30 @@ def test_a_benchmark_of_methods_and_baselines_in_an_environment(folder):
     assert json.loads((out / "Slow-seed0" / "config.json").read_text())["config"]["method"]["name"] == "corridor:Slow"
     again = metarl(folder, "benchmark", "corridor:Corridor-v0", *methods)  # what is there is not done again
     assert again.end() == 0 and "500 environment steps" not in again.out.read_text()
+
+
+def test_two_methods_of_one_name_and_a_result_of_another_class_are_told_apart(folder):
+    (folder / "other.py").write_text("import corridor\n\n\nclass Slow(corridor.Slow):\n    pass\n")
+    budget = ["--seeds", "1", "--budget", "100", "--out", "out"]
+    both = metarl(folder, "benchmark", "corridor:Corridor-v0", "--methods", "corridor:Slow,other:Slow", *budget)
+    assert both.end() == 2 and "each method once, got Slow, Slow" in both.said
+    done = metarl(folder, "benchmark", "corridor:Corridor-v0", "--methods", "corridor:Slow", *budget)
+    assert done.end() == 0, done.said
+    other = metarl(folder, "benchmark", "corridor:Corridor-v0", "--methods", "other:Slow", *budget)
+    assert other.end() == 2 and "was made with other settings or another preset" in other.said
+    (folder / "out" / "Slow-seed0" / "result.json").unlink()  # begun, and not finished
+    other = metarl(folder, "benchmark", "corridor:Corridor-v0", "--methods", "other:Slow", *budget)
+    assert other.end() == 2 and "holds a run of corridor:Slow; choose another --out" in other.said
+
+
+def test_an_object_is_no_environment(folder):
+    with open(folder / "corridor.py", "a") as file:
+        file.write("\n\nmade = Corridor()\n")
+    done = metarl(folder, "train", "corridor:made", "--horizon", "5", *SMALL)
+    assert done.end() == 2 and "env takes an id, a class or a function that returns an environment" in done.said
+
+
+def test_a_name_does_not_lead_through_other_modules(folder):
+    (folder / "odd.toml").write_text('env = "corridor:torch.os.getcwd"\n')
+    done = metarl(folder, "train", "odd.toml", "--import", "corridor", *SMALL)
+    assert done.end() == 2 and "'corridor' has no 'torch.os.getcwd'" in done.said

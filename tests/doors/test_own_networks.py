@@ -103,6 +103,7 @@ def test_the_built_in_network_has_activations_layer_norm_and_a_small_last_layer(
         (lambda: [nn.Linear(2, 3)], "need a Gaussian of 2 numbers a state, got a Gaussian of shape"),
         (lambda: [nn.Linear(5, 2)], r"fails on observations \[3, 2\]"),
         (lambda: [Counting(), nn.Linear(2, 2)], r"buffer 'body.0.calls' changes as it runs"),
+        (lambda: [Late(), nn.Linear(2, 2)], r"buffer 'body.0.cache' changes as it runs"),
     ],
 )
 def test_networks_that_cannot_do_are_refused_by_name(layers, words):
@@ -123,6 +124,16 @@ class Counting(nn.Module):
     def forward(self, x):
         self.calls = self.calls + 1
         return x
+
+
+class Late(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("cache", None)
+
+    def forward(self, x):
+        self.cache = torch.ones(2)
+        return x * self.cache
 
 
 class Scaled(nn.Module):
