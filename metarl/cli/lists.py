@@ -35,7 +35,8 @@ def presets(args: list[str]) -> int:
         rows.append((name, tasks, method_name(c.method), c.iteration_size, str(c.iterations)))
     console = Console(highlight=False, emoji=False)
     console.print(_lines(console, ("preset", "tasks", "method", "an iteration", "iterations"), rows))
-    console.print("\nAn iteration has tasks x episodes x steps, or tasks x shots (of each class).", soft_wrap=True)
+    console.print("\nAn iteration has tasks x episodes x steps, with rl2 tasks x lifetimes x episodes", soft_wrap=True)
+    console.print("x steps; of few-shot tasks it has tasks x shots (of each class).", soft_wrap=True)
     console.print("'metarl train PRESET --help' shows a preset's settings; --json all of them.", soft_wrap=True)
     console.print(f"Not trained yet, with published settings: {', '.join(UNTRAINED)}.", soft_wrap=True)
     return 0

@@ -157,8 +157,9 @@ class Config(Settings):
 
     @property
     def iteration_size(self) -> str:
-        """Tasks x episodes x steps."""
-        return f"{self.tasks} x {self.episodes} x {self.longest_episode}"
+        """Tasks x episodes x steps, or with a memory tasks x lifetimes x episodes x steps."""
+        lifetime = f" x {getattr(self.method, 'lifetime', 1)}" * self.method.remembers
+        return f"{self.tasks} x {self.episodes}{lifetime} x {self.longest_episode}"
 
     def __post_init__(self) -> None:
         """Check the ranges."""
