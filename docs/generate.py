@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from metarl.cli.main import COMMANDS, main
-from metarl.experiment.config import Config, FewShotConfig, Settings
+from metarl.experiment.config import Config, Settings
+from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.methods import EMAML, MAML, RL2, ProMP, Reptile, VariBAD
 from metarl.outer import PPO, TRPO, Adam, Interpolation
 from metarl.rl.environments import catalogue

@@ -18,7 +18,8 @@ from metarl.cli.options import Analyse, Benchmark, Envs, Eval, Export, Plot, Pre
 from metarl.cli.parse import parse
 from metarl.cli.train_options import Train
 from metarl.cli.tune import Tune
-from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config import Config
+from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.experiment.presets import PRESETS
 from metarl.methods import METHODS
 from metarl.models.pretrained import cards

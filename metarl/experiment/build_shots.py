@@ -17,7 +17,7 @@ from metarl.fewshot.own_source import OwnSource, TaskSource
 from metarl.fewshot.sinusoid import Sinusoids
 
 if TYPE_CHECKING:
-    from metarl.experiment.config import FewShotConfig
+    from metarl.experiment.few_shot_config import FewShotConfig
     from metarl.experiment.parts import Parts
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from metarl.errors import UserError, check_known, did_you_mean
 from metarl.experiment.base_config import Settings
-from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config import Config
+from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.experiment.names import name_of
 from metarl.methods import METHODS, Method, method_name
 from metarl.outer import OUTERS

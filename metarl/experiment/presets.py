@@ -7,7 +7,8 @@ from typing import Any
 
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.base_config import Settings
-from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config import Config
+from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.methods import MAML, RL2, SUPERVISED, MetaSGD, ProMP, Reptile
 from metarl.outer import PPO, TRPO, Adam
 

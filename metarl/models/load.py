@@ -14,9 +14,10 @@ from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment import checkpoint
 from metarl.experiment.base_config import Settings
 from metarl.experiment.checkpoint import Checkpoint
-from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config import Config
 from metarl.experiment.config_file import from_dict
 from metarl.experiment.directory import RunDirectory
+from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.experiment.parts import Parts, recorded_method, typed_parts
 from metarl.experiment.preset_file import find_preset
 from metarl.experiment.settings import with_method, with_settings

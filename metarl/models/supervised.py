@@ -13,7 +13,7 @@ from torch import Tensor
 
 from metarl.core.params import Params
 from metarl.errors import UserError, check_counts
-from metarl.experiment.config import FewShotConfig
+from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.experiment.parts import Parts, named
 from metarl.experiment.settings import with_method, with_settings
 from metarl.fewshot.inner_loop import ShotInnerLoop

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from metarl import UserError
-from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config import Config
 from metarl.experiment.config_file import differences
+from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.experiment.parts import Parts, typed_parts
 from metarl.experiment.presets import PRESETS, for_data, for_env
 from metarl.fewshot.inner_loop import ShotInnerLoop

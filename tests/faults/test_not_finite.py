@@ -16,8 +16,9 @@ import metarl
 from metarl.cli import main
 from metarl.core import params as P
 from metarl.experiment.build import Parts
-from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config import Config
 from metarl.experiment.directory import RunDirectory
+from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.experiment.run import resume, train
 from metarl.experiment.trainer import Trainer
 from metarl.methods import MAML, METHODS, SUPERVISED, Reptile

@@ -19,8 +19,9 @@ from metarl import UserError
 from metarl.errors import Fault
 from metarl.experiment import checkpoint
 from metarl.experiment.checkpoint import Checkpoint
-from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config import Config
 from metarl.experiment.config_file import as_dict, from_dict
+from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.methods import METHODS, SUPERVISED
 from metarl.rl.advantages import BASELINES, gae, normalise, with_advantages
 from metarl.rl.environments import registered

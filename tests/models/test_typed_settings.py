@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import metarl
-from metarl.experiment.config import Config, FewShotConfig
+from metarl.experiment.config import Config
+from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.methods import METHODS, SUPERVISED
 from metarl.models import keywords
 from metarl.outer import OUTERS
