@@ -58,9 +58,9 @@ class Regression:
         """Return the predictions under stacked params, `[K, N, o]`."""
         return Outputs(functional_call(self.network, self.own(params), (data.x,)))
 
-    def loss(self, params: Params, data: Examples) -> Tensor:
-        """Return each task's loss `[K]`."""
-        return self.surrogate(self.outputs(params, data), None, data)
+    def loss(self, params: Params, data: Examples, outputs: Outputs | None = None) -> Tensor:
+        """Return each task's loss `[K]`; the outputs under these params are computed unless they are given."""
+        return self.surrogate(outputs or self.outputs(params, data), None, data)
 
     def surrogate(self, new: Outputs, old: Outputs | None, data: Examples, clip: float | None = None) -> Tensor:
         """Return each task's loss `[K]`, whatever the outputs were before."""
@@ -108,9 +108,9 @@ class Classification:
         logits = functional_call(self.network, self.own(params), (data.x,))
         return Outputs(torch.log_softmax(logits, dim=-1))
 
-    def loss(self, params: Params, data: Examples) -> Tensor:
-        """Return each task's loss `[K]`."""
-        return self.surrogate(self.outputs(params, data), None, data)
+    def loss(self, params: Params, data: Examples, outputs: Outputs | None = None) -> Tensor:
+        """Return each task's loss `[K]`; the outputs under these params are computed unless they are given."""
+        return self.surrogate(outputs or self.outputs(params, data), None, data)
 
     def surrogate(self, new: Outputs, old: Outputs | None, data: Examples, clip: float | None = None) -> Tensor:
         """Return each task's loss `[K]`, whatever the outputs were before."""

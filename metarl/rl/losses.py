@@ -52,7 +52,7 @@ class PolicyGradient:
         """Return the action distributions in every state, `[K, E T]`, under stacked params."""
         return distribution(self.policy, self.own(params), episodes.obs.flatten(1, 2))
 
-    def loss(self, params: Params, episodes: Episodes) -> Tensor:
+    def loss(self, params: Params, episodes: Episodes, outputs: Distribution | None = None) -> Tensor:
         """Return each task's inner loss `[K]`, whose gradient is the policy gradient.
 
         The likelihood-ratio form π(a) / π_played(a) stays right at params other than those that played, and
@@ -63,8 +63,10 @@ class PolicyGradient:
 
         With `reward_coef` half the squared error of the mean reward that the context tells is added, so that a step
         moves the context by it. A policy gradient says which actions make rewards better, not how good they are.
+
+        The outputs under these params are computed unless they are given.
         """
-        losses = self._policy_loss(self.outputs(params, episodes), episodes)
+        losses = self._policy_loss(outputs or self.outputs(params, episodes), episodes)
         if not self.reward_coef:
             return losses
         mean = (episodes.rew.flatten(1) * episodes.weight).sum(-1)

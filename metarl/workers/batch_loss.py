@@ -117,12 +117,25 @@ class BatchLoss:
     def _outputs(self, stacked: Params, create_graph: bool, chosen: Tensor | None = None) -> Outputs:
         """Return, from the phase, the distributions on its data of the policy that these meta-params lead to.
 
-        Of the query data only some episodes of each task count, if they are chosen.
+        Of the query data only some episodes of each task count, if they are chosen. What an inner step computes of the
+        policy on its data is not computed again, unless the step's gradient used its graph up.
         """
-        support = self.batch.support
-        path = adaptation_path(self.method, self.losses.loss, stacked, support, create_graph=create_graph)
+        seen: list[tuple[Params, Any, Any]] = []
+
+        def loss(params: Params, data: Any) -> Tensor:
+            outputs = self.losses.outputs(params, data)
+            if create_graph and not getattr(self.method, "first_order", True):
+                seen.append((params, data, outputs))
+            return self.losses.loss(params, data, outputs)
+
+        path = adaptation_path(self.method, loss, stacked, self.batch.support, create_graph=create_graph)
         data = self._data(chosen)
-        return cache(lambda phase: self.losses.outputs(path[phase], data[phase]))
+
+        def outputs(phase: int) -> Any:
+            known = [out for params, of, out in seen if params is path[phase] and of is data[phase]]
+            return known[0] if known else self.losses.outputs(path[phase], data[phase])
+
+        return cache(outputs)
 
     def _data(self, chosen: Tensor | None) -> list[Any]:
         query = self.batch.query if chosen is None else self.batch.query.select_episodes(chosen)

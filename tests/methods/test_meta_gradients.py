@@ -128,6 +128,19 @@ def test_promp_penalty_is_the_inner_kl():
     assert objective.support_kl(params) == 0
 
 
+@pytest.mark.parametrize(("method", "passes"), [("promp", 3), ("e-maml", 3), ("first-order", 5), ("cavia", 3)])
+def test_what_an_inner_step_computed_is_not_computed_again(method, passes):
+    """Two inner steps and the query data; a first-order step's gradient uses the graph of its support data up."""
+    methods = METHODS | {"first-order": dataclasses.replace(METHODS["e-maml"], first_order=True)}
+    objective, params = prepared(methods[method])
+    objective.loss_and_gradient(params)  # what the policies that played said is known from here on
+    seen = []
+    network = objective.workers.workers[0].inner_loop.losses.policy
+    network.register_forward_hook(lambda *_: seen.append(1))
+    objective.loss_and_gradient(params + 0.01)
+    assert len(seen) == tiny.K * passes  # the tasks' data differ in length
+
+
 @pytest.mark.parametrize(("target", "factor"), [(1e3, 0.5), (1e-9, 2.0), (None, 1.0)])
 def test_promp_penalty_adapts_to_its_target(target, factor):
     method = ProMP(inner_lr=0.3, inner_kl=0.2, inner_kl_target=target)
