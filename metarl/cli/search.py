@@ -81,10 +81,12 @@ class Search:
             n: value_of(self.config, n, trial.suggest_float(n, low, high, log=log))
             for n, (low, high, log) in self.space.items()
         }
+        if self.command.iterations is not None:
+            drawn["iterations"] = self.command.iterations
         trainer = Trainer(with_settings(self.config, drawn), self.parts)
         report = _Report(self.optuna, trial, bool(self.command.job))
         try:
-            train(trainer, self.config.iterations, callbacks=[report])
+            train(trainer, trainer.config.iterations, callbacks=[report])
         except FloatingPointError as error:  # settings under which learning breaks down
             raise self.optuna.TrialPruned(str(error)) from error
         finally:
@@ -127,10 +129,11 @@ class Search:
     def _preset(self, best: dict[str, Any]) -> dict[str, Any]:
         """Return a file's settings: what was typed, and the best of what was searched."""
         begin: dict[str, Any] = {self._kind: self.name}
-        if is_preset_file(self.name):
+        if from_file := is_preset_file(self.name):
             text = Path(self.name).read_text()
             begin = json.loads(text) if self.name.endswith(".json") else tomllib.loads(text)
-        if "config" in begin:  # a run's own settings
+        if "config" in begin or (from_file and self.command.method is not None):
+            # a run's own settings, or those of another method than the file's, which suit this one
             return {"config": as_dict(with_settings(self.config, best))}
         method = {} if self.command.method is None else {"method": self.command.method}
         return {**begin, **method, **best}

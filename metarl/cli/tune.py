@@ -105,10 +105,9 @@ def tune(args: list[str]) -> int:
 
 
 def _configured(name: str, command: Tune, modules: tuple[str, ...]) -> Settings:
-    """Return the configuration that the trials change."""
+    """Return the configuration that the trials change, with the preset's iterations."""
     config, method = start(name, modules), command.method
-    config = with_method(config, typed_method(method, config) if method is not None and ":" in method else method)
-    return config if command.iterations is None else dataclasses.replace(config, iterations=command.iterations)
+    return with_method(config, typed_method(method, config) if method is not None and ":" in method else method)
 
 
 def _space(config: Settings, typed: tuple[str, ...]) -> dict[str, Range]:

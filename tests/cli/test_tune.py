@@ -44,6 +44,16 @@ def test_tune_writes_a_preset_that_train_takes(preset, tmp_path, capsys):
     assert curve["mean"][1] == pytest.approx(found.best_value)  # the trial is the run that the preset makes
 
 
+def test_of_another_method_than_the_files_the_best_is_what_was_tried(tmp_path, capsys):
+    settings = {"preset": "point-navigation", "method": "promp", "clip": 0.2, "horizon": 5, "eval_tasks": 2}
+    (tmp_path / "mine.json").write_text(json.dumps({**settings, "tasks": 4, "episodes": 2, "iterations": 20}))
+    arguments = ["--method", "maml", "--iterations", "1", "--trials", "1", "--out", "best.json"]
+    assert main(["tune", "mine.json", *arguments]) == 0
+    best = find_preset("best.json")
+    assert (type(best.method).__name__, best.tasks, best.horizon) == ("MAML", 20, 5)
+    assert best.iterations == 4  # as many steps altogether as the file has, not the one of a trial
+
+
 def test_tune_in_several_processes(preset):
     arguments = ["--storage", "sqlite:///tune.db", "--jobs", "2", "--trials", "4", "--out=many.json"]
     assert main(["tune", preset, *arguments]) == 0
