@@ -56,10 +56,10 @@ def main() -> None:
         summary = benchmark(config, args.methods.split(","), args.seeds, Protocol(args.budget), out)
         rows = []
         for method, row in summary["methods"].items():
-            points = enumerate(zip(row["iqm"], row["ci_low"], row["ci_high"], strict=True))
+            points = enumerate(zip(row["mean"], row["ci_low"], row["ci_high"], strict=True))
             curve = {f"step {k}": f"{value:.1f} ({low:.1f}, {high:.1f})" for k, (value, low, high) in points}
             rows.append({"method": method, **curve, "env steps": row["env_steps"], "seconds": row["seconds"]})
-        report(f"{preset}, interquartile means and 95 % intervals", rows, None)
+        report(f"{preset}, means and 95 % intervals", rows, None)
         args.results.mkdir(parents=True, exist_ok=True)
         body = {"command": shlex.join(sys.argv), "machine": machine(), "versions": versions(), **summary}
         (args.results / f"methods-{preset}.json").write_text(json.dumps(body, indent=2) + "\n")

@@ -13,7 +13,7 @@ TRAINING, HELD_OUT, SHUFFLE, TEST = 0, 1, 2, 3
 """What training plays, what its own evaluations do (which choose the best policy), how epochs are shuffled, and what
 everybody else judges by: with the same seed they differ."""
 
-RANDOM_NUMBERS = 2
+RANDOM_NUMBERS = 3
 """Raised whenever the same seed comes to draw other numbers; a run that is resumed is compared by it."""
 
 TaskRngs = Callable[[int], Iterator[np.random.Generator]]
@@ -31,6 +31,11 @@ class TaskDistribution(Protocol):
 def stream_rng(seed: int, stream: int, *key: int) -> np.random.Generator:
     """Return the generator of a seed in one of the streams, at a meta-iteration, say."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(stream, *key)))
+
+
+def seed_of_part(seed: int) -> int:
+    """Return the seed of a further part of a network: neighbouring seeds must not share initial weights."""
+    return int(np.random.SeedSequence(seed, spawn_key=(0,)).generate_state(1, np.uint64)[0])
 
 
 def draw_tasks(tasks: TaskDistribution, n: int, seed: int, stream: int, *iteration: int) -> NDArray[Any]:

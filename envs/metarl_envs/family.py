@@ -32,7 +32,8 @@ class Family(ABC):
     action_space: Space
     task_space: spaces.Box
     has_splits: ClassVar[bool] = False
-    """Whether `sample_tasks` takes a `split`, "train" or "test", and draws from one of two fixed sets."""
+    """Whether `sample_tasks` draws from fixed sets: it takes a `split`, "train" or "test", and `choosing`, which asks
+    for other tasks than the test's to choose the best params of a run by."""
 
     @property
     def name(self) -> str:

@@ -49,7 +49,7 @@ def benchmark(args: list[str]) -> int:
     steps = [f"{k} step{'s' * (k != 1)}" for k in range(protocol.steps + 1)]
     table = Table("method", *steps, "gain", "trained", "minutes")
     for method, row in summary["methods"].items():
-        curve = [f"{value:.1f}" for value in (*row["iqm"], row["gain_step1"])]
+        curve = [f"{value:.1f}" for value in (*row["mean"], row["gain_step1"])]
         table.add_row(method, *curve, f"{row['env_steps']:,.0f}", f"{row['seconds'] / 60:.1f}")
     Console(highlight=False, emoji=False).print(table)
     scratch = summary.get("scratch", {"reached": {}})
@@ -57,7 +57,6 @@ def benchmark(args: list[str]) -> int:
         needed = scratch["steps_needed"][method]
         when = f"{needed:,} environment steps" if needed else f"more than {scratch['env_steps'][-1]:,} steps"
         console.print(f"PPO from scratch needs {when} in one task for what {method} reaches by 1 step ({value:.1f})")
-    console.print(
-        f"interquartile means; curves.png, and with 95 % intervals results.csv and results.json, are in {out}"
-    )
+    over = "seeds" if command.seeds > 1 else "tasks of its one seed"
+    console.print(f"means; curves.png, and with 95 % intervals over {over} results.csv and results.json, are in {out}")
     return 0

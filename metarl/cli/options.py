@@ -65,8 +65,8 @@ class Plot:
     """What learning curves are drawn against, a panel each."""
     smooth: int = 1
     """Running mean over so many logged iterations."""
-    aggregate: Literal["iqm", "mean"] = "iqm"
-    """What becomes of several seeds: the interquartile mean (of fewer than four, the mean), or the mean."""
+    aggregate: Literal["mean", "iqm"] = "mean"
+    """What becomes of several seeds: the mean, or the interquartile mean (of fewer than four, the mean)."""
     labels: tuple[str, ...] = ()
     """Names of the curves, in the order of the runs."""
     size: tuple[float, float] | None = None

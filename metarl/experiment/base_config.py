@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from metarl.core.exact import MOST
 from metarl.errors import OnNan, UserError, check_counts, check_fields, check_positive
 from metarl.experiment.parts import Parts
 from metarl.methods import MAML, Method, method_name
@@ -165,6 +166,8 @@ class Settings(ABC):
         check_counts(eval_steps=(self.eval_steps, 0), seed=(self.seed, 0))
         if self.seed > LARGEST_SEED:
             raise UserError(f"seed must be at most 2^63 - 1 = {LARGEST_SEED}, got {self.seed}")
+        if self.tasks > MOST:  # beyond it their sums would depend on how they are shared among workers
+            raise UserError(f"tasks must be at most {MOST:,}, got {self.tasks:,}")
         check_positive(later_lr=self.later_lr, worker_timeout=self.worker_timeout)
         check_workers(self.workers, self.tasks, self.device)
         self.check_learns_such(method_name(self.method))

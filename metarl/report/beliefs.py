@@ -55,24 +55,27 @@ def plot_beliefs(model: Model, steps: int = 2, tasks: int = 3, seed: int = 0) ->
         lifetimes: Any = inner_loop.arrange(played, params, rngs)[1]
     finally:
         inner_loop.close()
-    starts = np.cumsum([0, *(int(episodes.mask.shape[2]) for episodes in played)])
-    moments = [int(starts[1]) * quarter // 4 for quarter in range(4)] + [int(start) for start in starts[1:-1]]
+    lengths = np.array([episodes.lengths[:, 0].int().numpy() for episodes in played])  # [steps + 1, K]
+    starts = np.cumsum([np.zeros_like(lengths[0]), *lengths[:-1]], axis=0)
+    quarters = np.array([lengths[0] * quarter // 4 for quarter in range(4)])
+    moments = np.concatenate([quarters, starts[1:]]).T  # [K, columns]; a lifetime has its episodes without padding
     paths = lifetimes.obs[:, 0, :, : policy.obs_size].numpy()  # [K, L, 2]
     x, y, places = _places(policy, inner_loop.sampler.env.single_observation_space, paths, goals)
     earned = _expected(policy, params, lifetimes, moments, places).unflatten(-1, (len(y), len(x))).numpy()
-    figure = Figure(figsize=(1.9 * len(moments), 2.1 * tasks), layout="constrained")
-    axes = figure.subplots(tasks, len(moments), sharex=True, sharey=True, squeeze=False)
+    columns = moments.shape[1]
+    figure = Figure(figsize=(1.9 * columns, 2.1 * tasks), layout="constrained")
+    axes = figure.subplots(tasks, columns, sharex=True, sharey=True, squeeze=False)
     shown: Any = None
     for task, row in enumerate(axes):
-        for column, (axis, moment) in enumerate(zip(row, moments, strict=True)):
-            begun = int(starts[starts <= moment][-1])
+        for column, (axis, moment) in enumerate(zip(row, moments[task], strict=True)):
+            episode = max(0, column - 3)
+            begun = starts[episode, task]
             shown = axis.pcolormesh(x, y, earned[task, column], vmin=earned.min(), vmax=earned.max(), shading="nearest")
             axis.plot(*paths[task, begun : moment + 1].T, color="white", lw=1.2)
             axis.plot(*paths[task, moment], marker="o", ms=6, color="white", mec="black")
             axis.plot(*goals[task], marker="*", ms=11, color="#ff725c", mec="white")
             axis.set_aspect("equal")
-            if not task:
-                episode = int(np.flatnonzero(starts <= moment)[-1])
+            if not task or (not episode and moment != moments[0, column]):  # the quarters of a shorter first episode
                 axis.set_title(f"episode {episode + 1}, step {moment - begun}", fontsize=9)
         row[0].set_ylabel(f"task {task + 1}\ny")
     for axis in axes[-1]:
@@ -101,15 +104,17 @@ def _places(
 
 
 @torch.no_grad()
-def _expected(policy: BeliefPolicy, params: Params, lifetimes: Lifetimes, moments: list[int], places: Tensor) -> Tensor:
-    """Return the reward that each belief expects at each place, `[K, moments, S]`."""
+def _expected(
+    policy: BeliefPolicy, params: Params, lifetimes: Lifetimes, moments: NDArray[Any], places: Tensor
+) -> Tensor:
+    """Return the reward that the beliefs at some moments `[K, m]` expect at each place, `[K, m, S]`."""
     stacked = P.stack(params, len(lifetimes))
     middle, spread = params["reward_unit"]
     noise = torch.randn(SAMPLES, policy.latent, generator=torch.Generator().manual_seed(0))
     decoder = P.of_part("decoder.", stacked)
     found = []
-    for moment in moments:
-        mean, log_var = lifetimes.context[:, :1, moment, None].chunk(2, dim=-1)
+    for moment in moments.T:
+        mean, log_var = lifetimes.context[range(len(moment)), 0, moment][:, None, None].chunk(2, dim=-1)
         inputs = mean + torch.exp(0.5 * log_var) * noise, places.expand(len(mean), 1, -1, -1)
         found.append(middle + spread * functional_call(policy.decoder, decoder, inputs).mean(2)[:, 0])
     return torch.stack(found, dim=1)

@@ -164,12 +164,15 @@ def _method(
 def _baseline(
     config: Config, kind: str, protocol: Protocol, run: Path, parts: Parts
 ) -> tuple[dict[str, Any], int, float]:
-    config = dataclasses.replace(config, context=0, reward_coef=0.0)  # what nobody has trained would only jolt them
+    # they have no memory, so gradient steps adapt them; a context that nobody has trained would only jolt them
+    config = with_method(config, "promp") if config.method.remembers else config
+    config = dataclasses.replace(config, context=0, reward_coef=0.0)
+    initial = config.method.initial
     if kind == "random":
-        return _curve(config, _initial(config, parts), protocol, parts), 0, 0.0
+        return _curve(config, initial(_untrained(config, parts)), protocol, parts), 0, 0.0
     model, seconds = cached_baseline(cast(Baseline, kind), config, protocol.budget, run)
     if kind == "pretrained":
-        curve = _curve(config, as_params(model, _initial(config, parts)), protocol, parts)
+        curve = _curve(config, initial(as_params(model, _untrained(config, parts))), protocol, parts)
     else:
         where = (protocol.steps, protocol.tasks, protocol.episodes, protocol.eval_seed, protocol.stream)
         curve = oracle_curve(model, config, *where).as_dict()
@@ -192,7 +195,7 @@ def _scratch(
     return {"env": config.env, "tasks": tasks.tolist(), "curves": curves}, train_steps, time.perf_counter() - started
 
 
-def _initial(config: Config, parts: Parts) -> P.Params:
+def _untrained(config: Config, parts: Parts) -> P.Params:
     """Return the params of the policy before any training."""
     inner_loop = build_inner_loop(config, parts, 1, 1)
     inner_loop.close()

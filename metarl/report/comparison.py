@@ -1,4 +1,4 @@
-"""What a benchmark's results say: interquartile means with bootstrap intervals, as a table, a CSV file and a figure."""
+"""What a benchmark's results say: means with intervals, as a table, a CSV file and a figure."""
 
 from __future__ import annotations
 
@@ -10,34 +10,37 @@ from matplotlib.figure import Figure
 
 from metarl.experiment.checkpoint import write_atomically
 from metarl.methods import METHODS
-from metarl.report.plot import LINES, logarithmic
-from metarl.report.statistics import interquartile_mean, stratified_bootstrap
+from metarl.report.plot import LINES, draw_band, logarithmic
+from metarl.report.statistics import over_seeds
 
 BASELINES = ("random", "pretrained", "oracle", "scratch")
 """What is compared besides the methods: an untrained policy, two that PPO trains on all tasks, and PPO on one task."""
 
 
 def summarise(results: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
-    """Return for each method the interquartile means over seeds and tasks with their 95 % intervals."""
+    """Return for each method the means over seeds and tasks with their 95 % intervals.
+
+    The tasks are the same for all, and the intervals are over the seeds; with a single seed, over the tasks.
+    """
     summary = {}
     for method, runs in results.items():
         scores = np.array([run["per_task"] for run in runs], dtype=np.float64)  # [seeds, tasks, steps + 1]
-        low, high = stratified_bootstrap(scores)
-        centre = interquartile_mean(scores)
+        by_seed = scores.mean(1)
+        centre, low, high = over_seeds(by_seed if len(runs) > 1 else scores[0])
         summary[method] = {
-            "iqm": centre.tolist(),
+            "mean": centre.tolist(),
             "ci_low": low.tolist(),
             "ci_high": high.tolist(),
-            "mean": scores.mean((0, 1)).tolist(),
+            "by_seed": by_seed.tolist(),
             "remembers": _remembers(method, runs[0]),
             "gain_step1": float(centre[min(1, len(centre) - 1)] - centre[0]),
             "env_steps": float(np.mean([run["train_steps"] for run in runs])),
             "seconds": float(np.mean([run["seconds"] for run in runs])),
         }
     if {"random", "oracle"} <= summary.keys():
-        worst, best = summary["random"]["iqm"][0], summary["oracle"]["iqm"][0]
-        for row in summary.values():  # Finn et al. 2017 compare in this way across simulators
-            row["gap_closed"] = [(value - worst) / (best - worst) for value in row["iqm"]]
+        worst, best = summary["random"]["mean"][0], summary["oracle"]["mean"][0]
+        for row in summary.values() if best != worst else ():  # as Finn et al. 2017 compare across simulators
+            row["gap_closed"] = [(value - worst) / (best - worst) for value in row["mean"]]
     return summary
 
 
@@ -82,13 +85,13 @@ def draw(summary: dict[str, Any]) -> Figure:
     for number, (method, row) in enumerate(summary["methods"].items()):
         # a memory sees one more episode from point to point; what takes gradient steps, a batch of them
         batch = 1 if method in memories else summary["protocol"]["episodes"]
-        steps = [point * (batch if memories else 1) for point in range(len(row["iqm"]))]
+        steps = [point * (batch if memories else 1) for point in range(len(row["mean"]))]
         style = ":" if method in BASELINES else "-" if number < len(LINES) else "--"
-        axis.plot(steps, row["iqm"], style, color=colours[method], marker="o", ms=3, label=method)
-        axis.fill_between(steps, row["ci_low"], row["ci_high"], color=colours[method], alpha=0.12, lw=0)
+        axis.plot(steps, row["mean"], style, color=colours[method], marker="o", ms=3, label=method)
+        draw_band(axis, steps, (row["ci_low"], row["ci_high"]), row["by_seed"], color=colours[method], alpha=0.12)
     budget, seeds = summary["protocol"]["budget"], summary["seeds"]
     unit = "episodes of the task seen" if memories else "gradient steps"
-    axis.set(xlabel=unit, ylabel="return (interquartile mean)")
+    axis.set(xlabel=unit, ylabel="return")
     axis.set(title=f"{summary['env']}, {budget / 1e6:g}M steps, {seeds} seeds")
     if memories:
         logarithmic(axis)
@@ -118,8 +121,8 @@ def _draw_scratch(axis: Any, scratch: dict[str, Any], colours: dict[str, str]) -
 
 def write_csv(summary: dict[str, Any], file: Path) -> None:
     """Write the adaptation curves of all methods as a table."""
-    lines = ["method,step,iqm,ci_low,ci_high"]
+    lines = ["method,step,mean,ci_low,ci_high"]
     for method, row in summary["methods"].items():
-        points = zip(row["iqm"], row["ci_low"], row["ci_high"], strict=True)
+        points = zip(row["mean"], row["ci_low"], row["ci_high"], strict=True)
         lines += [",".join(map(str, (method, step, *point))) for step, point in enumerate(points)]
     write_atomically(file, "\n".join([*lines, ""]).encode())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from itertools import islice
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
@@ -34,6 +35,19 @@ def looks(number: int) -> list[tuple[str, Style]]:
     if number > len(pairs):
         raise UserError(f"a figure tells at most {len(pairs)} curves apart, got {number}")
     return pairs[:number]
+
+
+def draw_band(axis: Axes, x: Any, ends: tuple[Any, Any], seeds: Any, **drawn: Any) -> None:
+    """Fill between the ends of an interval; the axis makes room for the seeds `[S, n]`, and what is wider is cut off.
+
+    The interval of two or three seeds may be many times as wide as all that there is to see.
+    """
+    room = axis.dataLim.frozen()
+    axis.fill_between(x, *ends, lw=0, **drawn)
+    axis.dataLim.set(room)
+    for values in seeds:
+        axis.update_datalim(np.column_stack([x, values]))
+    axis.autoscale_view()
 
 
 def logarithmic(axis: Axes) -> None:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
-from metarl.report.plot import logarithmic, looks
+from metarl.report.plot import draw_band, logarithmic, looks
 from metarl.report.run_groups import MEASURES, Group, groups_of, labels_of, read_curve, read_progress
-from metarl.report.statistics import Aggregate, interquartile_mean, over_seeds, stratified_bootstrap
+from metarl.report.statistics import Aggregate, over_seeds
 
 XAxis = Literal["steps", "seconds", "iterations"]
 """What a learning curve is drawn against."""
@@ -46,8 +46,8 @@ class Look:
     """What learning curves are drawn against, a panel each."""
     smooth: int = 1
     """Running mean over so many logged iterations."""
-    aggregate: Aggregate = "iqm"
-    """What becomes of several seeds: iqm, the interquartile mean (fewer than four seeds: the mean), or mean."""
+    aggregate: Aggregate = "mean"
+    """What becomes of several seeds: the mean, or iqm, the interquartile mean (fewer than four seeds: the mean)."""
     labels: tuple[str, ...] = ()
     """Names of the curves, in order."""
     size: tuple[float, float] | None = None
@@ -70,7 +70,7 @@ class Look:
 def plot_runs(paths: Sequence[Path], look: Look | None = None) -> Figure:
     """Draw learning curves on training tasks, and adaptation curves on held-out ones, of runs of one environment.
 
-    Runs that differ in their seed alone become one curve with a 95 % bootstrap band. Adaptation is drawn against
+    Runs that differ in their seed alone become one curve with its 95 % interval. Adaptation is drawn against
     steps; where policies with a memory and others are compared, against the episodes of the task that each has seen.
 
     Args:
@@ -172,7 +172,7 @@ def _draw_learning(
         if key != last:
             _before(line)
         elif len(values) > 1:
-            axis.fill_between(grid, low, high, color=drawn["color"], alpha=0.18, lw=0)
+            draw_band(axis, grid, (low, high), values, color=drawn["color"], alpha=0.18)
         if last == key == f"meta/{measure}_step0":
             break
 
@@ -197,20 +197,14 @@ def _evaluated(group: Group, measure: str | None) -> list[AdaptationCurve]:
 def _draw_adaptation(
     axis: Axes, curves: list[AdaptationCurve], look: Look, drawn: dict[str, Any], by_episodes: bool
 ) -> None:
-    """Draw adaptation curves of runs that differ in their seed as one."""
+    """Draw adaptation curves of runs that differ in their seed as one; a lone run's interval is over its tasks."""
     steps = min(len(curve.steps) for curve in curves)
-    tasks = min(len(curve.per_task) for curve in curves)
-    if len(curves) > 1:
-        scores = np.stack([curve.per_task[:tasks, :steps] for curve in curves])  # [S, K, steps + 1]
-        if look.aggregate == "iqm":
-            centre, (low, high) = interquartile_mean(scores), stratified_bootstrap(scores)
-        else:
-            centre, low, high = over_seeds(scores.mean(1), "mean")
-    else:
-        centre, (low, high) = curves[0].mean, curves[0].interval
-    x = (curves[0].episodes if by_episodes else None) or curves[0].steps
-    axis.plot(x[:steps], centre, marker="o", ms=3.5, **drawn)
-    axis.fill_between(x[:steps], low, high, color=drawn["color"], alpha=0.18, lw=0)
+    x = ((curves[0].episodes if by_episodes else None) or curves[0].steps)[:steps]
+    values = np.stack([curve.mean[:steps] for curve in curves])  # [S, steps + 1]
+    centre, *ends = over_seeds(values, look.aggregate)
+    low, high = curves[0].interval if len(curves) == 1 else ends
+    axis.plot(x, centre, marker="o", ms=3.5, **drawn)
+    draw_band(axis, x, (low, high), values if len(curves) > 1 else (low, high), color=drawn["color"], alpha=0.18)
     if not by_episodes:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 

@@ -1,4 +1,4 @@
-"""Means over seeds and tasks, and their bootstrap intervals (Agarwal et al. 2021)."""
+"""Means over seeds, and their 95 % intervals."""
 
 from __future__ import annotations
 
@@ -8,43 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Aggregate = Literal["iqm", "mean"]
-"""What becomes of several seeds: the interquartile mean, or the mean."""
-
-
-def interquartile_mean(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of the middle half of all seeds and tasks, `[..., S, K, k] -> [..., k]` (Agarwal et al. 2021)."""
-    joined = scores.reshape(*scores.shape[:-3], -1, scores.shape[-1])
-    return np.asarray(stats.trim_mean(joined, 0.25, axis=-2))
-
-
-def stratified_bootstrap(
-    scores: NDArray[np.float64], resamples: int = 2000, seed: int = 0
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the 95 % interval of the interquartile mean of scores `[S, K, k]`, `[k]` each.
-
-    With several seeds, each task's seeds are drawn anew (Agarwal et al. 2021, section 4.1); with
-    one, the tasks are.
-    """
-    s, k, _ = scores.shape
-    rng = np.random.default_rng(seed)
-    if s > 1:
-        drawn = scores[rng.integers(s, size=(resamples, s, k)), np.arange(k)]
-    else:
-        drawn = scores[0][rng.integers(k, size=(resamples, 1, k))]
-    low, high = np.percentile(interquartile_mean(drawn), [2.5, 97.5], axis=0)
-    return low, high
+Aggregate = Literal["mean", "iqm"]
+"""What becomes of several seeds: the mean, or the interquartile mean."""
 
 
 def over_seeds(
-    values: NDArray[np.float64], aggregate: Aggregate = "iqm", resamples: int = 1000, seed: int = 0
+    values: NDArray[np.float64], aggregate: Aggregate = "mean"
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean of curves `[S, n]` over seeds, and the 95 % bootstrap interval of it, `[n]` each.
+    """Return the mean of curves `[S, n]` over seeds, and the ends of its 95 % interval, `[n]` each.
 
-    The interquartile mean of fewer than four seeds is their mean; with one seed the interval is empty.
+    A seed is a single draw, however many tasks its policy is judged on: the interval is Student's t of the seeds'
+    values, wide for two or three of them. (Resampling each task's seeds by itself, as Agarwal et al. 2021 do for games
+    that have runs of their own, would count the tasks of one policy as independent runs.) That of the interquartile
+    mean, which of fewer than four seeds is the mean, is Tukey and McLaughlin's of a trimmed mean (1963). With one seed
+    the interval is empty.
     """
-    trimmed = 0.25 if aggregate == "iqm" else 0.0
-    centre = stats.trim_mean(values, trimmed, axis=0)
-    drawn = np.random.default_rng(seed).integers(len(values), size=(resamples, len(values)))
-    low, high = np.percentile(stats.trim_mean(values[drawn], trimmed, axis=1), [2.5, 97.5], axis=0)
-    return centre, low, high
+    trimmed, n = 0.25 if aggregate == "iqm" else 0.0, len(values)
+    centre = np.asarray(stats.trim_mean(values, trimmed, axis=0))
+    if n < 2:
+        return centre, centre, centre
+    kept = n - 2 * int(trimmed * n)
+    squares = n * np.asarray(stats.mstats.winsorize(values, (trimmed, trimmed), axis=0)).var(0)
+    half = stats.t.ppf(0.975, kept - 1) * np.sqrt(squares / (kept * (kept - 1)))
+    return centre, centre - half, centre + half

@@ -16,6 +16,7 @@ from metarl.rl.distributions import Valued
 from metarl.rl.gru import unroll
 from metarl.rl.policies import make_policy, observation_size
 from metarl.rl.recurrent import Critic, encoded, gated_unit
+from metarl.seeding import seed_of_part
 
 MIN_LOG_STD = -3.0
 """Floor of the decoder's log-std: rewards that it knows exactly would make the bound infinite."""
@@ -144,7 +145,7 @@ class BeliefPolicy(nn.Module):
         self.actor = make_policy(features, action_space, hidden[1:], seed, init_std, action_scale)
         action_size = self.actor.actions.size
         self.before_size = self.obs_size + action_size + 3
-        generator = torch.Generator().manual_seed(seed + 1)
+        generator = torch.Generator().manual_seed(seed_of_part(seed))
         self.encoder = Encoder(self.obs_size, self.obs_size + self.before_size, self.size, latent, generator)
         self.decoder = Decoder(latent, self.obs_size + action_size, decoder, generator)
         self.reward_unit = nn.Parameter(torch.tensor([0.0, 1.0]))

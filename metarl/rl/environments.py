@@ -272,10 +272,12 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
         self.task_space = prototype.get_wrapper_attr("task_space")
         self.tasks: NDArray[np.float64] | None = None
 
-    def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> NDArray[np.float64]:
-        """Draw n tasks, `[n, d]`, of one of the environment's two sets if it has such."""
+    def sample_tasks(
+        self, n: int, rng: np.random.Generator, split: str = "train", choosing: bool = False
+    ) -> NDArray[np.float64]:
+        """Draw n tasks, `[n, d]`, of one of the environment's sets if it has such."""
         sample = self.prototype.get_wrapper_attr("sample_tasks")
-        tasks = np.asarray(sample_split(sample, n, rng, split), dtype=np.float64)
+        tasks = np.asarray(sample_split(sample, n, rng, split, choosing), dtype=np.float64)
         if tasks.ndim != 2 or len(tasks) != n:
             raise UserError(f"sample_tasks({n}, rng) must return an array [{n}, d], got shape {tasks.shape}")
         return tasks

@@ -60,9 +60,11 @@ class PolicyInnerLoop:
         """The policy."""
         return self.sampler.policy
 
-    def sample_tasks(self, n: int, rng: np.random.Generator, split: str = "train") -> NDArray[np.float64]:
-        """Return n tasks, `[n, d]`, of one of the environment's two sets if it has such."""
-        return sample_split(self.sampler.env.sample_tasks, n, rng, split)
+    def sample_tasks(
+        self, n: int, rng: np.random.Generator, split: str = "train", choosing: bool = False
+    ) -> NDArray[np.float64]:
+        """Return n tasks, `[n, d]`, of one of the environment's sets if it has such."""
+        return sample_split(self.sampler.env.sample_tasks, n, rng, split, choosing)
 
     def check_tasks(self, tasks: NDArray[np.float64]) -> None:
         """Refuse what is no task of the environment, of `[K, d]`.

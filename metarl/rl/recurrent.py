@@ -17,6 +17,7 @@ from metarl.core.params import Params, stack
 from metarl.rl import gru, lstm
 from metarl.rl.distributions import Valued
 from metarl.rl.policies import CategoricalMLP, Policy, make_policy, observation_size
+from metarl.seeding import seed_of_part
 from metarl.threads import one_thread
 
 
@@ -62,7 +63,7 @@ class RecurrentPolicy(nn.Module):
         self.actor = make_policy(features, action_space, hidden[1:], seed, init_std, action_scale)
         self.before_size = self.actor.actions.size + 2
         inputs = observation_size(observation_space) + self.before_size
-        generator = torch.Generator().manual_seed(seed + 1)
+        generator = torch.Generator().manual_seed(seed_of_part(seed))
         weights = gated_unit(embedding or inputs, width, generator, "ifgo" if self.lstm else "rzn")
         self.input_weight, self.input_bias, self.memory_weight, self.memory_bias = weights
         if self.lstm:

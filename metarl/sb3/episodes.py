@@ -34,19 +34,23 @@ def first_episodes(model: BaseAlgorithm, vec: VecEnv, deterministic: bool = Fals
 
 
 class Returns(BaseCallback):
-    """Notes the returns of all episodes that end while a model learns, in order; they need a `VecMonitor`."""
+    """Notes the returns of the first and the last episode that each row ends while a model learns.
+
+    Those that end first of all would be the short ones. The rows need a `VecMonitor`.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.returns: list[float] = []
+        self.first: dict[int, float] = {}
+        self.last: dict[int, float] = {}
 
     def _on_step(self) -> bool:
-        self.returns += [float(info["episode"]["r"]) for info in self.locals["infos"] if "episode" in info]
+        ended = {row: info["episode"]["r"] for row, info in enumerate(self.locals["infos"]) if "episode" in info}
+        self.first, self.last = {**ended, **self.first}, {**self.last, **ended}
         return True
 
-    def first_and_last(self, number: int) -> dict[str, float]:
-        """Return the means of so many first and last ones; nothing if none ended."""
-        if not self.returns:
+    def means(self) -> dict[str, float]:
+        """Return the means of the first and of the last ones; nothing if none ended."""
+        if not self.first:
             return {}
-        first, last = self.returns[:number], self.returns[-number:]
-        return {"meta/return_step0": float(np.mean(first)), "meta/return_step1": float(np.mean(last))}
+        return {f"meta/return_step{i}": float(np.mean([*of.values()])) for i, of in enumerate((self.first, self.last))}

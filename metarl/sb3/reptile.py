@@ -162,7 +162,7 @@ class Reptile:
             "time/fps": model.num_timesteps / (time.perf_counter() - started),
             "train/displacement": distance(start, outcome),
             "train/outer_step_size": epsilon,
-            **returns.first_and_last(self._vec.num_envs),
+            **returns.means(),
         }
 
     def adapt(self, task: Any, steps: int | None = None, seed: int = 0) -> BaseAlgorithm:

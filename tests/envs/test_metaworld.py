@@ -15,6 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from metarl.sb3.vec_env import SB3VecEnv
+from metarl.seeding import HELD_OUT, TEST, TRAINING, draw_tasks
 
 try:
     package.assets()
@@ -84,6 +85,16 @@ def test_goals_of_ml1(name):
         assert_array_equal(family.goals[split], expected[split])
         drawn = family.sample_tasks(50, np.random.default_rng(0), split)
         assert_array_equal(np.unique(drawn, axis=0), np.unique(expected[split], axis=0))
+
+
+@pytest.mark.parametrize("env_id", [ML1, ML10])
+def test_nobody_is_judged_by_the_goals_a_run_chooses_its_best_by(env_id):
+    env = gymnasium.make_vec(env_id, 1, vectorization_mode="vector_entry_point").unwrapped
+    drawn = [draw_tasks(env, 200, 0, stream) for stream in (HELD_OUT, TEST, TRAINING)]
+    chosen, judging, training = ({*map(tuple, tasks)} for tasks in drawn)
+    assert len(chosen) >= 50 and len(judging) >= 50 and not chosen & (judging | training)
+    assert {*env.family.scene_of(drawn[0])} == {*env.family.scene_of(drawn[1])}
+    env.close()
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from metarl_envs.families import navigation
 from torch.func import functional_call
 
 import metarl
@@ -51,6 +52,19 @@ def test_a_picture_begins_with_the_prior_and_follows_the_path(env):
         lengths = [len(axis.lines[0].get_xdata()) for axis in row]
         assert lengths == [1, 3, 5, 7, 1, 1]
         assert all(not axis.lines[0].get_xydata()[0].any() for axis in row)  # each episode begins at the origin
+
+
+def test_episodes_that_end_early_begin_where_they_do(monkeypatch):
+    monkeypatch.setattr(navigation, "GOAL_BOX", 0.2)  # so that some meet their goal by chance
+    model = metarl.VariBAD("metarl/PointNavigation-v0", horizon=20, **SMALL).learn(3)
+    figure = plot_beliefs(model, steps=2, tasks=12)
+    axes = np.reshape(figure.axes[:-1], (12, 6))
+    paths = [[axis.lines[0].get_xydata() for axis in row] for row in axes]
+    assert all(not path[0].any() for row in paths for path in row)
+    assert len({len(row[3]) for row in paths}) > 1
+    earned = np.array([[axis.collections[0].get_array() for axis in row] for row in axes])
+    assert np.allclose(earned[:, 0], earned[:1, 0], atol=1e-6)
+    assert not any(np.allclose(row[column], row[0], atol=1e-6) for row in earned for column in (4, 5))  # no prior again
 
 
 def test_the_command_draws_beliefs_and_others_are_refused(tmp_path, capsys):

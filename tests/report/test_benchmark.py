@@ -17,22 +17,13 @@ from metarl.experiment.presets import PRESETS
 from metarl.report import baselines
 from metarl.report.baselines import oracle_curve, train_baseline
 from metarl.report.benchmark import Protocol, benchmark
-from metarl.report.comparison import compare_scratch, draw, interquartile_mean, stratified_bootstrap, summarise
+from metarl.report.comparison import compare_scratch, draw, summarise
 from metarl.sb3.convert import as_params
 
 SMALL = dataclasses.replace(
     PRESETS["point-navigation"], tasks=3, episodes=4, horizon=8, hidden=(8, 8), eval_tasks=2, eval_episodes=2
 )
 TINY = Protocol(budget=300, steps=1, tasks=3, episodes=2)
-
-
-def test_the_interquartile_mean_leaves_out_the_outer_halves():
-    scores = np.arange(8.0).reshape(2, 4, 1)
-    assert interquartile_mean(scores) == pytest.approx([3.5])
-    outlier = scores.copy()
-    outlier[1, 3] = 1e9
-    assert interquartile_mean(outlier) == pytest.approx([3.5])
-    assert interquartile_mean(scores) == pytest.approx(stats.trim_mean(scores.ravel(), 0.25))
 
 
 @pytest.mark.parametrize(
@@ -43,7 +34,7 @@ def test_the_interquartile_mean_leaves_out_the_outer_halves():
     ],
 )
 def test_memories_and_gradient_methods_are_drawn_against_the_episodes_seen(methods, unit, seen):
-    row = {"iqm": [0.0, 1.0, 2.0], "ci_low": [0.0, 0.5, 1.5], "ci_high": [0.5, 1.5, 2.5]}
+    row = {"mean": [0.0, 1.0, 2.0], "ci_low": [0.0, 0.5, 1.5], "ci_high": [0.5, 1.5, 2.5], "by_seed": [[0.0, 1.0, 2.0]]}
     protocol = {"budget": 1000, "steps": 2, "episodes": 20}
     summary = {"env": "x", "seeds": 1, "protocol": protocol, "methods": {}}
     summary["methods"] = {method: row | {"remembers": method in ("rl2", "varibad")} for method in methods}
@@ -52,28 +43,22 @@ def test_memories_and_gradient_methods_are_drawn_against_the_episodes_seen(metho
     assert [list(line.get_xdata()) for line in axis.lines] == seen
 
 
-def test_the_bootstrap_draws_seeds_within_each_task():
+def test_the_interval_is_over_the_seeds_and_of_a_lone_one_over_its_tasks():
     rng = np.random.default_rng(0)
-    of_tasks = rng.normal(0, 100, size=(1, 20, 1))
-    scores = of_tasks + rng.normal(0, 1, size=(5, 20, 1))  # tasks differ much, seeds little
-    low, high = stratified_bootstrap(scores)
-    assert low < interquartile_mean(scores) < high
-    assert high - low < 4  # the differences between tasks do not widen it
-    one = stratified_bootstrap(scores[:1])
-    assert one[1] - one[0] > 20  # with one seed the tasks are drawn
+    of_tasks, of_seeds = rng.normal(0, 100, size=(20, 1)), np.array([-30.0, 0.0, 30.0])
 
+    def row(seeds):
+        runs = [{"per_task": (of_tasks + seed).tolist(), "train_steps": 1, "seconds": 1.0} for seed in seeds]
+        return summarise({"maml": runs})["maml"]
 
-def test_the_statistics_are_rliables():
-    """Agarwal et al.'s own code on the same scores, rliable 1.2.0 with numpy 2.4 and pandas 2:
-
-    get_interval_estimates({"a": scores}, lambda x: np.array([metrics.aggregate_iqm(x)]), reps=50000,
-    random_state=np.random.RandomState(0))
-    """
-    seed, task = np.indices((5, 20))
-    scores = ((7 * seed + 11 * task) ** 2 % 101).astype(float)[..., None]
-    assert interquartile_mean(scores) == pytest.approx([50.18])
-    low, high = stratified_bootstrap(scores, resamples=20_000)
-    assert low == pytest.approx([42.24], abs=0.4) and high == pytest.approx([58.16], abs=0.4)
+    several, one = row(of_seeds), row(of_seeds[1:2])
+    assert several["mean"] == pytest.approx(one["mean"])
+    assert one["mean"] == pytest.approx([of_tasks.mean()])
+    ends = stats.t.interval(0.95, 2, of_tasks.mean(), stats.sem(of_seeds))
+    assert (several["ci_low"][0], several["ci_high"][0]) == pytest.approx(ends)
+    ends = stats.t.interval(0.95, 19, of_tasks.mean(), stats.sem(of_tasks[:, 0]))
+    assert (one["ci_low"][0], one["ci_high"][0]) == pytest.approx(ends)
+    assert np.allclose(several["by_seed"], (of_seeds + of_tasks.mean())[:, None])
 
 
 def test_the_gap_from_random_to_oracle():
@@ -111,6 +96,14 @@ def test_the_oracle_sees_its_task_and_its_curve_is_flat():
     assert np.array_equal(curve.per_task, oracle_curve(model, SMALL, steps=2, tasks=3, episodes=2, seed=0).per_task)
 
 
+@pytest.mark.parametrize("preset", ["sparse-navigation", "ant-vel"])
+def test_baselines_of_every_kind_of_preset(preset, tmp_path):
+    """One whose method has a memory, and one whose method learns step sizes."""
+    config = dataclasses.replace(PRESETS[preset], horizon=5, tasks=2, episodes=2)
+    summary = benchmark(config, ["random", "pretrained", "oracle"], 1, TINY, tmp_path)
+    assert np.isfinite([row["mean"] for row in summary["methods"].values()]).all()
+
+
 def test_a_benchmark_runs_once_and_writes_all(tmp_path):
     methods = ["maml", "reptile", "random", "oracle"]
     said = []
@@ -126,7 +119,7 @@ def test_a_benchmark_runs_once_and_writes_all(tmp_path):
     (tmp_path / "maml-seed1" / "result.json").unlink()  # as if it had been interrupted before the evaluation
     third = benchmark(SMALL, methods, 2, TINY, tmp_path, said.append)
     assert said[8:] == ["maml, seed 1: 300 environment steps"]
-    assert third["methods"]["maml"]["iqm"] == summary["methods"]["maml"]["iqm"]
+    assert third["methods"]["maml"]["mean"] == summary["methods"]["maml"]["mean"]
     file = tmp_path / "maml-seed1" / "result.json"
     found = json.loads(file.read_text())
     del found["config"]["film"]  # made before there was this setting, which changes no result
@@ -151,7 +144,7 @@ def test_ppo_models_are_trained_once(tmp_path, monkeypatch):
     file = tmp_path / "oracle-seed0" / "ppo.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     again = benchmark(SMALL, methods, 1, TINY, tmp_path, list)["methods"]["oracle"]
-    assert again["iqm"] == first["methods"]["oracle"]["iqm"]
+    assert again["mean"] == first["methods"]["oracle"]["mean"]
 
 
 def test_ppo_from_scratch_learns_its_task_and_is_compared_with_what_one_step_reaches(tmp_path):

@@ -68,7 +68,8 @@ def test_a_run_is_added_and_its_row_is_right(ledger, tmp_path, monkeypatch):
     first, second = (curve["mean"][1] for curve in curves)
     digits = 2 if max(abs(np.mean([c["mean"] for c in curves], axis=0))) < 10 else 1
     line = next(line for line in page.splitlines() if line.startswith("| walk | maml | 2 | 0.00M |"))
-    assert f"| **{(first + second) / 2:.{digits}f} ±" in line
+    low, high = sorted((first, second))
+    assert f"| **{(first + second) / 2:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})** |" in line
     assert line.endswith(f"|  | {first:.{digits}f}, {second:.{digits}f} |")
     rows = [tmp_path / f"ledger/walk/maml/seed-{seed}/run.json" for seed in (1, 2)]
     before = [json.loads(file.read_text()) | {"command": "as it was typed"} for file in rows]

@@ -39,24 +39,39 @@ def test_runs_that_differ_in_their_seed_are_one_group(folder):
         assert labels_of(groups) == ["maml (2 seeds)", "reptile"]
 
 
-def test_the_curves_are_the_runs_means(folder):
-    figure = plot_runs([folder / "maml"], Look(x=("iterations",), aggregate="mean"))
+@pytest.mark.parametrize("aggregate", ["mean", "iqm"])
+def test_the_curves_are_the_runs_means(folder, aggregate):
+    """Of two seeds the interquartile mean is the mean."""
+    figure = plot_runs([folder / "maml"], Look(x=("iterations",), aggregate=aggregate))
     learning, adaptation = figure.axes
     seeds = sorted((folder / "maml").iterdir())
     mean = np.mean([read_progress(seed)["meta/return_step1"] for seed in seeds], axis=0)
     assert np.allclose(learning.lines[0].get_ydata(), mean)
     assert np.array_equal(learning.lines[0].get_xdata(), [1, 2, 3])
-    held_out = np.mean([read_curve(seed).mean for seed in seeds], axis=0)
-    assert np.allclose(adaptation.lines[0].get_ydata(), held_out)
-    assert learning.collections and adaptation.collections  # the bands
+    curves = np.array([read_curve(seed).mean for seed in seeds])
+    assert np.allclose(adaptation.lines[0].get_ydata(), curves.mean(0))
+    (band,) = adaptation.collections
+    low, high = band.get_paths()[0].get_extents().intervaly
+    widest = stats.t.interval(0.95, 1, curves.mean(0), stats.sem(curves))
+    assert (low, high) == pytest.approx((widest[0].min(), widest[1].max()))
+    bottom, top = adaptation.get_ylim()  # there is room for the seeds, not for all that two seeds leave open
+    assert low < bottom < curves.min() and curves.max() < top < high
+    assert learning.collections
 
 
-def test_the_mean_over_seeds_and_its_band():
-    values = np.random.default_rng(0).normal(size=(8, 3))
-    centre, low, high = over_seeds(values)
-    assert np.allclose(centre, [stats.trim_mean(column, 0.25) for column in values.T])
-    assert np.all(low < centre) and np.all(centre < high)
-    assert np.allclose(over_seeds(values, "mean")[0], values.mean(0))
+@pytest.mark.parametrize(("aggregate", "seeds"), [("mean", 3), ("mean", 8), ("iqm", 8)])
+def test_the_interval_over_seeds_holds_the_truth_as_often_as_it_says(aggregate, seeds):
+    drawn = np.random.default_rng(0).normal(size=(seeds, 4000))
+    centre, low, high = over_seeds(drawn, aggregate)
+    assert np.allclose(centre, stats.trim_mean(drawn, 0.25 * (aggregate == "iqm"), axis=0))
+    assert np.mean((low < 0) & (high > 0)) == pytest.approx(0.95, abs=0.02)
+    if aggregate == "mean":
+        assert np.allclose((low, high), stats.t.interval(0.95, seeds - 1, drawn.mean(0), stats.sem(drawn)))
+
+
+def test_with_one_seed_the_interval_is_empty():
+    centre, low, high = over_seeds(np.ones((1, 3)))
+    assert np.array_equal(low, centre) and np.array_equal(high, centre)
 
 
 def test_smoothing_is_a_mean_of_what_came_before():

@@ -9,7 +9,7 @@ import torch
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch.testing import assert_close
-from walks import Ahead, AheadInSteps, Halfway
+from walks import Ahead, AheadInSteps, Ends, Halfway
 
 import metarl
 from metarl import UserError
@@ -28,6 +28,13 @@ def state(model):
 
 def same(a, b):
     return all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+def test_short_episodes_weigh_no_more_than_long_ones_in_what_is_logged():
+    """Episodes of 1 or of 9 steps, as their start has it: of those that end first most would be of 1."""
+    reptile = Reptile(Ends, PPO, k=20 * 12, num_envs=20, horizon=10, n_steps=12, batch_size=60, seed=0)
+    logged = np.mean([reptile.iterate()["meta/return_step0"] for _ in range(10)])
+    assert logged == pytest.approx(5.0, abs=0.8)
 
 
 @pytest.mark.parametrize("decay", [0, 4])

@@ -32,6 +32,19 @@ class Ahead(gymnasium.Env):
         return np.array([self.x], np.float32), -abs(self.x - self.goal), False, False, {}
 
 
+class Ends(Ahead):
+    """Each step earns 1, until the first or the ninth."""
+
+    def reset(self, *, seed=None, options=None):
+        found = super().reset(seed=seed)
+        self.left = int(self.np_random.choice([1, 9]))
+        return found
+
+    def step(self, action):
+        self.left -= 1
+        return np.zeros(1, np.float32), 1.0, self.left == 0, False, {}
+
+
 class AheadInSteps(Ahead):
     """The same with a choice between back and forth."""
 

@@ -54,8 +54,8 @@ class MetaWorld(Family):
         """Return the random numbers of one task `[d]`."""
 
     @abstractmethod
-    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> Array:
-        """Draw n tasks of one of the two fixed sets, `[n, d]`; none twice before all were drawn."""
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train", choosing: bool = False) -> Array:
+        """Draw n tasks of one of the two fixed sets, `[n, d]`; or beside the test's, of one for choosing."""
 
     def observe(self, state: Array) -> Array:
         """Return now, the step before and three zeros, which hide the goal, `[N, 39]`."""
@@ -149,8 +149,9 @@ class MetaWorldML1(MetaWorld):
     """Move a robot's arm: one task class with 50 goals to train on and 50 held out; reward the class's own, in [0, 10].
 
     A task holds where the object starts and where it should go; the observation hides the goal. Tasks are drawn
-    from the package's own 50 goals of the seed, or held-out ones (`split="test"`); any other vector in the ranges
-    can be set. A task takes effect at the next reset, and an episode starts the same way each time.
+    from the package's own 50 goals of the seed, or held-out ones (`split="test"`), and the best params of a run are
+    chosen by 50 others; any other vector in the ranges can be set. A task takes effect at the next reset, and an
+    episode starts the same way each time.
 
     Source: Yu et al. 2020 (Meta-World), metaworld 3.1.1 `ML1`.
 
@@ -167,6 +168,7 @@ class MetaWorldML1(MetaWorld):
         self.goals: dict[str, Array] = {
             "train": goal_vectors([scene], goal_seed)[0],
             "test": goal_vectors([scene], goal_seed + 1)[0],
+            "choosing": goal_vectors([scene], goal_seed + 2)[0],
         }
 
     def scene_of(self, task: Array) -> NDArray[np.int64]:
@@ -177,17 +179,19 @@ class MetaWorldML1(MetaWorld):
         """Return the task itself."""
         return task
 
-    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> Array:
-        """Draw n tasks of one of the two sets, `[n, d]`; none twice before all were drawn."""
-        return self.goals[check_split(split)][shuffled(GOALS, n, rng)]
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train", choosing: bool = False) -> Array:
+        """Draw n tasks of one of the sets, `[n, d]`; none twice before all were drawn."""
+        name = check_split(split)
+        return self.goals["choosing" if choosing and name == "test" else name][shuffled(GOALS, n, rng)]
 
 
 class MetaWorldML10(MetaWorld):
     """Move a robot's arm: 10 classes of 50 goals to train on, 5 held out; reward each class's, in [0, 10].
 
     A task holds the class and where its object starts and should go; the observation hides both. Draws spread
-    over the classes as evenly as their number allows; `split="test"` draws from the five other classes. A task
-    takes effect at the next reset, and an episode starts the same way each time.
+    over the classes as evenly as their number allows; `split="test"` draws from the five other classes, of which
+    other goals choose the best params of a run. A task takes effect at the next reset, and an episode starts the
+    same way each time.
 
     Source: Yu et al. 2020 (Meta-World), metaworld 3.1.1 `ML10`.
 
@@ -202,6 +206,7 @@ class MetaWorldML10(MetaWorld):
         n = len(ML10_TRAIN)
         # the package draws both sets from the same seed
         self.goals = goal_vectors(self.scenes[:n], goal_seed) + goal_vectors(self.scenes[n:], goal_seed)
+        self.choosing = [*self.goals[:n], *goal_vectors(self.scenes[n:], goal_seed + 1)]
         self.sets = {"train": np.arange(n), "test": np.arange(n, len(self.scenes))}
 
     def scene_of(self, task: Array) -> NDArray[np.int64]:
@@ -212,12 +217,12 @@ class MetaWorldML10(MetaWorld):
         """Return the numbers that the task's scene takes."""
         return task[1 : 1 + len(self.scenes[int(task[0])].low)]
 
-    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> Array:
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train", choosing: bool = False) -> Array:
         """Draw n tasks, `[n, 7]`: classes as evenly as n allows, and one of 50 goals for each."""
         classes = self.sets[check_split(split)]
         chosen = classes[shuffled(len(classes), n, rng)]
-        goals = rng.integers(GOALS, size=n)
-        return np.array([padded(i, self.goals[i][goal]) for i, goal in zip(chosen, goals, strict=True)])
+        goals, drawn = self.choosing if choosing else self.goals, rng.integers(GOALS, size=n)
+        return np.array([padded(i, goals[i][goal]) for i, goal in zip(chosen, drawn, strict=True)])
 
 
 def check_split(split: str) -> str:
