@@ -49,11 +49,11 @@ def warn(text: str) -> None:
     warnings.warn(text, stacklevel=level)
 
 
-def stop_at(faults: Mapping[int, Fault]) -> None:
-    """Raise `NotFinite` with the first of several tasks, if there is any."""
+def stop_at(faults: Mapping[int, Fault], left: int | None = None) -> None:
+    """Raise `NotFinite` with the first of several tasks, if there is any; with `left` 0, as no other task is left."""
     if faults:
         task = min(faults)
-        raise NotFinite(faults[task].of(task))
+        raise NotFinite("no task is left: " * (left == 0) + faults[task].of(task))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

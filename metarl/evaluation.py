@@ -208,7 +208,7 @@ def evaluate(
         if step == 1 and adapted is not params:  # a recurrent policy adapts without
             change = {name: (adapted[name] - params[name]).detach().numpy() for name in params}
     if not drop or len(faults) == (tasks or inner_loop.tasks):
-        stop_at({share[k]: fault for k, fault in faults.items()})
+        stop_at({share[k]: fault for k, fault in faults.items()}, left=0 if drop else None)
     kept = [k for k in range(len(share)) if k not in faults]
     change = {name: value[kept] for name, value in change.items()} if faults else change
     per_task, unit = np.stack(means, axis=1)[kept], inner_loop.adapts_by

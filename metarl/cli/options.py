@@ -19,8 +19,8 @@ class Eval:
     """Gradient steps."""
     tasks: int = 40
     """Held-out tasks."""
-    task: tuple[float, ...] = ()
-    """One task to evaluate on, instead of those."""
+    task: tyro.conf.UseAppendAction[tuple[tuple[float, ...], ...]] = ()
+    """A task to evaluate on, instead of those; may be repeated."""
     episodes: int | None = None
     """Episodes a task and step, 20 by default; for reinforcement learning only."""
     seed: int = 1

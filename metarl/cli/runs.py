@@ -41,16 +41,16 @@ def eval(args: list[str]) -> int:
     if command.json is not None and command.json == command.figure:
         raise UserError(f"--json and --figure are both {str(command.json)!r}")
     if command.task and command.figure is not None:
-        raise UserError("--figure draws held-out tasks; --task is for the curve of one alone")
+        raise UserError("--figure draws held-out tasks; --task is for the curve alone")
     model = load(command.run, best=command.checkpoint == "best", modules=typed_modules((), command.imports))
     try:
         if command.figure is not None:
             _save(_figure(model, command), command.figure)
-        tasks = [command.task] if command.task else command.tasks
+        tasks = list(command.task) or command.tasks
         curve = adaptation_curve(model, command.steps, tasks, command.episodes, command.seed)
     finally:
         model.close()
-    show_curve(Console(highlight=False, emoji=False), curve, model.config)
+    show_curve(Console(highlight=False, emoji=False), curve, model.config, "" if command.task else "held-out ")
     if command.json is not None:
         write_json(command.json, curve.as_dict())
     return 0

@@ -11,12 +11,12 @@ from metarl.experiment.terminal import DIGITS
 from metarl.report.analysis import Analysis, frozen_name
 
 
-def curve_table(curve: AdaptationCurve) -> Table:
-    """Return an adaptation curve, a row for each number of steps."""
+def curve_table(curve: AdaptationCurve, kind: str = "held-out ") -> Table:
+    """Return an adaptation curve, a row for each number of steps; its title says of which kind the tasks are."""
     shown = [curve] if curve.of_success is None else [curve, curve.of_success]
     alone = len(curve.per_task) == 1  # then there is no interval over tasks
     headings = [heading for part in shown for heading in (part.measure, *["95 % interval"] * (not alone))]
-    tasks = "1 task" if alone else f"{len(curve.per_task)} held-out tasks"
+    tasks = "1 task" if alone else f"{len(curve.per_task)} {kind}tasks"
     table = Table(curve.unit, *headings, title=f"{curve.env}\n{tasks}")
     for step in curve.steps:
         cells = []
@@ -43,9 +43,9 @@ def analysis_table(found: Analysis) -> Table:
     return table
 
 
-def show_curve(console: Console, curve: AdaptationCurve, config: Settings) -> None:
-    """Print an adaptation curve."""
-    console.print(curve_table(curve))
+def show_curve(console: Console, curve: AdaptationCurve, config: Settings, kind: str = "held-out ") -> None:
+    """Print an adaptation curve, of tasks of a kind."""
+    console.print(curve_table(curve, kind))
     trained = config.method.inner_steps
     if curve.steps[-1] > trained and config.later_lr != 1 and curve.unit == AdaptationCurve.unit:
         console.print(f"(steps beyond {trained} use {config.later_lr:g} times the inner step size)")

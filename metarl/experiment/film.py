@@ -12,6 +12,7 @@ from typing import Any
 import imageio.v3 as iio
 import numpy as np
 from gymnasium import Env
+from gymnasium.error import DependencyNotInstalled
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from stable_baselines3.common.logger import TensorBoardOutputFormat
@@ -194,7 +195,10 @@ def _film(
     try:
         env.get_wrapper_attr("set_task")(task)
         observation, _ = env.reset(seed=seed)
-        frames, returns, total, done = [env.render()], [(0, 0.0)], 0.0, False
+        try:
+            frames, returns, total, done = [env.render()], [(0, 0.0)], 0.0, False
+        except DependencyNotInstalled as error:
+            raise UserError(f"environment {trainer.config.env!r} draws no pictures: {error}") from error
         every = 1 if longest is None else -(-env.get_wrapper_attr("_max_episode_steps") // longest)
         for step in count(1):
             action, _ = policy.predict(observation, deterministic=True)

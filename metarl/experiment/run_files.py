@@ -65,8 +65,8 @@ class RunFiles:
 
     @property
     def empty(self) -> bool:
-        """Whether there is a folder with nothing of a run in it."""
-        return self.path.is_dir() and not own_files(self.path)
+        """Whether there is no folder, or one with nothing of a run in it."""
+        return not self.path.exists() or (self.path.is_dir() and not own_files(self.path))
 
     @property
     def run(self) -> str | None:

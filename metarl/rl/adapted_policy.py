@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from metarl.core.params import Params
-from metarl.errors import UserError
+from metarl.errors import UserError, warn
 from metarl.rl.policies import distribution
 from metarl.rl.recurrent import Memory
 
@@ -32,6 +32,7 @@ class AdaptedPolicy:
         self.policy, self.shape = policy, shape
         self.memory = adapted.copies(1) if isinstance(adapted, Memory) else None
         self._act: torch.Tensor | None = None
+        self._unseen = 0
         self.params = adapted.params if isinstance(adapted, Memory) else {n: v[0] for n, v in adapted.items()}
         self.rng = np.random.default_rng(seed)
 
@@ -47,12 +48,13 @@ class AdaptedPolicy:
         Raises:
             UserError: If it has another shape.
         """
-        given, observation = observation, np.asarray(observation, dtype=np.float32)
+        given, observation = observation, _numbers(observation)
         single = observation.shape == self.shape
         if not single and (observation.shape[1:] != self.shape or not len(observation)):
             raise UserError(
                 f"predict takes observations of shape {list(self.shape)}, or several of them, got {given!r}"
             )
+        _check_finite(observation)
         obs = torch.from_numpy(observation.reshape(1 if single else len(observation), -1))[None]
         with torch.no_grad():
             if self.memory is None:
@@ -63,6 +65,12 @@ class AdaptedPolicy:
             act = actions.mode() if deterministic else actions.sample(noise)
             chosen = self.policy.env_action(act[0])
         self._act = act if single else None
+        self._unseen += 1
+        if self.memory is not None and self._unseen == 2:
+            warn(
+                "this policy's memory is not told what its actions led to, and acts from what it remembers of before: "
+                "call see(reward, done) after each step (evaluate_policy does not; metarl.adaptation_curve measures it)"
+            )
         return (chosen[0] if single else chosen), None
 
     def see(self, reward: float, done: bool = False) -> None:
@@ -74,9 +82,27 @@ class AdaptedPolicy:
         """
         if self.memory is None or self._act is None:
             return
+        self._unseen = 0
         self.memory.see(self._act, torch.tensor([reward]), torch.ones(1, dtype=torch.bool))
         if done:
             self.memory.end_episode()
+
+
+def _numbers(observation: ArrayLike) -> NDArray[np.float32]:
+    """Return observations as numbers.
+
+    Raises:
+        UserError: If they are none.
+    """
+    try:
+        return np.asarray(observation, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"predict takes observations, which are numbers, got {observation!r}") from error
+
+
+def _check_finite(observation: NDArray[np.float32]) -> None:
+    if not np.isfinite(observation).all():
+        raise UserError(f"predict takes finite observations, got {observation!r}")
 
 
 class AdaptedPolicies(Sequence[AdaptedPolicy]):
@@ -121,11 +147,12 @@ class AdaptedPolicies(Sequence[AdaptedPolicy]):
         Raises:
             UserError: If the rows cannot be shared among the tasks.
         """
-        observation = np.asarray(observation, dtype=np.float32)
+        observation = _numbers(observation)
         rows, tasks = len(observation), len(self)
         if observation.shape[1:] != self.shape or not rows or rows % tasks:
             wanted = f"as many observations of shape {list(self.shape)} in each of {tasks} tasks"
             raise UserError(f"predict takes {wanted}, got an array {list(observation.shape)}")
+        _check_finite(observation)
         obs = torch.from_numpy(observation.reshape(tasks, rows // tasks, -1))
         with torch.no_grad():
             if isinstance(self.adapted, Memory):

@@ -80,7 +80,9 @@ def make_vec(
 
     prototype = make()
     if not prototype.has_wrapper_attr("_max_episode_steps"):
-        raise UserError(f"environment {prototype.unwrapped} has no time limit; give a horizon")
+        raise UserError(
+            f"environment {prototype.unwrapped} has no time limit; give a horizon, or the id that it is registered by"
+        )
     if vectorization == "async":
         vector: SyncVectorEnv | InProcesses = InProcesses(make, prototype, num_envs, mode, processes)
     else:
@@ -278,8 +280,11 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
         """Draw n tasks, `[n, d]`, of one of the environment's sets if it has such."""
         sample = self.prototype.get_wrapper_attr("sample_tasks")
         tasks = np.asarray(sample_split(sample, n, rng, split, choosing), dtype=np.float64)
-        if tasks.ndim != 2 or len(tasks) != n:
-            raise UserError(f"sample_tasks({n}, rng) must return an array [{n}, d], got shape {tasks.shape}")
+        shape = getattr(self.task_space, "shape", None)
+        wanted = (n, *shape) if shape is not None and len(shape) == 1 else (n, *tasks.shape[1:2])
+        if tasks.ndim != 2 or tasks.shape != wanted:
+            asked = f"[{n}, {'d' if len(wanted) < 2 or shape is None else wanted[1]}]"
+            raise UserError(f"sample_tasks({n}, rng) must return an array {asked}, got shape {tasks.shape}")
         return tasks
 
     def set_tasks(self, tasks: NDArray[np.float64]) -> None:

@@ -50,7 +50,8 @@ class SB3VecEnv(VecEnv):
                 raise UserError(f"a task can be appended to observations that are vectors, not to {space}")
             low = np.concatenate([space.low, task_space.low.ravel()])
             high = np.concatenate([space.high, task_space.high.ravel()])
-            space = spaces.Box(low, high, dtype=space.dtype.type)  # type: ignore[union-attr]
+            kind = space.dtype.type  # type: ignore[union-attr]
+            space = spaces.Box(low.astype(kind), high.astype(kind), dtype=kind)
         actions = env.single_action_space
         if isinstance(actions, spaces.Box) and action_scale != 1:
             actions = spaces.Box(actions.low / action_scale, actions.high / action_scale, dtype=np.float32)

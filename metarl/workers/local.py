@@ -76,7 +76,7 @@ class Workers:
         self.dropped = self.dropped | faults
         self.remaining -= len(faults)
         if not self.remaining:
-            stop_at(self.dropped)
+            stop_at(self.dropped, left=0)
         self.ask("drop", list(self.dropped))
 
     def drop_found(self, found: list[dict[int, Fault]], what: str) -> None:

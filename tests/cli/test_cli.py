@@ -65,6 +65,27 @@ def test_environment_options_may_be_given_again_on_resume(tmp_path, capsys):
     assert "env_options.goal_range: 0.3 -> 0.4" in capsys.readouterr().err
 
 
+def test_a_script_that_is_queued_again_may_always_resume(tmp_path, capsys):
+    train = ["train", "point-navigation", "--log-dir", str(tmp_path / "run"), *SMALL, "--resume"]
+    assert main(train) == 0
+    assert f"nothing was saved in {tmp_path / 'run'} yet; the run begins now" in capsys.readouterr().out
+    assert main(train) == 0
+    assert "nothing left to do" in capsys.readouterr().out
+
+
+def test_a_curve_of_several_tasks_that_are_given(tmp_path, capsys):
+    assert main(["train", "point-navigation", "--log-dir", str(tmp_path / "run"), *SMALL]) == 0
+    found = []
+    for tasks in ([[0.3, 0.2]], [[-0.4, 0.1]], [[0.3, 0.2], [-0.4, 0.1]]):
+        typed = [word for task in tasks for word in ("--task", *map(str, task))]
+        out = tmp_path / f"{len(found)}.json"
+        assert main(["eval", str(tmp_path / "run"), *typed, "--episodes", "2", "--json", str(out)]) == 0
+        found.append(json.loads(out.read_text())["per_task"])
+    said = capsys.readouterr().out
+    assert [len(per_task) for per_task in found] == [1, 1, 2]
+    assert found[2][0] == pytest.approx(found[0][0]) and "2 tasks" in said and "1 task" in said
+
+
 def test_a_method_keeps_the_settings_of_the_preset(tmp_path, capsys):
     directory = tmp_path / "fomaml"
     arguments = ["train", "point-navigation", "--method", "fomaml", *SMALL, "--log-dir", str(directory)]
@@ -115,7 +136,6 @@ TRAIN = ["train", "point-navigation"]
         ([*TRAIN, "--device", "cuda:77"], "device 'cuda:77' cannot be used"),
         ([*TRAIN, "--log-dir", "/proc/nowhere"], "log directory '/proc/nowhere' cannot be written"),
         ([*TRAIN, "--resume"], "--resume needs --log-dir"),
-        ([*TRAIN, "--resume", "--log-dir", "nothing"], "nothing' holds no run"),
         (["eval", "nothing"], "'nothing.safetensors' does not exist"),
         (["eval"], "metarl eval needs PATH;"),
         (["presets", "all"], "presets takes no arguments"),

@@ -15,6 +15,7 @@ from torch.testing import assert_close
 import metarl
 from metarl.cli import main
 from metarl.core import params as P
+from metarl.errors import NotFinite
 from metarl.experiment.build import Parts
 from metarl.experiment.config import Config
 from metarl.experiment.directory import RunDirectory
@@ -142,6 +143,16 @@ def test_a_dropped_task_leaves_the_update_of_the_others(name):
     assert mine["train/dropped_tasks"] == 2
     for param, value in theirs.params.items():
         assert_close(ours.params[param], value, rtol=1e-4, atol=1e-6)
+
+
+def test_where_every_task_is_dropped_that_is_said():
+    class Everywhere(Line):
+        def sample_tasks(self, n, rng):
+            return np.full((n, 1), 0.2)
+
+    model = metarl.MAML(lambda: Everywhere("reward nan"), tasks=3, episodes=2, horizon=6, on_nan="drop")
+    with pytest.raises(NotFinite, match="no task is left: reward is not finite in task 0"):
+        model.learn(1)
 
 
 def shared(method, tasks, shares):

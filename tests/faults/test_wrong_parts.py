@@ -111,6 +111,8 @@ def test_numbers_and_tasks_of_a_wrong_kind():
         ),
         (lambda: model.policy.predict(np.zeros((0, 2))), "predict takes observations of shape"),
         (lambda: model.policy.predict(None), "got None"),
+        (lambda: model.policy.predict("abc"), "which are numbers, got 'abc'"),
+        (lambda: model.policy.predict([np.nan, 0.0]), "predict takes finite observations, got"),
     ]:
         with pytest.raises(UserError, match=message):
             play()

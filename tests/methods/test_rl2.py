@@ -244,7 +244,7 @@ def test_an_lstm_goes_on_and_loads_as_it_was(tmp_path):
 def test_it_learns_a_bandit(memory):
     sizes = {"tasks": 20, "episodes": 4, "horizon": 2, "lifetime": 3, "hidden": (16,), "eval_tasks": 1}
     model = metarl.RL2(Bandit, **sizes, outer_lr=0.01, memory=memory)
-    model.learn(15)
+    model.learn(20)
     curve = metarl.adaptation_curve(model, steps=2, tasks=20, episodes=4)
     assert curve.unit == "episodes seen"
     assert curve.mean[0] < 1.8  # the first pull is a guess
@@ -252,13 +252,17 @@ def test_it_learns_a_bandit(memory):
     for arm in (0, 1):
         adapted = model.adapt([arm], seed=3)
         assert adapted.predict(np.ones(1), deterministic=True)[0] == arm
-        assert adapted.predict(np.ones((4, 1)), deterministic=True)[0].tolist() == [arm] * 4
+        several = model.adapt([arm], seed=3)
+        assert several.predict(np.ones((4, 1)), deterministic=True)[0].tolist() == [arm] * 4
         new = model.policy
         for _ in range(2):
             pulled = new.predict(np.ones(1), deterministic=True)[0]
             new.see(float(pulled == arm), done=True)
         assert new.predict(np.ones(1), deterministic=True)[0] == arm
-    assert model.policy.predict(np.ones(1))[0] in (0, 1)
+    forgetful = model.policy
+    assert forgetful.predict(np.ones(1))[0] in (0, 1)
+    with pytest.warns(UserWarning, match=r"call see\(reward, done\) after each step"):
+        forgetful.predict(np.ones(1))  # as evaluate_policy does
     model.close()
 
 

@@ -68,5 +68,10 @@ def test_sample_tasks_of_the_wrong_shape_is_named():
         def sample_tasks(self, n, rng):
             return np.zeros(n)
 
-    with pytest.raises(UserError, match=r"must return an array \[4, d\], got shape \(4,\)"):
-        make_vec(Wrong, 2, horizon=3).sample_tasks(4, np.random.default_rng(0))
+    class Wide(Corridor):
+        def sample_tasks(self, n, rng):
+            return np.zeros((n, 2))
+
+    for kind, shape in ((Wrong, r"\(4,\)"), (Wide, r"\(4, 2\)")):
+        with pytest.raises(UserError, match=rf"must return an array \[4, 1\], got shape {shape}"):
+            make_vec(kind, 2, horizon=3).sample_tasks(4, np.random.default_rng(0))
