@@ -153,7 +153,7 @@ IN_ENVIRONMENTS: dict[str, Config] = {
     "tabular": replace(TABLES, env="metarl/TabularMDP-v0", iterations=100),
     "half-cheetah-dir": LOCOMOTION,
     "half-cheetah-vel": locomotion("HalfCheetahVel", 250, **REWARDED, eval_every=25),
-    "half-cheetah-crippled": locomotion("HalfCheetahCrippled", 200, **LARGE),
+    "half-cheetah-crippled": locomotion("HalfCheetahCrippled", 500, **MEMORY, eval_every=50, checkpoint_every=25),
     "ant-dir": locomotion("AntDir", 1000, **MEMORY, eval_every=100, checkpoint_every=25),
     "ant-vel": locomotion("AntVel", 300, method=MetaSGD(inner_lr=0.1, outer=PPO(minibatches=2, max_kl=0.1))),
     "ant-goal": locomotion("AntGoal", 60, **LARGE),
@@ -183,7 +183,7 @@ PRESETS: dict[str, Settings] = {**IN_ENVIRONMENTS, **ON_DATA}
 """Every preset.
 
 The ledger of results (`benchmarks/ledger/ledger.md`) shows what each has reached. In the hopper's the policy learns,
-but a gradient step adds nothing yet, nor does the memory in walker-rand-params and ant-crippled. Of Meta-World's,
+but a gradient step adds nothing yet, nor does the memory in walker-rand-params and with a dead actuator. Of Meta-World's,
 which have published settings, only ml1-reach has been seen to learn; ml1-push solves one task in six after 2M steps,
 and a gradient step does not help yet (RL² solves half of them after 5.85M).
 """
