@@ -60,5 +60,5 @@ def benchmark(args: list[str]) -> int:
             f"PPO from scratch needs {when} in one task for what {method} reaches there by 1 step ({value:.1f})"
         )
     over = "seeds" if command.seeds > 1 else "tasks of its one seed"
-    console.print(f"means; curves.png, and with 95 % intervals over {over} results.csv and results.json, are in {out}")
+    console.print(f"means; 95 % intervals over the {over}, results.csv, results.json\nand curves.png are in {out}")
     return 0

@@ -103,7 +103,11 @@ def _form(default: Train) -> type[Any]:
     fields: list[Any] = [_option(name, hints[name], docs[name], getattr(default, name)) for name in names]
     fields += [(name, kind, dataclasses.field(default_factory=kind)) for name, kind in _groups(default.config)]
     form = dataclasses.make_dataclass("Options", fields, frozen=True)
-    form.__doc__ = "Meta-train a policy or a network; settings not given are the preset's."
+    form.__doc__ = """Meta-train a policy or a network; settings not given are the preset's.
+
+    --callback module:name adds a callback of yours, --import MODULE imports one that a file of settings names; both may
+    be repeated.
+    """
     return form
 
 
