@@ -105,8 +105,9 @@ def _form(default: Train) -> type[Any]:
     form = dataclasses.make_dataclass("Options", fields, frozen=True)
     form.__doc__ = """Meta-train a policy or a network; settings not given are the preset's.
 
-    --callback module:name adds a callback of yours, --import MODULE imports one that a file of settings names; both may
-    be repeated.
+    --callback module:name adds a callback of yours; it may be repeated.
+
+    --import MODULE imports a module of yours that a file of settings names.
     """
     return form
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from metarl.errors import UserError, did_you_mean, needs
 from metarl.rl.processes import InProcesses
+from metarl.rl.task_slot import TaskSlot
 from metarl.seeding import sample_split
 
 EnvSource = str | Callable[[], gymnasium.Env]
@@ -201,64 +202,6 @@ def make_single(source: EnvSource, horizon: int | None, options: dict[str, Any])
             f"environment {source!r} lacks {', '.join(missing)}; a task distribution needs {', '.join(TASK_METHODS)}"
         )
     return env
-
-
-class TaskSlot(gymnasium.Wrapper):
-    """Gives one environment an attribute `current_task`, through which a vector environment reaches `set_task`.
-
-    It also looks at what the environment returns: an observation that does not fit the observation space, or a
-    reward that is no number, is a `UserError` that names the task and the step.
-    """
-
-    def __init__(self, env: gymnasium.Env) -> None:
-        super().__init__(env)
-        self._step = 0
-        self._shape = env.observation_space.shape
-
-    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        """Reset the environment."""
-        self._step = 0
-        observation, info = self._parts(self.env.reset(**kwargs), 2)
-        self._check("observation", observation, self._shape)
-        return observation, info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """Step the environment."""
-        self._step += 1
-        observation, reward, terminated, truncated, info = self._parts(self.env.step(action), 5)
-        self._check("observation", observation, self._shape)
-        self._check("reward", reward, ())
-        return observation, reward, terminated, truncated, info
-
-    def _parts(self, returned: Any, number: int) -> Any:
-        """Refuse what is not so many values, of which the last is an info."""
-        if isinstance(returned, tuple) and len(returned) == number and isinstance(returned[-1], dict):
-            return returned
-        what = "observation, info" if number == 2 else "observation, reward, terminated, truncated, info"
-        got = f"{len(returned)} values" if isinstance(returned, tuple) and len(returned) != number else repr(returned)
-        call = "step" if number == 5 else "reset"
-        raise UserError(f"{self._here()}: {call} must return {what}, with a dict as info; got {got}")
-
-    def _here(self) -> str:
-        task = None if self.current_task is None else np.asarray(self.current_task).tolist()
-        return f"{self.unwrapped} in task {task} at step {self._step}"
-
-    def _check(self, what: str, value: Any, shape: tuple[int, ...] | None) -> None:
-        """Refuse what is not an array of numbers of this shape."""
-        found = np.asarray(value)
-        if found.dtype.kind not in "biuf" or (shape is not None and found.shape != shape):
-            got = f"{found.dtype} of shape {found.shape}" if found.dtype.kind in "biuf" else repr(value)
-            raise UserError(f"{self._here()}: {what} must be numbers of shape {shape}, got {got}")
-
-    @property
-    def current_task(self) -> NDArray[np.float64] | None:
-        """The task last set."""
-        return self.__dict__.get("_current_task")
-
-    @current_task.setter
-    def current_task(self, task: NDArray[np.float64]) -> None:
-        self.env.get_wrapper_attr("set_task")(task)
-        self.__dict__["_current_task"] = task
 
 
 class _TaskVector(gymnasium.vector.VectorWrapper):

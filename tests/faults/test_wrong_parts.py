@@ -75,6 +75,33 @@ class InfoIsNone(Corridor):
         return (*super().step(action)[:4], None)
 
 
+class Old(Corridor):
+    """As Gym had it."""
+
+    def step(self, action):
+        return super().step(action)[:4]
+
+
+class Fails(Corridor):
+    def step(self, action):
+        raise ValueError("of the user's own")
+
+
+gymnasium.register("Old-v0", Old, max_episode_steps=8)
+gymnasium.register("InfoIsNone-v0", InfoIsNone, max_episode_steps=8)
+
+
+@pytest.mark.filterwarnings("ignore:.*old step API:DeprecationWarning")  # as Gymnasium says of it
+@pytest.mark.parametrize("env", [Old, "Old-v0", "InfoIsNone-v0"])
+def test_a_step_of_another_form_is_refused_in_a_line_before_any_wrapper_stumbles(env):
+    model = metarl.MAML(env, **SIZES)
+    with pytest.raises(UserError, match=r"at step 1: step must return observation, reward, .* with a dict as info"):
+        model.learn(1)
+    model.close()
+    with pytest.raises(ValueError, match="of the user's own"):
+        metarl.MAML(Fails, **SIZES).learn(1)
+
+
 @pytest.mark.parametrize(
     ("env", "message"),
     [
