@@ -36,7 +36,7 @@ from metarl.experiment.config import Config
 from metarl.experiment.preset_file import find_preset
 from metarl.experiment.versions import git_commit
 from metarl.methods import method_name
-from metarl.report.benchmark import Protocol, train_and_evaluate
+from metarl.report.benchmark import Protocol, adapted_by_steps, train_and_evaluate
 
 LEDGER = Path(__file__).parent / "ledger"
 
@@ -56,11 +56,11 @@ below.
 
 Mean undiscounted returns (or what else a row names) after 0 to 3 inner steps over test tasks and seeds, ± half of a
 95 % interval: of a row with one seed that over the tasks, which says nothing of other seeds; of one with three or more
-the root of the squares of that over the tasks and that over the seeds, Student's t each, which is wide where the seeds
-differ. Of two seeds the lower and the higher are given. The mean of each seed after one step stands at the end. Minutes
-are those of one thread, on a machine that others used too: an upper bound. Each run's policy is the best by held-out
-tasks of its own, not by these (`metarl eval RUN --tasks 40 --episodes 20 --seed 1`, or as `run.json` says); but the
-Meta-World runs below chose theirs by 20 goals of the 50 that judge, as runs no longer do.
+the root of the sum of the squares of that over the tasks and that over the seeds, Student's t each, which is wide where
+the seeds differ. Of two seeds the lower and the higher are given. The mean of each seed after one step stands at the
+end. Minutes are those of one thread, on a machine that others used too: an upper bound. Each run's policy is the best
+by held-out tasks of its own, not by these (`metarl eval RUN --tasks 40 --episodes 20 --seed 1`, or as `run.json` says);
+but the Meta-World runs below chose theirs by 20 goals of the 50 that judge, as runs no longer do.
 *Way* is how far the return after one step lies from that of the untrained
 policy (0 %) to that of the oracle (100 %), PPO of stable-baselines3 that observes the task. A row with one seed says
 little about another seed, and a short run shows that a preset learns, not how far.
@@ -133,7 +133,7 @@ def baselines(
     config = find_preset(preset)
     if not isinstance(config, Config):
         raise SystemExit(f"{preset} has no environment to observe a task of")
-    config = replace(config, seed=seed)
+    config = replace(adapted_by_steps(config), seed=seed)
     protocol = Protocol(budget, steps=3, tasks=40, episodes=20, eval_seed=1)
     for kind in kinds:
         run, folder = out / preset / f"{kind}-{seed}-{budget}", LEDGER / preset / kind / f"seed-{seed}"

@@ -164,9 +164,7 @@ def _method(
 def _baseline(
     config: Config, kind: str, protocol: Protocol, run: Path, parts: Parts
 ) -> tuple[dict[str, Any], int, float]:
-    # they have no memory, so gradient steps adapt them; a context that nobody has trained would only jolt them
-    config = with_method(config, "promp") if config.method.remembers else config
-    config = dataclasses.replace(config, context=0, reward_coef=0.0)
+    config = adapted_by_steps(config)
     initial = config.method.initial
     if kind == "random":
         return _curve(config, initial(_untrained(config, parts)), protocol, parts), 0, 0.0
@@ -177,6 +175,15 @@ def _baseline(
         where = (protocol.steps, protocol.tasks, protocol.episodes, protocol.eval_seed, protocol.stream)
         curve = oracle_curve(model, config, *where).as_dict()
     return curve, model.num_timesteps, seconds
+
+
+def adapted_by_steps(config: Config) -> Config:
+    """Return the configuration of a baseline: it has no memory, so gradient steps adapt it.
+
+    A context that nobody has trained would only jolt it.
+    """
+    config = with_method(config, "promp") if config.method.remembers else config
+    return dataclasses.replace(config, context=0, reward_coef=0.0)
 
 
 def _scratch(

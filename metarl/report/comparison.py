@@ -39,7 +39,7 @@ def summarise(results: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, A
         }
     if {"random", "oracle"} <= summary.keys():
         worst, best = summary["random"]["mean"][0], summary["oracle"]["mean"][0]
-        for row in summary.values() if best != worst else ():  # as Finn et al. 2017 compare across simulators
+        for row in summary.values() if best > worst else ():  # as Finn et al. 2017 compare across simulators
             row["gap_closed"] = [(value - worst) / (best - worst) for value in row["mean"]]
     return summary
 
@@ -88,7 +88,9 @@ def draw(summary: dict[str, Any]) -> Figure:
         steps = [point * (batch if memories else 1) for point in range(len(row["mean"]))]
         style = ":" if method in BASELINES else "-" if number < len(LINES) else "--"
         axis.plot(steps, row["mean"], style, color=colours[method], marker="o", ms=3, label=method)
-        draw_band(axis, steps, (row["ci_low"], row["ci_high"]), row["by_seed"], color=colours[method], alpha=0.12)
+        ends = row["ci_low"], row["ci_high"]
+        seeds = row["by_seed"] if len(row["by_seed"]) > 1 else ends
+        draw_band(axis, steps, ends, seeds, color=colours[method], alpha=0.12)
     budget, seeds = summary["protocol"]["budget"], summary["seeds"]
     unit = "episodes of the task seen" if memories else "gradient steps"
     axis.set(xlabel=unit, ylabel="return")

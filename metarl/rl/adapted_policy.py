@@ -60,11 +60,11 @@ class AdaptedPolicy:
             if self.memory is None:
                 actions = distribution(self.policy, self.params, obs)
             else:
-                actions = (self.memory if single else self.memory.copies(obs.shape[1])).act(obs)
+                actions = (self.memory if obs.shape[1] == 1 else self.memory.copies(obs.shape[1])).act(obs)
             noise = torch.from_numpy(self.policy.noise(self.rng, obs.shape[:2]))
             act = actions.mode() if deterministic else actions.sample(noise)
             chosen = self.policy.env_action(act[0])
-        self._act = act if single else None
+        self._act = act if obs.shape[1] == 1 else None
         self._unseen += 1
         if self.memory is not None and self._unseen == 2:
             warn(

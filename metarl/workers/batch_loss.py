@@ -118,13 +118,17 @@ class BatchLoss:
         """Return, from the phase, the distributions on its data of the policy that these meta-params lead to.
 
         Of the query data only some episodes of each task count, if they are chosen. What an inner step computes of the
-        policy on its data is not computed again, unless the step's gradient used its graph up.
+        policy on its data is not computed again; but a step of the user's own may have looked at the loss without
+        a graph, or used the graph up, as a first-order step does.
         """
         seen: list[tuple[Params, Any, Any]] = []
+        step = getattr(type(self.method), "inner_step", None)
+        ours = str(getattr(step, "__module__", "")).startswith("metarl.")
+        keeps = create_graph and ours and not getattr(self.method, "first_order", True)
 
         def loss(params: Params, data: Any) -> Tensor:
             outputs = self.losses.outputs(params, data)
-            if create_graph and not getattr(self.method, "first_order", True):
+            if keeps:
                 seen.append((params, data, outputs))
             return self.losses.loss(params, data, outputs)
 

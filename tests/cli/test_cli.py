@@ -118,6 +118,7 @@ TRAIN = ["train", "point-navigation"]
         ([*TRAIN, "--iteratons", "3"], "unknown option '--iteratons'; did you mean '--iterations'?"),
         ([*TRAIN, "--iterations", "0"], "iterations must be at least 1, got 0"),
         ([*TRAIN, "--tasks", "-1"], "tasks must be at least 1, got -1"),
+        ([*TRAIN, "--tasks", "20000"], "tasks must be at most 16,384, got 20,000"),
         ([*TRAIN, "--episodes", "0"], "episodes must be at least 1, got 0"),
         ([*TRAIN, "--inner-lr", "-0.1"], "inner_lr must be positive and finite, got -0.1"),
         ([*TRAIN, "--inner-lr", "nan"], "inner_lr must be positive and finite, got nan"),

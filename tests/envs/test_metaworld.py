@@ -97,6 +97,15 @@ def test_nobody_is_judged_by_the_goals_a_run_chooses_its_best_by(env_id):
     env.close()
 
 
+def test_nor_by_those_of_the_adaptor():
+    env = gymnasium.make("metarl/MetaWorld-v0", task="reach")
+    sample, rng = env.get_wrapper_attr("sample_tasks"), np.random.default_rng(0)
+    asked = (("test", True), ("test", False), ("train", True))
+    chosen, judging, training = ({*map(tuple, sample(400, rng, split, choosing))} for split, choosing in asked)
+    assert len(chosen) > 40 and len(judging) > 40 and not chosen & (judging | training)
+    env.close()
+
+
 @pytest.mark.slow
 def test_goals_of_ml10():
     package_env("reach").close()

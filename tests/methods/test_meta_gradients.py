@@ -141,6 +141,34 @@ def test_what_an_inner_step_computed_is_not_computed_again(method, passes):
     assert len(seen) == tiny.K * passes  # the tasks' data differ in length
 
 
+class Peeks(ProMP):
+    """Looks at the loss before its step, without a graph."""
+
+    def inner_step(self, loss, adapted, support, scale=1.0, *, create_graph=False):
+        with torch.no_grad():
+            assert loss(adapted, support).isfinite().all()
+        return super().inner_step(loss, adapted, support, scale, create_graph=create_graph)
+
+
+class UsesUp(EMAML):
+    """A first-order step that does not say so."""
+
+    def inner_step(self, loss, adapted, support, scale=1.0, *, create_graph=False):
+        leaves = {name: value.detach().requires_grad_() for name, value in adapted.items()}
+        leaves = adapted if create_graph else leaves
+        gradients = torch.autograd.grad(loss(leaves, support).sum(), list(leaves.values()))
+        return {name: adapted[name] - 0.3 * g for name, g in zip(adapted, gradients, strict=True)}
+
+
+def test_a_step_of_ones_own_may_do_with_the_loss_what_it_likes():
+    objective, params = prepared(Peeks(inner_lr=0.3, inner_steps=2))
+    here = elsewhere(params)
+    _, gradient = objective.loss_and_gradient(here)
+    assert_close(gradient, tiny.finite_difference(lambda p: objective.loss_and_kl(p)[0], here), rtol=1e-6, atol=1e-8)
+    objective, params = prepared(UsesUp(inner_steps=2))
+    assert objective.loss_and_gradient(params)[1].isfinite().all()
+
+
 @pytest.mark.parametrize(("target", "factor"), [(1e3, 0.5), (1e-9, 2.0), (None, 1.0)])
 def test_promp_penalty_adapts_to_its_target(target, factor):
     method = ProMP(inner_lr=0.3, inner_kl=0.2, inner_kl_target=target)

@@ -96,6 +96,15 @@ def test_the_oracle_sees_its_task_and_its_curve_is_flat():
     assert np.array_equal(curve.per_task, oracle_curve(model, SMALL, steps=2, tasks=3, episodes=2, seed=0).per_task)
 
 
+@pytest.mark.parametrize("by_seed", [[[0.0, 1.0]], [[-0.1, 0.9], [0.1, 1.1]]])
+def test_there_is_room_for_the_interval_of_one_seed_and_for_several_seeds(by_seed):
+    row = {"mean": [0.0, 1.0], "ci_low": [-5.0, -5.0], "ci_high": [5.0, 5.0], "by_seed": by_seed, "remembers": False}
+    summary = {"env": "x", "seeds": len(by_seed), "protocol": {"budget": 1000, "steps": 1, "episodes": 20}}
+    (axis,) = draw(summary | {"methods": {"maml": row}}).axes
+    low, high = axis.get_ylim()
+    assert (low < -5 and high > 5) == (len(by_seed) == 1) and low < -0.1 * (len(by_seed) - 1) and high > 1
+
+
 @pytest.mark.parametrize("preset", ["sparse-navigation", "ant-vel"])
 def test_baselines_of_every_kind_of_preset(preset, tmp_path):
     """One whose method has a memory, and one whose method learns step sizes."""

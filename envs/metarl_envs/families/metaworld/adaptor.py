@@ -66,9 +66,10 @@ class MetaWorldEnv(gymnasium.Wrapper):
         self.task_space = spaces.Box(space.low, space.high, dtype=np.float64)
         self.set_task((space.low + space.high) / 2.0)
 
-    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> Array:
-        """Draw n of the package's own goals, `[n, d]`."""
-        goals = package_goals(self._name, self._seed)[check_split(split)]
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train", choosing: bool = False) -> Array:
+        """Draw n of the package's own goals, `[n, d]`; with `choosing`, instead of the test's, of another seed's."""
+        other = choosing and split == "test"
+        goals = package_goals(self._name, self._seed + 2 * other)["train" if other else check_split(split)]
         return goals[rng.integers(len(goals), size=n)]
 
     def set_task(self, task: Array) -> None:
