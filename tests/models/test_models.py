@@ -158,6 +158,7 @@ def test_bad_numbers_are_refused(model):
         model.export_sb3("ppo.zip", steps=3)
 
 
+@pytest.mark.filterwarnings("ignore:this policy's memory is not told")  # it is only asked
 @pytest.mark.parametrize("method", [metarl.MAML, metarl.RL2])
 def test_many_tasks_adapt_together(method):
     tasks = np.array([[0.3, -0.2], [-0.4, 0.1], [0.0, 0.5]])

@@ -9,6 +9,7 @@ import torch
 
 import metarl
 from metarl.methods import ProMP
+from metarl.rl import recurrent
 
 DATA = Path(__file__).parents[1] / "data"
 TINY = {"tasks": 3, "episodes": 4, "horizon": 12, "hidden": (8, 8), "action_scale": 0.1, "seed": 3}
@@ -23,8 +24,9 @@ RUNS = {
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_a_meta_iteration_computes_what_it_did(name):
+def test_a_meta_iteration_computes_what_it_did(name, monkeypatch):
     """One iteration: after several, physics with contacts and conjugate gradients have made rounding visible."""
+    monkeypatch.setattr(recurrent, "seed_of_part", lambda seed: seed + 1)  # as it drew a memory's initial weights
     kind, env, settings = RUNS[name]
     tolerance = 5e-4 if "Ant" in env else 1e-5  # its contacts make visible in one iteration how a processor rounds
     model = kind(env, **{**TINY, **settings}).learn(1)
