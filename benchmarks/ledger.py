@@ -29,7 +29,6 @@ import numpy as np
 import tyro
 from common import machine, versions
 from numpy.typing import NDArray
-from scipy import stats
 
 import metarl
 from metarl.experiment.config import Config
@@ -37,6 +36,7 @@ from metarl.experiment.preset_file import find_preset
 from metarl.experiment.versions import git_commit
 from metarl.methods import method_name
 from metarl.report.benchmark import Protocol, adapted_by_steps, train_and_evaluate
+from metarl.report.statistics import over_seeds
 
 LEDGER = Path(__file__).parent / "ledger"
 
@@ -264,8 +264,9 @@ def row(folder: Path, measure: str | None = None) -> list[str]:
 
 
 def half_interval(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return half of the 95 % interval (Student's t) of the mean of draws `[n, k]`, `[k]`."""
-    return stats.t.ppf(0.975, len(values) - 1) * stats.sem(values, axis=0)
+    """Return half of the 95 % interval (Student's t) of the mean of draws `[n, k]`, tasks or seeds, `[k]`."""
+    centre, _, high = over_seeds(values)
+    return high - centre
 
 
 def way_to_the_oracle(family: Path, reached: float) -> str:

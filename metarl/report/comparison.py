@@ -89,8 +89,7 @@ def draw(summary: dict[str, Any]) -> Figure:
         style = ":" if method in BASELINES else "-" if number < len(LINES) else "--"
         axis.plot(steps, row["mean"], style, color=colours[method], marker="o", ms=3, label=method)
         ends = row["ci_low"], row["ci_high"]
-        seeds = row["by_seed"] if len(row["by_seed"]) > 1 else ends
-        draw_band(axis, steps, ends, seeds, color=colours[method], alpha=0.12)
+        draw_band(axis, steps, ends, row["by_seed"], color=colours[method], alpha=0.12)
     budget, seeds = summary["protocol"]["budget"], summary["seeds"]
     unit = "episodes of the task seen" if memories else "gradient steps"
     axis.set(xlabel=unit, ylabel="return")

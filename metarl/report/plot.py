@@ -40,12 +40,13 @@ def looks(number: int) -> list[tuple[str, Style]]:
 def draw_band(axis: Axes, x: Any, ends: tuple[Any, Any], seeds: Any, **drawn: Any) -> None:
     """Fill between the ends of an interval; the axis makes room for the seeds `[S, n]`, and what is wider is cut off.
 
-    The interval of two or three seeds may be many times as wide as all that there is to see.
+    The interval of two or three seeds may be many times as wide as all that there is to see. That of a lone one, which
+    is over its tasks, is shown whole.
     """
     room = axis.dataLim.frozen()
     axis.fill_between(x, *ends, lw=0, **drawn)
     axis.dataLim.set(room)
-    for values in seeds:
+    for values in seeds if len(seeds) > 1 else ends:
         axis.update_datalim(np.column_stack([x, values]))
     axis.autoscale_view()
 

@@ -204,7 +204,7 @@ def _draw_adaptation(
     centre, *ends = over_seeds(values, look.aggregate)
     low, high = curves[0].interval if len(curves) == 1 else ends
     axis.plot(x, centre, marker="o", ms=3.5, **drawn)
-    draw_band(axis, x, (low, high), values if len(curves) > 1 else (low, high), color=drawn["color"], alpha=0.18)
+    draw_band(axis, x, (low, high), values, color=drawn["color"], alpha=0.18)
     if not by_episodes:
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 

@@ -54,7 +54,6 @@ class AdaptedPolicy:
             raise UserError(
                 f"predict takes observations of shape {list(self.shape)}, or several of them, got {given!r}"
             )
-        _check_finite(observation)
         obs = torch.from_numpy(observation.reshape(1 if single else len(observation), -1))[None]
         with torch.no_grad():
             if self.memory is None:
@@ -92,17 +91,15 @@ def _numbers(observation: ArrayLike) -> NDArray[np.float32]:
     """Return observations as numbers.
 
     Raises:
-        UserError: If they are none.
+        UserError: If they are none, or not finite.
     """
     try:
-        return np.asarray(observation, dtype=np.float32)
+        found = np.asarray(observation, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise UserError(f"predict takes observations, which are numbers, got {observation!r}") from error
-
-
-def _check_finite(observation: NDArray[np.float32]) -> None:
-    if not np.isfinite(observation).all():
+    if not np.isfinite(found).all():
         raise UserError(f"predict takes finite observations, got {observation!r}")
+    return found
 
 
 class AdaptedPolicies(Sequence[AdaptedPolicy]):
@@ -152,7 +149,6 @@ class AdaptedPolicies(Sequence[AdaptedPolicy]):
         if observation.shape[1:] != self.shape or not rows or rows % tasks:
             wanted = f"as many observations of shape {list(self.shape)} in each of {tasks} tasks"
             raise UserError(f"predict takes {wanted}, got an array {list(observation.shape)}")
-        _check_finite(observation)
         obs = torch.from_numpy(observation.reshape(tasks, rows // tasks, -1))
         with torch.no_grad():
             if isinstance(self.adapted, Memory):

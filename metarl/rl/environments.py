@@ -223,11 +223,11 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
         """Draw n tasks, `[n, d]`, of one of the environment's sets if it has such."""
         sample = self.prototype.get_wrapper_attr("sample_tasks")
         tasks = np.asarray(sample_split(sample, n, rng, split, choosing), dtype=np.float64)
-        shape = getattr(self.task_space, "shape", None)
-        wanted = (n, *shape) if shape is not None and len(shape) == 1 else (n, *tasks.shape[1:2])
-        if tasks.ndim != 2 or tasks.shape != wanted:
-            asked = f"[{n}, {'d' if len(wanted) < 2 or shape is None else wanted[1]}]"
-            raise UserError(f"sample_tasks({n}, rng) must return an array {asked}, got shape {tasks.shape}")
+        shape = getattr(self.task_space, "shape", None) or ()
+        width = shape[0] if len(shape) == 1 else None
+        if tasks.ndim != 2 or len(tasks) != n or width not in (None, tasks.shape[1]):
+            wanted = f"[{n}, {width or 'd'}]"
+            raise UserError(f"sample_tasks({n}, rng) must return an array {wanted}, got shape {tasks.shape}")
         return tasks
 
     def set_tasks(self, tasks: NDArray[np.float64]) -> None:
