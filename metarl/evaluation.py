@@ -65,7 +65,7 @@ class AdaptationCurve:
         with np.errstate(all="ignore"):  # more steps than were trained may diverge
             half = stdtrit(n - 1, 0.975) * self.per_task.std(0, ddof=1) / n**0.5
         low, high = self.mean - half, self.mean + half
-        return (np.maximum(low, 0.0), np.minimum(high, 1.0)) if self.measure == "success" else (low, high)
+        return (np.maximum(low, 0.0), np.minimum(high, 1.0)) if self.measure in ("success", "accuracy") else (low, high)
 
     @property
     def of_success(self) -> AdaptationCurve | None:

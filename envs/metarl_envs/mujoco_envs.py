@@ -3,8 +3,6 @@
 # pyright: reportAttributeAccessIssue=false
 # (MuJoCo's compiled modules have no type stubs)
 
-# the compiled mujoco module has no stubs:
-# pyright: reportAttributeAccessIssue=false
 from __future__ import annotations
 
 import copy

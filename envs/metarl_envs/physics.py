@@ -165,6 +165,14 @@ class RandomPhysics(MujocoFamily):
         """Return where the base family ends."""
         return self.base.terminated(next_state, task[:, : self._own])
 
+    def reward(self, terms: dict[str, Array]) -> Array:
+        """Return the base family's reward."""
+        return self.base.reward(terms)
+
+    def success(self, next_state: Array, task: Array) -> NDArray[np.bool_] | None:
+        """Return where the base family's task is solved."""
+        return self.base.success(next_state, task[:, : self._own])
+
     def markers(self, state: Array, task: Array) -> list[dict[str, Any]]:
         """Return the base family's markers."""
         return self.base.markers(state, task[: self._own])

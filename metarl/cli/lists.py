@@ -15,6 +15,7 @@ from metarl.cli.options import Envs, Presets
 from metarl.cli.parse import parse
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.config_file import as_dict
+from metarl.experiment.names import is_id
 from metarl.experiment.presets import PRESETS, UNTRAINED
 from metarl.methods import method_name
 from metarl.rl.environments import catalogue
@@ -66,7 +67,7 @@ def envs(args: list[str]) -> int:
 def _known(env_id: str, entries: dict[str, Any]) -> str:
     """Return the id, which may be typed without `metarl/` and `-v0`."""
     full = env_id if "/" in env_id else f"metarl/{env_id}"
-    full = full if full.rpartition("-v")[2].isdecimal() else f"{full}-v0"
+    full = full if is_id(full) else f"{full}-v0"
     if ":" in env_id:
         raise UserError(f"'metarl envs' tells of the environments of the package only, got {env_id!r}")
     if full == ADAPTOR:

@@ -17,7 +17,7 @@ from metarl.cli.tables import curve_table
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.callbacks import Callback, StopOnSignal
 from metarl.experiment.checkpoint import Checkpoint, load, save, write_json
-from metarl.experiment.names import find, import_module
+from metarl.experiment.names import find, import_module, is_id
 from metarl.experiment.outputs import make_logger
 from metarl.experiment.presets import IN_ENVIRONMENTS, ON_DATA, PRESETS
 from metarl.experiment.signals import writing
@@ -135,9 +135,9 @@ def _reptile(command: Sb3) -> Reptile:
         settings = {"gamma": config.discount, **settings}
     elif ":" in command.env:
         import_module(command.env.partition(":")[0])
-        if not command.env.rpartition("-v")[2].isdecimal():
+        if not is_id(command.env):
             source = find(command.env)
-    elif command.env not in registered() and not command.env.rpartition("-v")[2].isdecimal():
+    elif command.env not in registered() and not is_id(command.env):
         near = did_you_mean(command.env, [*PRESETS, *registered()]) or ";"
         raise UserError(f"unknown environment or preset {command.env!r}{near} 'metarl envs' lists all of ours")
     return Reptile(

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from metarl.errors import UserError
 from metarl.experiment.directory import RunDirectory
+from metarl.experiment.signals import STOPPING
 from metarl.threads import cpus
 
 COMMAND = [sys.executable, "-c", "import sys; from metarl.cli import main; sys.exit(main(sys.argv[1:]))"]
@@ -25,8 +26,8 @@ COMMAND = [sys.executable, "-c", "import sys; from metarl.cli import main; sys.e
 def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, log_dir: Path, resume: bool) -> int:
     """Train with several seeds, `jobs` of them at a time; returns the worst exit status.
 
-    Ctrl-C of a terminal reaches all of the processes, SIGTERM and SIGHUP are passed on; each saves its run. What a seed
-    prints goes to `train.log` in its folder.
+    Ctrl-C of a terminal reaches all of the processes, SIGTERM and SIGHUP are passed on; each saves its run. What is
+    ignored stays ignored, as SIGHUP under `nohup`. What a seed prints goes to `train.log` in its folder.
 
     Args:
         name: Preset, or what else is trained.
@@ -49,7 +50,8 @@ def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, l
     console.print(f"{name}: {seeds} seeds, {min(jobs, seeds)} at a time, writing to {log_dir}")
     threads = str(max(1, cpus() // min(jobs, seeds)))
     trainings = _Trainings(["train", name, *args], threads, console.print)
-    before = {number: signal.signal(number, trainings.pass_on) for number in (signal.SIGTERM, signal.SIGHUP)}
+    wanted = [n for n in STOPPING if n != signal.SIGINT and signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, trainings.pass_on) for number in wanted}
     with ThreadPoolExecutor(jobs) as pool:
         running = [pool.submit(trainings.run, seed, folder, folder in begun) for seed, folder in folders.items()]
         try:

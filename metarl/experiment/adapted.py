@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium import Env
 from numpy.typing import NDArray
 
@@ -75,7 +76,7 @@ def policies_for(
     finally:
         inner_loop.close()
     if isinstance(adapted, Memory):
-        each: list[Params | Memory] = [adapted.lifetimes(k, len(tasks)) for k in range(len(tasks))]
+        each: list[Params | Memory] = [adapted.of(torch.tensor([k])) for k in range(len(tasks))]
     else:
         each = [{name: value[k : k + 1] for name, value in adapted.items()} for k in range(len(tasks))]
     seeds = [seed, *([seed, k] for k in range(1, len(tasks)))]

@@ -31,14 +31,15 @@ class Log(Callback):
 
     def on_start(self, trainer: Trainer) -> None:
         """Open the logs; those of a new run begin with its settings."""
-        self.trainer, self.pending, self.stack = trainer, False, ExitStack()
-        self.stack.enter_context(quiet_writer())
+        self.trainer, self.pending = trainer, False
         c, progress = trainer.config, trainer.progress
-        with writing(self.what):
+        with ExitStack() as stack, writing(self.what):
+            stack.enter_context(quiet_writer())
             self.logger = make_logger(self.directory and self.directory.path, progress.env_steps, self.outputs)
             if self.directory is not None and not progress.iteration:
                 last_phase = c.method.inner_steps + c.method.plays_query - 1
                 log_start(self.logger, self.directory.record(c), trainer.inner_loop.measure, last_phase, c.eval_steps)
+            self.stack = stack.pop_all()  # until `on_end`
 
     def on_evaluation(self, curve: AdaptationCurve) -> None:
         """Log the curve; the iteration it belongs to is written whatever `log_every` says."""

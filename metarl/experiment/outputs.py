@@ -99,7 +99,7 @@ class Table(KVWriter):
 
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
         """Append a row."""
-        row = {name: value for name, value in filter_excluded_keys(key_values, key_excluded, "csv").items()}
+        row = filter_excluded_keys(key_values, key_excluded, "csv")
         if new := [name for name in row if name not in self.names]:
             rows = read_rows(self.path)
             self.names += new

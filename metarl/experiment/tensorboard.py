@@ -17,6 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as make_summaries
 
 from metarl.evaluation import AdaptationCurve
+from metarl.experiment.config_file import flat
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -60,10 +61,11 @@ def _after(steps: int) -> str:
     return "before adaptation" if steps == 0 else f"after {steps} step{'s' * (steps != 1)}"
 
 
-def hparams(config: Mapping[str, Any]) -> dict[str, int | float | str | bool]:
+def hparams(config: dict[str, Any]) -> dict[str, int | float | str | bool]:
     """Return the settings as the HParams tab shows them: side by side, those that people compare first."""
-    flat = {name: value for name, value in _leaves(config) if isinstance(value, int | float | str | bool)}
-    return {name: flat[name] for name in FIRST if name in flat} | flat
+    values = {name.removesuffix(".name"): value for name, value in flat(config).items()}
+    shown = {name: value for name, value in values.items() if isinstance(value, int | float | str | bool)}
+    return {name: shown[name] for name in FIRST if name in shown} | shown
 
 
 def _hparam_summaries(settings: dict[str, int | float | str | bool], compared: list[str]) -> Iterator[Summary]:
@@ -78,16 +80,6 @@ def _hparam_summaries(settings: dict[str, int | float | str | bool], compared: l
         info.differs = info.name in FIRST
     held.content = data.SerializeToString()
     yield from (experiment, start, end)
-
-
-def _leaves(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        elif name == "name":  # of a method or its outer update
-            yield prefix.removesuffix("."), value
-        else:
-            yield prefix + name, value
 
 
 def card(record: Mapping[str, Any]) -> str:

@@ -119,10 +119,10 @@ class Bar:
         self.task = self.progress.add_task(name, total=total, numbers="")
         self.evaluated = Text(no_wrap=True, overflow="ellipsis")
         self.live = Live(Group(self.progress, self.evaluated), console=console, refresh_per_second=4)
-        self.live.start()
 
     def show(self, iteration: int, numbers: str, evaluated: str) -> None:
         """Show how far it is, and the numbers."""
+        self.live.start()  # does nothing from the second time on
         self.evaluated.plain = evaluated
         self.progress.update(self.task, completed=iteration, numbers=numbers)
 

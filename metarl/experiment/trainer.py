@@ -93,10 +93,10 @@ class Trainer(Generic[AnySettings, AnyInnerLoop]):
         self._loops = self._build_loops()
         self.inner_loop = self._loops[0]
         self.network: Any = self.inner_loop.network
-        start = config.method.initial(P.params_of(self.network))
-        self.params: Params = {name: value.clone() for name, value in start.items()}  # a file holds no tensor twice
-        self.outer_state: State = config.method.initial_state(P.flatten(self.params.values()))
         try:
+            start = config.method.initial(P.params_of(self.network))
+            self.params: Params = {name: value.clone() for name, value in start.items()}  # a file holds no tensor twice
+            self.outer_state: State = config.method.initial_state(P.flatten(self.params.values()))
             self.workers = self._local_workers() if config.workers == "local" else self._ray_workers()
         except BaseException:
             self._close_loops()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -32,35 +33,52 @@ class Outputs:
 
 
 @dataclass(frozen=True)
-class Regression:
-    """Mean squared error of one network (Finn et al. 2017, equation 2).
-
-    Divergences are those of normal distributions of variance 1 around the predictions.
-    """
+class _Supervised(ABC):
+    """What both kinds of tasks share."""
 
     network: nn.Module
-
-    measure: ClassVar[str] = "loss"
 
     def threads(self) -> AbstractContextManager[None]:
         """Return the context in which torch differentiates: with all its threads."""
         return nullcontext()
 
-    def tasks_at_once(self, data: Examples) -> int:
-        """Return how many tasks to compute together: all of them, for they are small."""
-        return len(data)
-
     def own(self, params: Params) -> Params:
         """Return the network's own params, without what a method keeps beside them (step sizes, say)."""
-        return _own(self.network, params)
-
-    def outputs(self, params: Params, data: Examples) -> Outputs:
-        """Return the predictions under stacked params, `[K, N, o]`."""
-        return Outputs(functional_call(self.network, self.own(params), (data.x,)))
+        return {name: params[name] for name, _ in self.network.named_parameters()}
 
     def loss(self, params: Params, data: Examples, outputs: Outputs | None = None) -> Tensor:
         """Return each task's loss `[K]`; the outputs under these params are computed unless they are given."""
         return self.surrogate(outputs or self.outputs(params, data), None, data)
+
+    def thin(self, support: Examples, stride: int) -> Examples:
+        """Return all of the support data: they are few."""
+        return support
+
+    @abstractmethod
+    def outputs(self, params: Params, data: Examples) -> Outputs:
+        """Return what the network says under stacked params."""
+
+    @abstractmethod
+    def surrogate(self, new: Outputs, old: Outputs | None, data: Examples, clip: float | None = None) -> Tensor:
+        """Return each task's loss `[K]`, whatever the outputs were before."""
+
+
+@dataclass(frozen=True)
+class Regression(_Supervised):
+    """Mean squared error of one network (Finn et al. 2017, equation 2).
+
+    Divergences are those of normal distributions of variance 1 around the predictions.
+    """
+
+    measure: ClassVar[str] = "loss"
+
+    def tasks_at_once(self, data: Examples) -> int:
+        """Return how many tasks to compute together: all of them, for they are small."""
+        return len(data)
+
+    def outputs(self, params: Params, data: Examples) -> Outputs:
+        """Return the predictions under stacked params, `[K, N, o]`."""
+        return Outputs(functional_call(self.network, self.own(params), (data.x,)))
 
     def surrogate(self, new: Outputs, old: Outputs | None, data: Examples, clip: float | None = None) -> Tensor:
         """Return each task's loss `[K]`, whatever the outputs were before."""
@@ -69,10 +87,6 @@ class Regression:
     def score(self, outputs: Outputs, data: Examples) -> Tensor:
         """Return each task's loss, `[K]`."""
         return self.surrogate(outputs, None, data)
-
-    def thin(self, support: Examples, stride: int) -> Examples:
-        """Return all of the support data: they are few."""
-        return support
 
     def kl(self, old: Outputs, new: Outputs, data: Examples) -> Tensor:
         """Return each task's mean KL(old, new), `[K]`."""
@@ -84,33 +98,19 @@ class Regression:
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(_Supervised):
     """Cross-entropy of one network, whose outputs are logits (Finn et al. 2017, equation 3)."""
 
-    network: nn.Module
-
     measure: ClassVar[str] = "accuracy"
-
-    def threads(self) -> AbstractContextManager[None]:
-        """Return the context in which torch differentiates: with all its threads."""
-        return nullcontext()
 
     def tasks_at_once(self, data: Examples) -> int:
         """Return how many tasks to compute together, so that what the layers return stays in the processor's cache."""
         return max(PICTURES_AT_ONCE // data.x.shape[1], 2)
 
-    def own(self, params: Params) -> Params:
-        """Return the network's own params, without what a method keeps beside them (step sizes, say)."""
-        return _own(self.network, params)
-
     def outputs(self, params: Params, data: Examples) -> Outputs:
         """Return the log-probabilities of the classes under stacked params, `[K, N, ways]`."""
         logits = functional_call(self.network, self.own(params), (data.x,))
         return Outputs(torch.log_softmax(logits, dim=-1))
-
-    def loss(self, params: Params, data: Examples, outputs: Outputs | None = None) -> Tensor:
-        """Return each task's loss `[K]`; the outputs under these params are computed unless they are given."""
-        return self.surrogate(outputs or self.outputs(params, data), None, data)
 
     def surrogate(self, new: Outputs, old: Outputs | None, data: Examples, clip: float | None = None) -> Tensor:
         """Return each task's loss `[K]`, whatever the outputs were before."""
@@ -119,10 +119,6 @@ class Classification:
     def score(self, outputs: Outputs, data: Examples) -> Tensor:
         """Return the share of each task's examples whose class is found, `[K]`."""
         return (outputs.values.argmax(-1) == data.y).float().mean(-1)
-
-    def thin(self, support: Examples, stride: int) -> Examples:
-        """Return all of the support data: they are few."""
-        return support
 
     def kl(self, old: Outputs, new: Outputs, data: Examples) -> Tensor:
         """Return each task's mean KL(old, new), `[K]`."""
@@ -133,7 +129,3 @@ class Classification:
         (tangent,) = tangents
         p = at.values.exp()
         return (p * (tangent - (p * tangent).sum(-1, keepdim=True)) / p.shape[1],)
-
-
-def _own(network: nn.Module, params: Params) -> Params:
-    return {name: params[name] for name, _ in network.named_parameters()}

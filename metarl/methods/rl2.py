@@ -143,10 +143,13 @@ class RL2(Method):
         of another length, as many as before. Where that is more than `STEPS` environment steps, there are fewer
         lifetimes, two at least, and then fewer tasks; the run's environment steps stay, and so do the number of its
         evaluations and checkpoints. λ is at most 0.95, or else each action would be credited with the noise of all
-        later episodes.
+        later episodes. Where the settings are of lifetimes as long already, all of these stay.
         """
         needs_episodes(self, settings)
-        played = settings.episodes * (settings.method.inner_steps + settings.method.plays_query)
+        before = settings.method
+        if isinstance(before, RL2) and before.lifetime == self.lifetime:
+            return {"baseline": "linear"} if self.vf_coef else {}
+        played = settings.episodes * (before.inner_steps + before.plays_query)
         lifetimes = max(1, played // self.lifetime)
         suited = {"episodes": lifetimes, "gae_lambda": min(settings.gae_lambda, 0.95)} | WITHOUT_CONTEXT
         suited |= {"baseline": "linear"} if self.vf_coef else {}

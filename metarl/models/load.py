@@ -126,7 +126,11 @@ def load(
     model_kind = _model_kind(config)
     model = model_kind.__new__(model_kind)
     model._begin(config, parts)
-    model.trainer.restore(saved)
+    try:
+        model.trainer.restore(saved)
+    except BaseException:
+        model.close()
+        raise
     model.of_run(directory)
     return model
 

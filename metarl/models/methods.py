@@ -17,89 +17,49 @@ from metarl.models.rl import Model
 from metarl.rl.environments import EnvSource
 
 
-class MAML(Model):
+class _WithMAMLsSettings(Model):
+    """A method that has the settings of MAML."""
+
+    def __init__(
+        self,
+        env: EnvSource,
+        *,
+        log_dir: str | Path | None = None,
+        resume: bool = False,
+        verbose: bool = False,
+        **settings: Unpack[MAMLKeywords],
+    ) -> None:
+        self._build(env, None, log_dir, resume, verbose, settings)
+
+
+class MAML(_WithMAMLsSettings):
     """MAML with a TRPO meta-update (Finn et al. 2017, algorithm 3)."""
 
     name = "maml"
 
-    def __init__(
-        self,
-        env: EnvSource,
-        *,
-        log_dir: str | Path | None = None,
-        resume: bool = False,
-        verbose: bool = False,
-        **settings: Unpack[MAMLKeywords],
-    ) -> None:
-        self._build(env, None, log_dir, resume, verbose, settings)
 
-
-class FOMAML(Model):
+class FOMAML(_WithMAMLsSettings):
     """First-order MAML: the meta-gradient without second derivatives."""
 
     name = "fomaml"
 
-    def __init__(
-        self,
-        env: EnvSource,
-        *,
-        log_dir: str | Path | None = None,
-        resume: bool = False,
-        verbose: bool = False,
-        **settings: Unpack[MAMLKeywords],
-    ) -> None:
-        self._build(env, None, log_dir, resume, verbose, settings)
 
-
-class ANIL(Model):
+class ANIL(_WithMAMLsSettings):
     """Almost no inner loop: MAML of the head alone (Raghu et al. 2020)."""
 
     name = "anil"
 
-    def __init__(
-        self,
-        env: EnvSource,
-        *,
-        log_dir: str | Path | None = None,
-        resume: bool = False,
-        verbose: bool = False,
-        **settings: Unpack[MAMLKeywords],
-    ) -> None:
-        self._build(env, None, log_dir, resume, verbose, settings)
 
-
-class CAVIA(Model):
+class CAVIA(_WithMAMLsSettings):
     """MAML of context params alone, further inputs of the network (Zintgraf et al. 2019)."""
 
     name = "cavia"
 
-    def __init__(
-        self,
-        env: EnvSource,
-        *,
-        log_dir: str | Path | None = None,
-        resume: bool = False,
-        verbose: bool = False,
-        **settings: Unpack[MAMLKeywords],
-    ) -> None:
-        self._build(env, None, log_dir, resume, verbose, settings)
 
-
-class MetaSGD(Model):
+class MetaSGD(_WithMAMLsSettings):
     """MAML with a learned step size per param (Li et al. 2017)."""
 
     name = "meta-sgd"
-
-    def __init__(
-        self,
-        env: EnvSource,
-        *,
-        log_dir: str | Path | None = None,
-        resume: bool = False,
-        verbose: bool = False,
-        **settings: Unpack[MAMLKeywords],
-    ) -> None:
-        self._build(env, None, log_dir, resume, verbose, settings)
 
 
 class Reptile(Model):
@@ -136,21 +96,10 @@ class ProMP(Model):
         self._build(env, None, log_dir, resume, verbose, settings)
 
 
-class PPOMAML(Model):
+class PPOMAML(_WithMAMLsSettings):
     """MAML with a PPO meta-update."""
 
     name = "ppo-maml"
-
-    def __init__(
-        self,
-        env: EnvSource,
-        *,
-        log_dir: str | Path | None = None,
-        resume: bool = False,
-        verbose: bool = False,
-        **settings: Unpack[MAMLKeywords],
-    ) -> None:
-        self._build(env, None, log_dir, resume, verbose, settings)
 
 
 class EMAML(Model):

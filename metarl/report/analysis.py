@@ -76,10 +76,7 @@ def analyse(model: Model | FewShot, steps: int | None = None, tasks: int = 20, s
     if isinstance(model.trainer.network, OwnPolicy):
         raise UserError("analyse takes the built-in perceptrons only, not a policy of your own or on pictures")
     steps = c.method.inner_steps if steps is None else steps
-    for name, value in (("steps", steps), ("tasks", tasks)):
-        if value < 1:
-            raise UserError(f"{name} must be at least 1, got {value}")
-    check_counts(seed=(seed, 0))
+    check_counts(steps=(steps, 1), tasks=(tasks, 1), seed=(seed, 0))
     inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=tasks)
     params = model.trainer.params
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from metarl.core import params as P
-from metarl.errors import UserError, did_you_mean
+from metarl.errors import UserError, did_you_mean, warn
 from metarl.evaluation import evaluate
 from metarl.experiment.build import build_inner_loop
 from metarl.experiment.checkpoint import write_json
@@ -23,7 +23,7 @@ from metarl.experiment.trainer import NO_PARTS, Trainer
 from metarl.methods import METHODS, Method, method_name
 from metarl.report.baselines import Baseline, cached_baseline, learn_from_scratch, oracle_curve
 from metarl.report.comparison import BASELINES, compare_scratch, draw, summarise, write_csv
-from metarl.sb3.convert import as_params
+from metarl.sb3.convert import as_params, is_perceptron
 from metarl.seeding import TEST, draw_tasks
 
 SCRATCH_TASKS = 2
@@ -87,6 +87,8 @@ def benchmark(
         raise UserError("pretrained is PPO's own policy, which cannot be fine-tuned as another network; leave it out")
     if parts.env is not None and not isinstance(parts.env, str) and (told := {*methods} & {*BASELINES} - {"random"}):
         raise UserError(f"baselines ({', '.join(sorted(told))}) need the environment's id: register it with Gymnasium")
+    if "pretrained" in methods and not is_perceptron(_untrained(adapted_by_steps(config), parts)):
+        raise UserError("pretrained is a perceptron of PPO's, without layer norm and not for pictures; leave it out")
     results: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
     for seed in range(seeds):  # seed by seed, so that an interrupted benchmark has something of every method
         for method in methods:
@@ -149,15 +151,19 @@ def _method(
         eval_episodes=config.episodes,
         film=False,
     )
-    trainer, directory = Trainer(chosen, parts), RunDirectory(run)
+    directory = RunDirectory(run)
     if directory.holds_run and directory.method_name() != method_name(chosen.method):
         raise UserError(f"{run} holds a run of {directory.method_name()}; choose another --out")
-    if directory.holds_run and directory.checkpoints():
-        resume(trainer, directory, chosen.method)
-    elif not directory.holds_run:
-        directory.create(chosen)
-    train(trainer, 10**9, directory, budget=protocol.budget)
-    trainer.close()
+    trainer = Trainer(chosen, parts)
+    try:
+        if directory.holds_run and directory.checkpoints():
+            for note in resume(trainer, directory, chosen.method):
+                warn(note)
+        elif not directory.holds_run:
+            directory.create(chosen)
+        train(trainer, 10**9, directory, budget=protocol.budget)
+    finally:
+        trainer.close()
     return _curve(chosen, trainer.params, protocol, parts), trainer.progress.env_steps, trainer.progress.seconds
 
 
@@ -167,10 +173,10 @@ def _baseline(
     config = adapted_by_steps(config)
     initial = config.method.initial
     if kind == "random":
-        return _curve(config, initial(_untrained(config, parts)), protocol, parts), 0, 0.0
+        return _curve(config, initial(P.params_of(_untrained(config, parts))), protocol, parts), 0, 0.0
     model, seconds = cached_baseline(cast(Baseline, kind), config, protocol.budget, run)
     if kind == "pretrained":
-        curve = _curve(config, initial(as_params(model, _untrained(config, parts))), protocol, parts)
+        curve = _curve(config, initial(as_params(model, P.params_of(_untrained(config, parts)))), protocol, parts)
     else:
         where = (protocol.steps, protocol.tasks, protocol.episodes, protocol.eval_seed, protocol.stream)
         curve = oracle_curve(model, config, *where).as_dict()
@@ -202,11 +208,11 @@ def _scratch(
     return {"env": config.env, "tasks": tasks.tolist(), "curves": curves}, train_steps, time.perf_counter() - started
 
 
-def _untrained(config: Config, parts: Parts) -> P.Params:
-    """Return the params of the policy before any training."""
+def _untrained(config: Config, parts: Parts) -> Any:
+    """Return the policy before any training."""
     inner_loop = build_inner_loop(config, parts, 1, 1)
     inner_loop.close()
-    return P.params_of(inner_loop.sampler.policy)
+    return inner_loop.sampler.policy
 
 
 def _curve(config: Config, params: P.Params, protocol: Protocol, parts: Parts) -> dict[str, Any]:

@@ -134,7 +134,10 @@ def read_curve(path: Path, measure: str | None = None) -> AdaptationCurve | None
         return None
     try:
         found = json.loads(file.read_text())
-        found = found["success"] if measure == "success" else found
+        if measure == "success":
+            if "success" not in found:  # told in no episode of the last evaluation
+                return None
+            found = found["success"]
         per_task, what = np.array(found["per_task"], dtype=np.float64), found.get("measure", "return")
         if per_task.ndim != 2 or not per_task.size:
             raise ValueError(f"per_task is {per_task.shape}, not tasks by steps")

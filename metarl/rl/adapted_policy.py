@@ -30,7 +30,7 @@ class AdaptedPolicy:
         self, policy: Any, adapted: Params | Memory, shape: tuple[int, ...], seed: int | Sequence[int] = 0
     ) -> None:
         self.policy, self.shape = policy, shape
-        self.memory = adapted.copies(1) if isinstance(adapted, Memory) else None
+        self.memory = adapted.of(torch.zeros(1, dtype=torch.int64)) if isinstance(adapted, Memory) else None
         self._act: torch.Tensor | None = None
         self._unseen = 0
         self.params = adapted.params if isinstance(adapted, Memory) else {n: v[0] for n, v in adapted.items()}
@@ -59,7 +59,8 @@ class AdaptedPolicy:
             if self.memory is None:
                 actions = distribution(self.policy, self.params, obs)
             else:
-                actions = (self.memory if obs.shape[1] == 1 else self.memory.copies(obs.shape[1])).act(obs)
+                rows = obs.shape[1]
+                actions = (self.memory if rows == 1 else self.memory.of(torch.zeros(rows, dtype=torch.int64))).act(obs)
             noise = torch.from_numpy(self.policy.noise(self.rng, obs.shape[:2]))
             act = actions.mode() if deterministic else actions.sample(noise)
             chosen = self.policy.env_action(act[0])
@@ -82,7 +83,7 @@ class AdaptedPolicy:
         if self.memory is None or self._act is None:
             return
         self._unseen = 0
-        self.memory.see(self._act, torch.tensor([reward]), torch.ones(1, dtype=torch.bool))
+        self.memory.see(self._act, torch.tensor([float(reward)]), torch.ones(1, dtype=torch.bool))
         if done:
             self.memory.end_episode()
 
@@ -152,7 +153,7 @@ class AdaptedPolicies(Sequence[AdaptedPolicy]):
         obs = torch.from_numpy(observation.reshape(tasks, rows // tasks, -1))
         with torch.no_grad():
             if isinstance(self.adapted, Memory):
-                actions = self.adapted.repeated(rows // tasks).act(obs)
+                actions = self.adapted.of(torch.arange(tasks).repeat_interleave(rows // tasks)).act(obs)
             else:
                 actions = distribution(self.policy, self.adapted, obs)
             noise = torch.from_numpy(self.policy.noise(self.rng, obs.shape[:2]))

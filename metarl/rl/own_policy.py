@@ -56,9 +56,7 @@ class OwnPolicy(Policy):
         if not self._stacked(params):
             lead = obs.shape[: obs.dim() - len(self.shape)]
             found = self.network(obs.reshape(-1, *self.shape))
-            return self.kind(
-                *(value.expand(*value.shape).reshape(*_lead(value, lead)) for value in vars(found).values())
-            )
+            return self.kind(*(value.reshape(*_lead(value, lead)) for value in vars(found).values()))
         return self.kind(*vmap(self._call, in_dims=(0, None, 0), randomness="error")(params, self._constants(obs), obs))
 
     def _call(self, params: P.Params, buffers: P.Params, obs: Tensor) -> tuple[Tensor, ...]:

@@ -249,12 +249,3 @@ def observation_size(space: Space) -> int:
 def distribution(policy: nn.Module, params: Params, obs: Tensor) -> Any:
     """Return the policy's distributions in states `[K, N, o]` under params stacked over tasks `[K, ...]`."""
     return functional_call(policy, params, (obs,), tie_weights=False)
-
-
-def prepared(policy: Any, params: Params) -> Callable[[Tensor], Any]:
-    """Return states `[K, N, o]` -> the policy's distributions under stacked params, which stay the same meanwhile.
-
-    For playing, where nothing is differentiated. The numbers are those of `distribution`, bit for bit.
-    """
-    prepare = getattr(policy, "prepared", None)
-    return prepare(params) if prepare is not None else lambda obs: distribution(policy, params, obs)

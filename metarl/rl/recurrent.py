@@ -176,23 +176,10 @@ class Memory:
         self.state = torch.where(kept, self._next, self.state)
         self.before = torch.where(kept, new, self.before)
 
-    def copies(self, rows: int) -> Memory:
-        """Return the memory of its first lifetime in several rows."""
-        copy = Memory(self.policy, self.params, rows)
-        copy.state, copy.before = self.state[:1].expand(rows, -1), self.before[:1].expand(rows, -1)
-        return copy
-
-    def repeated(self, times: int) -> Memory:
-        """Return the memory of each lifetime in so many rows, one after another."""
-        several = Memory(self.policy, self.params, len(self.state) * times)
-        several.state = self.state.repeat_interleave(times, 0)
-        several.before = self.before.repeat_interleave(times, 0)
-        return several
-
-    def lifetimes(self, first: int, every: int) -> Memory:
-        """Return the memory of every n-th lifetime from the first one given."""
-        some = Memory(self.policy, self.params, len(self.state[first::every]))
-        some.state, some.before = self.state[first::every], self.before[first::every]
+    def of(self, lifetimes: Tensor) -> Memory:
+        """Return the memory of these lifetimes, given by index `[n]`; each may come several times."""
+        some = Memory(self.policy, self.params, len(lifetimes))
+        some.state, some.before = self.state[lifetimes], self.before[lifetimes]
         return some
 
     def end_episode(self) -> None:

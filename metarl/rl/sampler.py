@@ -14,7 +14,6 @@ from metarl.core.params import Params
 from metarl.errors import Fault, UserError
 from metarl.rl.distributions import Distribution, stacked
 from metarl.rl.episodes import Episodes, span_of
-from metarl.rl.policies import prepared
 from metarl.threads import one_thread
 
 
@@ -74,7 +73,7 @@ class Sampler:
             record = _Record(self, tasks)
             if memory is None:
                 record.faults.find("adapted param", ~_finite_params(params).repeat(self.episodes))
-            act = prepared(self.policy, params) if memory is None else memory.act
+            act = self.policy.prepared(params) if memory is None else memory.act
             while record.goes_on:
                 obs = record.see(observation)
                 action = record.act(actions := act(obs), actions.sample(noise[record.t]))

@@ -71,6 +71,12 @@ def as_ppo(policy: Policy, params: Params, env: gymnasium.Env, **settings: Any) 
     return model
 
 
+def is_perceptron(policy: Any) -> bool:
+    """Return whether a policy's network is one that PPO's perceptrons can be: ours without layer norm."""
+    ours = isinstance(policy, GaussianMLP | CategoricalMLP)
+    return ours and not any(isinstance(m, LayerNorm) for m in policy.modules())
+
+
 def _of_context(name: str) -> bool:
     return name.startswith("reward.") or name.rpartition(".")[-1] in ("context", "into")
 
@@ -112,7 +118,7 @@ def _check(policy: Any, observations: gymnasium.Space, actions: gymnasium.Space)
     """
     if hasattr(policy, "seen"):
         raise UserError("stable-baselines3's PPO has no memory, so no policy with a memory can be exported to it")
-    if not isinstance(policy, GaussianMLP | CategoricalMLP) or any(isinstance(m, LayerNorm) for m in policy.modules()):
+    if not is_perceptron(policy):
         raise UserError("only the built-in perceptrons without layer norm can be exported to stable-baselines3's PPO")
     if is_image_space(observations):
         raise UserError(f"stable-baselines3 would rearrange the pictures observed, {observations}; cannot export")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -93,7 +93,7 @@ class Reptile:
         check_algorithm(algorithm)
         check_settings(algorithm, settings)
         rows = num_envs if num_envs is not None else 8 if is_on_policy(algorithm) else 1
-        _check_counts(k=(k, 1), decay_iterations=(decay_iterations, 0), num_envs=(rows, 1), seed=(seed, 0))
+        check_counts(k=(k, 1), decay_iterations=(decay_iterations, 0), num_envs=(rows, 1), seed=(seed, 0))
         if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not 0 < epsilon <= 1:
             raise UserError(f"epsilon must be a number in (0, 1], got {epsilon!r}")
         self.env, self.algorithm, self.k, self.seed = env, algorithm, k, seed
@@ -127,7 +127,7 @@ class Reptile:
             UserError: If `iterations` is less than 1.
             NotFinite: If the algorithm diverges; the meta-params are those before that meta-iteration.
         """
-        _check_counts(iterations=(iterations, 1))
+        check_counts(iterations=(iterations, 1))
         logger = Logger(None, list(outputs))
         with ExitStack() as stack:
             for callback in callbacks:
@@ -182,7 +182,7 @@ class Reptile:
             NotFinite: If the algorithm diverges.
         """
         steps = self.k if steps is None else steps
-        _check_counts(steps=(steps, 0), seed=(seed, 0))
+        check_counts(steps=(steps, 0), seed=(seed, 0))
         vec = self._make_vec(self._vec.num_envs)
         try:
             set_one_task(vec, task)
@@ -213,7 +213,7 @@ class Reptile:
             UserError: If a number is out of range.
             NotFinite: If the algorithm diverges.
         """
-        _check_counts(steps=(steps, 0), tasks=(tasks, 1), episodes=(episodes, 1), seed=(seed, 0))
+        check_counts(steps=(steps, 0), tasks=(tasks, 1), episodes=(episodes, 1), seed=(seed, 0))
         vec, shown = self._make_vec(self._vec.num_envs), self._make_vec(episodes)
         per_task, env_steps = np.zeros((tasks, steps + 1)), 0
         try:
@@ -227,7 +227,7 @@ class Reptile:
                     if step:
                         with learning_stays_finite(model, task):
                             model.learn(self.k, reset_num_timesteps=False)
-                    with torch.random.fork_rng(devices=[]):  # learning draws its noise there too
+                    with _generators_kept(model):  # learning draws its noise from them too
                         returns, played = first_episodes(model, shown, deterministic)
                     per_task[i, step] = returns.mean()
                     env_steps += played
@@ -280,12 +280,17 @@ class Reptile:
         return model
 
 
-def _check_counts(**counts: tuple[int, int]) -> None:
-    """Refuse what is no whole number, or less than its least value, given as name=(value, least)."""
-    for name, (value, _) in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int | np.integer):
-            raise UserError(f"{name} must be a whole number, got {value!r}")
-    check_counts(**counts)
+@contextmanager
+def _generators_kept(model: BaseAlgorithm) -> Iterator[None]:
+    """Leave as they were what stable-baselines3 draws from: torch's and NumPy's generators, and the action space's."""
+    before, own = np.random.get_state(), model.action_space.np_random.bit_generator  # noqa: NPY002
+    state = own.state
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+        own.state = state
 
 
 def _draw_seed(seed: int, *key: int) -> int:

@@ -13,6 +13,7 @@ from torch import Tensor
 from metarl.core import params as P
 from metarl.core.params import Params
 from metarl.methods.adaptation import adaptation_path
+from metarl.methods.maml import MAML
 from metarl.methods.protocols import QUERY, InnerLoop, Outputs
 from metarl.outer import Part
 from metarl.threads import one_thread
@@ -122,9 +123,8 @@ class BatchLoss:
         a graph, or used the graph up, as a first-order step does.
         """
         seen: list[tuple[Params, Any, Any]] = []
-        step = getattr(type(self.method), "inner_step", None)
-        ours = str(getattr(step, "__module__", "")).startswith("metarl.")
-        keeps = create_graph and ours and not getattr(self.method, "first_order", True)
+        method: Any = self.method
+        keeps = create_graph and type(method).inner_step is MAML.inner_step and not method.first_order
 
         def loss(params: Params, data: Any) -> Tensor:
             outputs = self.losses.outputs(params, data)

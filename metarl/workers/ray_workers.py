@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -59,17 +60,18 @@ class RayWorkers(Workers):
 
     def __init__(self, where: int | str, job: Job, timeout: float, on_nan: OnNan = "stop") -> None:
         super().__init__([], on_nan)
-        self.ray = connect(where, self)
-        self.timeout, self._pickled = timeout, self.ray.cloudpickle.dumps(job)
-        free = int(self.ray.available_resources().get("CPU", 0))
-        number = where if isinstance(where, int) else min(job.tasks, free)
-        if not number:
-            disconnect(self)
-            raise UserError(f"workers {where!r}: no CPU of the cluster is free")
-        self.tasks, self.cpus = job.tasks, self._cpus_each(free, number)
+        self.timeout, self.tasks = timeout, job.tasks
         self._journal: list[tuple[str, tuple[Any, ...]]] = []
-        self.members = [self._start(self.cpus) for _ in range(number)]
+        self.members: list[Member] = []
+        self.ray = connect(where, self)
         try:
+            self._pickled = self._pickle(job)
+            free = int(self.ray.available_resources().get("CPU", 0))
+            number = where if isinstance(where, int) else min(job.tasks, free)
+            if not number:
+                raise UserError(f"workers {where!r}: no CPU of the cluster is free")
+            self.cpus = self._cpus_each(free, number)
+            self.members = [self._start(self.cpus) for _ in range(number)]
             self._share_out()
         except BaseException:
             self.close()
@@ -112,6 +114,15 @@ class RayWorkers(Workers):
         self.members = []
         disconnect(self)
 
+    def _pickle(self, job: Job) -> bytes:
+        try:
+            return self.ray.cloudpickle.dumps(job)
+        except Exception as error:  # whatever the user's objects raise
+            raise UserError(
+                f"what the workers need cannot be sent to them ({type(error).__name__}: {error}); "
+                "make environment, policy and method from what can be pickled"
+            ) from error
+
     def _share_out(self) -> None:
         """Have each actor build the environments of its share of the tasks."""
         self.shares, self._journal = shares(self.tasks, len(self.members)), []
@@ -143,14 +154,14 @@ class RayWorkers(Workers):
     def _answers(self, name: str, sent: tuple[Any, ...], timeout: float) -> list[Any]:
         answers: list[Any] = [None] * len(self.members)
         waiting = {index: [self._call(index, name, sent)] for index in range(len(self.members))}
-        restarts = 0
+        deaths = Counter[int]()
         while dead := self._fetch(waiting, answers, name, timeout):
-            if restarts == RESTARTS:
-                index, why = next(iter(dead.items()))
-                tasks = _range(self.shares[index])
-                raise UserError(f"the worker of {tasks} died {RESTARTS + 1} times in {name!r}: {_first_line(why)}")
-            restarts, waiting = restarts + 1, {}
+            waiting = {}
             for index, why in dead.items():
+                deaths[index] += 1
+                if deaths[index] > RESTARTS:
+                    tasks = _range(self.shares[index])
+                    raise UserError(f"the worker of {tasks} died {RESTARTS + 1} times in {name!r}: {_first_line(why)}")
                 self._replace(index, why)
                 again = [*([] if name == "begin" else [("begin", ())]), *self._journal, (name, sent)]
                 waiting[index] = [self._call(index, earlier, args) for earlier, args in again]

@@ -48,7 +48,7 @@ def reused(pool, monkeypatch):
     begun = collections.Counter()
 
     def start_or_reuse(self, cpus):
-        replaces, index = hasattr(self, "members"), begun[self]
+        replaces, index = bool(self.members), begun[self]
         begun[self] += 1
         if replaces or index == len(pool):
             pool.append(start(self, 0).actor)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import threading
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ from runs import TINY, assert_same, before, kill, on, run
 from metarl import UserError
 from metarl.methods import EMAML, MAML, ProMP, Reptile
 from metarl.outer import TRPO
-from metarl.workers import ray_workers
+from metarl.workers import ray_cluster, ray_workers
 
 ray = pytest.importorskip("ray", reason="Ray is not installed")
 reused = pytest.mark.usefixtures("reused")
@@ -127,3 +128,11 @@ def test_an_environment_that_hangs_runs_into_the_time_limit():
     said = r"^the worker of tasks 3-4 gave no answer to 'collect' within 2 s \(worker_timeout\)"
     with pytest.raises(UserError, match=said):
         run(on(2, OWN, worker_timeout=2.0), source=partial(Corridor, "hangs"))
+
+
+@reused
+def test_what_cannot_be_sent_is_said_and_ray_is_let_go():
+    users, lock = set(ray_cluster._users), threading.Lock()
+    with pytest.raises(UserError, match=r"what the workers need cannot be sent to them \(.*lock"):
+        run(on(2), source=lambda: Corridor(str(lock)))
+    assert ray_cluster._users == users

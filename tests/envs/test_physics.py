@@ -208,3 +208,26 @@ def test_fields_that_the_model_lacks(item, message):
         env_type(physics=[item])
     with pytest.raises(ValueError, match=message):
         vector_type(2, physics=[item])
+
+
+class Scored(Swing):
+    """A family with success and a reward of its own."""
+
+    def reward(self, terms):
+        return 2.0 * super().reward(terms)
+
+    def success(self, next_state, task):
+        return np.abs(next_state[:, 1]) > 0.1 * task[:, 0]
+
+
+def test_physics_change_neither_success_nor_how_the_reward_is_made(pendulum):
+    env_type, vector_type = make_envs(Scored)
+    single = env_type(task=[1.0, 1.0], xml=pendulum, physics=[FieldRange("body_mass", 0.5, 2.0)])
+    vector = vector_type(2, xml=pendulum, physics=[FieldRange("body_mass", 0.5, 2.0)])
+    vector.set_tasks([[1.0, 1.0]] * 2)
+    single.reset(seed=0)
+    vector.reset(seed=[0, 1])
+    _, reward, _, _, info = single.step(np.ones(1))
+    _, rewards, _, _, infos = vector.step(np.ones((2, 1)))
+    assert reward == 2.0 * info["reward_speed"] == rewards[0]
+    assert info["success"] == infos["success"][0]

@@ -10,6 +10,7 @@ from metarl.experiment.config_file import differences
 from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.experiment.parts import Parts, typed_parts
 from metarl.experiment.presets import PRESETS, for_data, for_env
+from metarl.experiment.settings import with_settings
 from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.methods import CAVIA, EMAML, MAML, RL2, SUPERVISED, Adam, ProMP
 from metarl.rl.inner_loop import PolicyInnerLoop
@@ -87,3 +88,10 @@ def test_a_context_that_is_said_is_no_other_than_the_methods_own():
     run = Config(env=ENV, method=CAVIA())
     assert differences(run, replace(run, context=run.context_size)) == []
     assert differences(run, replace(run, context=3)) == ["context: 16 -> 3"]
+
+
+def test_another_setting_of_a_memory_leaves_the_size_of_the_run_as_it_was():
+    before = Config(env=ENV, method=RL2(), tasks=40, episodes=4, gae_lambda=0.99, iterations=625, eval_every=62)
+    after = with_settings(before, {"ent_coef": 0.02})
+    assert after == replace(before, method=RL2(ent_coef=0.02))
+    assert with_settings(before, {"lifetime": 10}).episodes < 4  # as long lifetimes as this are few

@@ -1,16 +1,21 @@
 """Tables and TensorBoard after a run was cut off: no overlap, no gap, and what is half written is passed over."""
 
 import csv
+import sys
+import threading
 
 import pytest
 from processes import SMALL
+from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_stops import assert_same
 
+import metarl
 from metarl import UserError
 from metarl.cli import main
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.outputs import read_rows
+from metarl.experiment.terminal import Terminal
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +70,16 @@ def test_a_table_damaged_in_the_middle_is_named(cut, capsys):
         capsys.readouterr()
         assert main(arguments) == 2
         assert "is damaged" in (said := capsys.readouterr().err) and said.count("\n") == 1
+
+
+def test_what_fails_as_the_logs_open_leaves_the_process_as_it_was(cut):
+    lines = (cut / "progress.csv").read_text().splitlines(keepends=True)
+    (cut / "progress.csv").write_text("".join([lines[0], lines[1][:20] + "\n", *lines[2:]]))
+    model, hook, out = metarl.load(cut), threading.excepthook, sys.stdout
+    with pytest.raises(UserError, match="is damaged"):
+        model.learn(1, outputs=[Terminal(6, "run", Console(force_terminal=True))])
+    model.close()
+    assert threading.excepthook is hook and sys.stdout is out
 
 
 def test_every_prefix_of_a_table_reads(cut):

@@ -2,6 +2,7 @@
 
 import os
 import pty
+import signal
 import subprocess
 import sys
 import time
@@ -139,3 +140,13 @@ def test_what_learn_took_save_takes(tmp_path):
     assert again.config == model.config and again.config.hidden == (4,)
     for one in (model, again):
         one.close()
+
+
+def test_a_closed_terminal_is_ignored_under_nohup_by_several_seeds_too(tmp_path):
+    command = [*SMALL, "--iterations", "40", "--seeds", "2", "--log-dir", str(tmp_path / "seeds")]
+    run = started(command, stdout=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+    assert run.stdout is not None and "2 seeds" in run.stdout.readline()
+    run.send_signal(signal.SIGHUP)
+    said, wrong = run.communicate(timeout=120)
+    assert run.returncode == 0, wrong
+    assert said.count("iteration 40/40") == 2

@@ -226,3 +226,14 @@ def test_a_checkpoint_without_what_the_outer_update_remembers_is_gone_on_from():
 def test_a_loss_that_adaptation_makes_smaller_is_a_gain():
     metrics = metarl.FewShot("sinusoid", tasks=4, inner_lr=0.01).trainer.iterate()
     assert metrics["meta/adaptation_gain"] == metrics["meta/loss_step0"] - metrics["meta/loss_step1"] > 0
+
+
+def test_a_memory_takes_the_rewards_that_environments_give(tmp_path):
+    model = metarl.RL2(ENV, tasks=2, episodes=1, lifetime=2, horizon=4, hidden=(4,))
+    policies = [model.adapt([0.3, -0.2]) for _ in range(2)]
+    for policy, reward in zip(policies, (0.5, np.float64(0.5)), strict=True):
+        policy.predict(np.zeros(2))
+        policy.see(reward)
+    actions = [policy.predict(np.ones(2), deterministic=True)[0] for policy in policies]
+    assert np.array_equal(*actions)
+    model.close()

@@ -194,3 +194,10 @@ def test_a_result_tells_whether_a_memory_adapts(run, method):
     runs = [run | {"per_task": [[0.0, 1.0], [1.0, 2.0]], "train_steps": 10, "seconds": 1.0}]
     assert summarise({method: runs})[method]["remembers"]
     assert not summarise({"maml": [runs[0] | {"unit": "gradient steps"}]})["maml"]["remembers"]
+
+
+def test_what_ppo_cannot_have_is_refused_before_anything_is_trained(tmp_path):
+    config = dataclasses.replace(SMALL, layer_norm=True)
+    with pytest.raises(UserError, match="pretrained is a perceptron of PPO's"):
+        benchmark(config, ["maml", "pretrained"], 1, TINY, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

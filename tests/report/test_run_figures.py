@@ -185,3 +185,8 @@ def test_a_memory_and_gradient_steps_are_drawn_against_episodes_seen(folder):
     older.write_text(json.dumps(found))
     *_, adaptation = plot_runs([folder / "maml", run]).axes
     assert adaptation.get_xlabel() == "episodes seen or gradient steps"
+
+
+def test_no_success_in_the_last_evaluation_is_no_damage(folder):
+    run = folder / "maml" / "seed-0"
+    assert read_curve(run) is not None and read_curve(run, "success") is None

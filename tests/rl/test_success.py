@@ -153,3 +153,9 @@ def test_interval_of_a_share_stays_within_0_and_1():
 
 def test_a_time_limit_of_ones_own():
     assert play(lambda: TimeLimit(Clock(), 3), [4.0, 3.0]).success[:, 0].tolist() == [0.0, 1.0]
+
+
+def test_the_accuracy_is_a_share_too():
+    share = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
+    low, high = AdaptationCurve("data", share, 0, measure="accuracy").interval
+    assert low.min() >= 0 and high.max() <= 1

@@ -16,6 +16,7 @@ from metarl import UserError
 from metarl.cli.main import main
 from metarl.errors import NotFinite
 from metarl.sb3 import Reptile
+from metarl.sb3 import reptile as reptile_over_sb3
 from metarl.seeding import TEST, TRAINING, draw_tasks
 
 SMALL = {"horizon": 10, "k": 32, "num_envs": 4, "policy_kwargs": {"net_arch": [8]}, "batch_size": 16}
@@ -266,3 +267,20 @@ def test_the_command_goes_on_as_if_it_had_never_stopped(algorithm, tmp_path, cap
 
 def test_metarl_itself_has_its_own_reptile():
     assert metarl.Reptile is not Reptile and metarl.sb3.SB3VecEnv is metarl.SB3VecEnv
+
+
+@pytest.mark.parametrize("algorithm", [DQN, PPO])
+def test_how_an_adapted_algorithm_is_measured_does_not_change_what_it_learns(algorithm, monkeypatch):
+    settings = {"horizon": 6, "policy_kwargs": {"net_arch": [8]}, "batch_size": 8}
+    settings |= {"learning_starts": 8} if algorithm is DQN else {}
+    learned = []
+    play = reptile_over_sb3.first_episodes
+
+    def noted(model, *how):
+        learned.append(state(model))
+        return play(model, *how)
+
+    monkeypatch.setattr(reptile_over_sb3, "first_episodes", noted)
+    for number in (1, 3):
+        Reptile(AheadInSteps, algorithm, k=40, **settings).adaptation_curve(2, tasks=1, episodes=number)
+    assert all(same(a, b) for a, b in zip(learned[:3], learned[3:], strict=True)) and len(learned) == 6
