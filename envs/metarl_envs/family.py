@@ -40,9 +40,18 @@ class Family(ABC):
         """Name of the family in messages."""
         return type(self).__name__
 
-    @abstractmethod
     def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n tasks, `[n, d]`."""
+        """Draw n tasks, `[n, d]`; by default as the task space draws them, a `Box` uniformly.
+
+        Raises:
+            ValueError: If the task space is a `Box` without bounds.
+        """
+        space: Any = self.task_space
+        if hasattr(space, "draw"):
+            return space.draw(n, rng)
+        if not space.is_bounded():
+            raise ValueError(f"{self.name}: its task space {space} has no bounds to draw between; give it sample_tasks")
+        return rng.uniform(space.low, space.high, size=(n, *space.shape))
 
     @abstractmethod
     def observe(self, state: Array) -> Array:

@@ -35,9 +35,13 @@ class Signs(spaces.Box):
         """Return whether x is a vector of -scale and +scale."""
         return super().contains(x) and bool(np.all(np.abs(np.asarray(x)) == self.scale))
 
+    def draw(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw n vectors, `[n, size]`, each sign with probability one half."""
+        return rng.choice([-self.scale, self.scale], size=(n, *self.shape))
+
     def sample(self, mask: None = None, probability: None = None) -> Array:
-        """Draw each sign with probability one half."""
-        return self.np_random.choice([-self.scale, self.scale], size=self.shape)
+        """Draw a vector."""
+        return self.draw(1, self.np_random)[0]
 
     def __repr__(self) -> str:
         """Show the set, which Box's bounds would hide."""
@@ -110,7 +114,7 @@ class Circle(spaces.Box):
         super().__init__(low, np.full(2, radius), (2,), np.float64, seed)
         self.radius, self.half, self.filled = radius, half, filled
 
-    def points(self, n: int, rng: np.random.Generator) -> Array:
+    def draw(self, n: int, rng: np.random.Generator) -> Array:
         """Draw n points, `[n, 2]`, uniformly."""
         angle = rng.uniform(0.0, np.pi if self.half else 2.0 * np.pi, size=n)
         # the square root makes the points uniform on the area
@@ -128,7 +132,7 @@ class Circle(spaces.Box):
 
     def sample(self, mask: None = None, probability: None = None) -> Array:
         """Draw a point uniformly."""
-        return self.points(1, self.np_random)[0]
+        return self.draw(1, self.np_random)[0]
 
     def __repr__(self) -> str:
         """Show the set, which Box's bounds would hide."""
@@ -142,9 +146,16 @@ class Joined(spaces.Box):
     def __init__(self, first: spaces.Box, second: spaces.Box, seed: Seed = None) -> None:
         low = np.concatenate([first.low, second.low]).astype(np.float64)
         high = np.concatenate([first.high, second.high]).astype(np.float64)
-        super().__init__(low, high, low.shape, np.float64, seed)
         self.parts = (first, second)
         self.split = first.shape[0]
+        super().__init__(low, high, low.shape, np.float64, seed)
+
+    def seed(self, seed: int | None = None) -> int:
+        """Seed the generator, and by it those of both parts."""
+        used = super().seed(seed)
+        for part in self.parts:
+            part.seed(int(self.np_random.integers(2**31)))
+        return used
 
     def contains(self, x: object) -> bool:
         """Return whether both parts of x lie in their spaces."""

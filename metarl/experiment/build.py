@@ -47,8 +47,8 @@ MOST_THREADS = 4
 def threads_for_tasks(config: Settings, parts: Parts) -> int:
     """Return among how many threads the tasks are shared: as many as torch may use, where nothing speaks against it.
 
-    Objects of the user's may not bear it, nor does it pay where the environments are Python, or where a memory takes
-    hundreds of small steps in turn: two threads of Python took twice the time of one.
+    A user's objects may not be safe in threads. Environments in Python gain nothing from them, nor does a memory that
+    takes hundreds of small steps in turn: two threads took twice the time of one.
     """
     if config.own_modules or parts != Parts() or config.device != "cpu" or not config.batched:
         return 1
@@ -76,28 +76,29 @@ def build_inner_loop(config: Config, parts: Parts, tasks: int, episodes: int) ->
     horizon = getattr(env, "max_episode_steps", None)
     if horizon is None:
         raise UserError(f"environment {config.env!r} has no time limit; give a horizon")
-    rules = (config.init_std, config.action_scale)
     spaces = (env.single_observation_space, env.single_action_space)
-    rest: tuple[Any, ...] = (config.method, config.discount, config.gae_lambda, config.device)
-    rest = (*rest, _baseline(config, parts, spaces[0]), config.later_lr)
+    rest: dict[str, Any] = {
+        **{name: getattr(config, name) for name in ("method", "discount", "gae_lambda", "device", "later_lr")},
+        "baseline": _baseline(config, parts, spaces[0]),
+    }
     if config.method.remembers:
         if is_picture(spaces[0]):
             raise UserError(f"{method_name(config.method)} takes no pictures, got observations {spaces[0]}")
         if not config.hidden:
             raise UserError(f"{method_name(config.method)} needs a memory; give hidden at least one width")
-        losses = _with_memory(config, spaces, rules)
-        return MemoryInnerLoop(Sampler(env, losses.policy, tasks, episodes, horizon), losses, *rest)
+        losses = _with_memory(config, spaces)
+        return MemoryInnerLoop(Sampler(env, losses.policy, tasks, episodes, horizon), losses, **rest)
     policy = _policy(config, parts, *spaces)
     # the device's copy shares the CPU policy's architecture only: params always come as arguments
     sampler = Sampler(env, policy, tasks, episodes, horizon)
     inner_loss: InnerLoss = config.inner_loss if parts.inner_loss is None else parts.inner_loss
-    return PolicyInnerLoop(sampler, PolicyGradient(policy, inner_loss, config.reward_coef), *rest)
+    return PolicyInnerLoop(sampler, PolicyGradient(policy, inner_loss, config.reward_coef), **rest)
 
 
-def _with_memory(config: Config, spaces: tuple[Any, Any], rules: tuple[float, float]) -> LifetimeGradient:
+def _with_memory(config: Config, spaces: tuple[Any, Any]) -> LifetimeGradient:
     """Return the losses of a policy with a memory, and in them the policy."""
     method: Any = config.method
-    usual = (*spaces, config.hidden, config.seed, *rules)
+    usual = (*spaces, config.hidden, config.seed, config.init_std, config.action_scale)
     if isinstance(method, VariBAD):
         believing = BeliefPolicy(*usual, method.latent, method.decoder)
         return BeliefGradient(believing, points=method.elbo_points, kl_coef=method.kl_coef)

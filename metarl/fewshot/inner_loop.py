@@ -100,8 +100,8 @@ class ShotInnerLoop:
 
     def step(self, adapted: Params, data: Examples, number: int) -> Params:
         """Return the params after this inner step (0 the first), `[K, ...]` on the CPU."""
-        rest = (self.later_lr, self.device, self.losses.tasks_at_once)
-        return adapt_once(self.method, self.losses.loss, adapted, data, number, *rest)
+        how = {"later_lr": self.later_lr, "device": self.device, "at_once": self.losses.tasks_at_once}
+        return adapt_once(self.method, self.losses.loss, adapted, data, number, **how)
 
     def close(self) -> None:
         """Nothing to close."""

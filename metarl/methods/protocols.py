@@ -21,9 +21,9 @@ Data = TypeVar("Data", bound=Sized)
 Loss = Callable[[Params, Data], Tensor]
 """From params stacked over tasks `[K, ...]` and data to one loss a task, `[K]`."""
 
-TASKS = 20
+TASKS_OF_ONE_STEP = 20
 """Tasks of a meta-iteration whose outer update is a single step, at least."""
-LEAST = 10
+LEAST_WITHOUT_MEMORY = 10
 """At least so many tasks, and episodes of each, where gradient steps take the place of a memory."""
 
 WITHOUT_CONTEXT = {"context": 0, "reward_coef": 0.0}
@@ -131,9 +131,10 @@ class Method(Protocol):
     def suited(self, settings: Any) -> dict[str, Any]:
         """Return the settings that change where this method takes the place of another one in them.
 
-        Where a meta-iteration had several clipped steps and now has a single one, it gets `TASKS` tasks at least, in as
-        many environment steps altogether; where it had a memory and now takes gradient steps, `LEAST` tasks and
-        episodes. A context that tells rewards goes where this method does not hear them.
+        Where a meta-iteration had several clipped steps and now has a single one, it gets `TASKS_OF_ONE_STEP` tasks at
+        least, in as many environment steps altogether; where it had a memory and now takes gradient steps,
+        `LEAST_WITHOUT_MEMORY` tasks and episodes. A context that tells rewards goes where this method does not hear
+        them.
         """
         before = settings.method
         clipped = [getattr(method.outer, "clip", None) for method in (before, self)]
@@ -142,9 +143,9 @@ class Method(Protocol):
         suited: dict[str, Any] = WITHOUT_CONTEXT if deaf else {}
         tasks, times = settings.tasks, 1.0
         if clipped[0] is not None and clipped[1] is None:
-            tasks = max(tasks, TASKS)
+            tasks = max(tasks, TASKS_OF_ONE_STEP)
         if forgets:
-            tasks, episodes = max(tasks, LEAST), max(settings.episodes, LEAST)
+            tasks, episodes = max(tasks, LEAST_WITHOUT_MEMORY), max(settings.episodes, LEAST_WITHOUT_MEMORY)
             suited = suited | {"episodes": episodes}
             phases = [method.inner_steps + method.plays_query for method in (before, self)]
             times = settings.episodes * phases[0] / (episodes * phases[1])

@@ -23,9 +23,9 @@ from metarl.methods.protocols import (
 )
 from metarl.outer import PPO, Adam, MetaObjective, State, Updated
 
-STEPS = 8000
+STEPS_AN_ITERATION = 8000
 """Environment steps of a meta-iteration, about: many small updates teach a memory more than a few large ones."""
-FEWEST = 8
+FEWEST_TASKS = 8
 """Tasks of a meta-iteration, at least."""
 
 
@@ -140,9 +140,9 @@ class RL2(Method):
         """Return tasks and lifetimes (`episodes`) of a meta-iteration, how many of these there are, and λ; no context.
 
         Lifetimes hold as many episodes as the other method's inner steps and query data together; those of RL² itself,
-        of another length, as many as before. Where that is more than `STEPS` environment steps, there are fewer
-        lifetimes, two at least, and then fewer tasks; the run's environment steps stay, and so do the number of its
-        evaluations and checkpoints. λ is at most 0.95, or else each action would be credited with the noise of all
+        of another length, as many as before. Where that is more than `STEPS_AN_ITERATION` environment steps, there are
+        fewer lifetimes, two at least, and then fewer tasks; the run's environment steps stay, and so do the number of
+        its evaluations and checkpoints. λ is at most 0.95, or else each action would be credited with the noise of all
         later episodes. Where the settings are of lifetimes as long already, all of these stay.
         """
         needs_episodes(self, settings)
@@ -155,9 +155,9 @@ class RL2(Method):
         suited |= {"baseline": "linear"} if self.vf_coef else {}
         if settings.longest_episode is None:
             return suited
-        room = STEPS // (self.lifetime * settings.longest_episode)
+        room = STEPS_AN_ITERATION // (self.lifetime * settings.longest_episode)
         fewer = min(lifetimes, max(2, room // settings.tasks))
-        tasks = min(settings.tasks, max(FEWEST, room // fewer))
+        tasks = min(settings.tasks, max(FEWEST_TASKS, room // fewer))
         times = lifetimes * settings.tasks / (fewer * tasks)
         return suited | times_as_many_iterations(settings, times) | {"episodes": fewer, "tasks": tasks}
 

@@ -127,7 +127,7 @@ class Episodes:
     def blank(self, faults: Mapping[int, Fault]) -> Episodes:
         """Return the episodes with one step of zeros in tasks in which something is not finite.
 
-        So whatever is computed of all tasks at once stays finite, and the others' share of it as it was.
+        Batched computations then stay finite, and the other tasks' results are unchanged.
         """
         if not faults:
             return self

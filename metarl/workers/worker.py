@@ -45,8 +45,8 @@ class Worker:
         Returns:
             `returns`, a list with an array `[tasks, episodes]` for each number of inner steps, `success`
             alike (None where the environment told of none), and `lengths`, `steps`, `unstable`
-            simulations, and the `faults` of tasks in which something was not finite; the others are of the
-            rest. Those tasks are to be left out by `drop`.
+            simulations, and `faults`, by task, of what was not finite; all other entries leave these tasks
+            out. They are to be left out by `drop`.
         """
         loop, method = self.inner_loop, self.inner_loop.method
         tasks = draw_tasks(loop, self.tasks, self.seed, TRAINING, iteration)[self.share]

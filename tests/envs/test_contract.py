@@ -38,7 +38,9 @@ def test_tasks(env_id):
     assert_array_equal(tasks, env.sample_tasks(50, np.random.default_rng(0)))
     assert all(env.task_space.contains(task) for task in tasks)
     env.task_space.seed(0)
-    assert env.task_space.contains(env.task_space.sample())
+    task = env.task_space.sample()
+    env.task_space.seed(0)
+    assert env.task_space.contains(task) and np.array_equal(task, env.task_space.sample())
     assert len(np.unique(tasks, axis=0)) >= 2
     assert type(env.unwrapped.family).__name__ in repr(env.unwrapped.family)
     repr(env.task_space)

@@ -123,10 +123,6 @@ class AntVel(Ant):
         self.goal_bonus = goal_bonus
         self.task_space = interval(low, high, "AntVel")
 
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n goal velocities, `[n, 1]`, in m/s."""
-        return rng.uniform(self.task_space.low, self.task_space.high, size=(n, 1))
-
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the closeness to the goal velocity, the control cost and the alive bonus."""
         velocity = self.velocity(state, next_state)
@@ -159,23 +155,19 @@ class AntDir(Ant):
         super().__init__(**options)
         if directions not in ("forward-backward", "any"):
             raise ValueError(f"AntDir: directions={directions!r}; expected 'forward-backward' or 'any'")
-        self.circle = Circle() if directions == "any" else None
-        self.task_space = self.circle or Signs(1)
-
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n directions, `[n, 1]` or `[n, 2]`."""
-        return self.circle.points(n, rng) if self.circle else rng.choice([-1.0, 1.0], size=(n, 1))
+        self.any = directions == "any"
+        self.task_space = Circle() if self.any else Signs(1)
 
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the velocity along the direction, the control cost and the alive bonus."""
         along = task[:, 0] * self.velocity(state, next_state)
-        if self.circle:
+        if self.any:
             along = along + task[:, 1] * self.velocity(state, next_state, axis=1)
         return {"reward_velocity": along, **self._costs(action, next_state)}
 
     def markers(self, state: Array, task: Array) -> list[dict[str, Any]]:
         """Show an arrow in the direction."""
-        return [arrow(state[:3], task[0], task[1] if self.circle else 0.0)]
+        return [arrow(state[:3], task[0], task[1] if self.any else 0.0)]
 
 
 class AntGoal(Ant):
@@ -215,14 +207,8 @@ class AntGoal(Ant):
         if not goal_range > 0:
             raise ValueError(f"AntGoal: goal_range must be positive, got {goal_range}")
         self.goal_bonus = goal_bonus
-        self.disk = Circle(goal_range, filled=True) if goals == "disk" else None
-        self.task_space = self.disk or spaces.Box(-goal_range, goal_range, (2,), np.float64)
-
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n goals, `[n, 2]`, in m."""
-        if self.disk:
-            return self.disk.points(n, rng)
-        return rng.uniform(self.task_space.low, self.task_space.high, size=(n, 2))
+        disk, square = Circle(goal_range, filled=True), spaces.Box(-goal_range, goal_range, (2,), np.float64)
+        self.task_space = disk if goals == "disk" else square
 
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the closeness to the goal, the control cost and the alive bonus."""

@@ -42,11 +42,7 @@ class GridNavigation(ArrayFamily):
         self.cells = cells
         self.observation_space = spaces.Box(0.0, cells - 1.0, (2,), np.float64)
         self.action_space = spaces.Discrete(len(MOVES))
-        self.task_space = self.goals = Cells(cells)
-
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n goals, `[n, 2]`."""
-        return self.goals.draw(n, rng)
+        self.task_space = Cells(cells)
 
     def start(self, rng: Streams) -> Array:
         """Start in the corner."""

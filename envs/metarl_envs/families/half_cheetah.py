@@ -69,10 +69,6 @@ class HalfCheetahVel(HalfCheetah):
         super().__init__(**options)
         self.task_space = interval(low, high, "HalfCheetahVel")
 
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n goal velocities, `[n, 1]`, in m/s."""
-        return rng.uniform(self.task_space.low, self.task_space.high, size=(n, 1))
-
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the distance from the goal velocity and the control cost, each negative."""
         velocity = self.velocity(state, next_state)
@@ -99,10 +95,6 @@ class HalfCheetahDir(HalfCheetah):
     """
 
     task_space = Signs(1)
-
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n directions -1 or +1, `[n, 1]`."""
-        return rng.choice([-1.0, 1.0], size=(n, 1))
 
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the velocity along the direction and the control cost."""

@@ -78,11 +78,7 @@ class HumanoidDir(MujocoFamily):
         self.ctrl_cost_weight = ctrl_cost_weight
         self.alive_bonus = alive_bonus
         self.terminate_when_unhealthy = terminate_when_unhealthy
-        self.task_space = self.circle = Circle()
-
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n directions, `[n, 2]`."""
-        return self.circle.points(n, rng)
+        self.task_space = Circle()
 
     def observe(self, state: Array) -> Array:
         """Return all of the state but the x and y position and the centre of mass, `[N, 270]` or `[N, 45]` or more."""

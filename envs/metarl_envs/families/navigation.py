@@ -12,17 +12,36 @@ from metarl_envs.family import Array
 from metarl_envs.rendering import BLUE, GREY, RED, Frame, Plane
 from metarl_envs.task_spaces import Circle, Signs
 
-MAX_STEP = 0.1
-"""Largest move along each axis in one step."""
-
-MAX_CORNER_STEP = 0.2
-"""Largest move along each axis in one step on the way to a corner."""
-
 GOAL_BOX = 0.01
 """An episode ends when both coordinates are closer to the goal than this."""
 
 
-class PointNavigation(ArrayFamily):
+class Walk(ArrayFamily):
+    """A point in the plane, which its actions move.
+
+    Args:
+        max_step: Largest move along each axis in one step.
+    """
+
+    def __init__(self, max_step: float = 0.1) -> None:
+        self.max_step = max_step
+        self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
+        self.action_space = spaces.Box(-max_step, max_step, (2,), np.float32)
+
+    def start(self, rng: Streams) -> Array:
+        """Start at the origin."""
+        return np.zeros((len(rng), 2))
+
+    def move(self, state: Array, action: Array, task: Array, rng: Streams) -> Array:
+        """Add the clipped actions to the positions."""
+        return state + np.clip(action, -self.max_step, self.max_step)
+
+    def observe(self, state: Array) -> Array:
+        """Return the positions, `[N, 2]`."""
+        return state.copy()
+
+
+class PointNavigation(Walk):
     """Walk from the origin to a goal; reward -‖s - g‖ after the move.
 
     Goals are uniform in [-0.5, 0.5]², moves are clipped to ±0.1.
@@ -36,25 +55,8 @@ class PointNavigation(ArrayFamily):
     def __init__(self, goal_range: float = 0.5) -> None:
         if not goal_range > 0:
             raise ValueError(f"PointNavigation: goal_range must be positive, got {goal_range}")
-        self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
-        self.action_space = spaces.Box(-MAX_STEP, MAX_STEP, (2,), np.float32)
+        super().__init__()
         self.task_space = spaces.Box(-goal_range, goal_range, (2,), np.float64)
-
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n goals, `[n, 2]`."""
-        return rng.uniform(self.task_space.low, self.task_space.high, size=(n, 2))
-
-    def start(self, rng: Streams) -> Array:
-        """Start at the origin."""
-        return np.zeros((len(rng), 2))
-
-    def move(self, state: Array, action: Array, task: Array, rng: Streams) -> Array:
-        """Add the clipped actions to the positions."""
-        return state + np.clip(action, -MAX_STEP, MAX_STEP)
-
-    def observe(self, state: Array) -> Array:
-        """Return the positions, `[N, 2]`."""
-        return state.copy()
 
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the negative distance to the goal."""
@@ -72,7 +74,7 @@ class PointNavigation(ArrayFamily):
         return plane.frame
 
 
-class SparseNavigation(ArrayFamily):
+class SparseNavigation(Walk):
     """Walk from the origin to a goal on a half-circle; reward 1 - ‖s - g‖ within 0.2 of the goal, else 0.
 
     The angle of the goal is uniform in [0, π], moves are clipped to ±0.1.
@@ -92,25 +94,8 @@ class SparseNavigation(ArrayFamily):
             raise ValueError(f"SparseNavigation: radii must be positive, got {radius} and {goal_radius}")
         self.goal_radius = goal_radius
         self.sparse = sparse
-        self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
-        self.action_space = spaces.Box(-MAX_STEP, MAX_STEP, (2,), np.float32)
+        super().__init__()
         self.task_space = self.circle = Circle(radius, half=True)
-
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n goals, `[n, 2]`."""
-        return self.circle.points(n, rng)
-
-    def start(self, rng: Streams) -> Array:
-        """Start at the origin."""
-        return np.zeros((len(rng), 2))
-
-    def move(self, state: Array, action: Array, task: Array, rng: Streams) -> Array:
-        """Add the clipped actions to the positions."""
-        return state + np.clip(action, -MAX_STEP, MAX_STEP)
-
-    def observe(self, state: Array) -> Array:
-        """Return the positions, `[N, 2]`."""
-        return state.copy()
 
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the reward near the goal, or the negative distance."""
@@ -133,7 +118,7 @@ class SparseNavigation(ArrayFamily):
         return plane.frame
 
 
-class CornerNavigation(ArrayFamily):
+class CornerNavigation(Walk):
     """Walk to one of four corners; reward the distance gained, where the goal is the nearest corner.
 
     Near the start, in the diamond abs(x) + abs(y) < 0.5, and where another corner is nearer the reward is 0.
@@ -155,25 +140,12 @@ class CornerNavigation(ArrayFamily):
             )
         self.start_range = start_range
         self.quiet_radius = quiet_radius
-        self.observation_space = spaces.Box(-np.inf, np.inf, (2,), np.float64)
-        self.action_space = spaces.Box(-MAX_CORNER_STEP, MAX_CORNER_STEP, (2,), np.float32)
+        super().__init__(max_step=0.2)
         self.task_space = self.corners = Signs(2, corner)
-
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n corners, `[n, 2]`."""
-        return rng.choice([-self.corners.scale, self.corners.scale], size=(n, 2))
 
     def start(self, rng: Streams) -> Array:
         """Start near the origin."""
         return self.start_range * (2.0 * rng.uniform(2) - 1.0)
-
-    def move(self, state: Array, action: Array, task: Array, rng: Streams) -> Array:
-        """Add the clipped actions to the positions."""
-        return state + np.clip(action, -MAX_CORNER_STEP, MAX_CORNER_STEP)
-
-    def observe(self, state: Array) -> Array:
-        """Return the positions, `[N, 2]`."""
-        return state.copy()
 
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the distance gained where it counts."""

@@ -43,10 +43,6 @@ class SwimmerVel(MujocoFamily):
         self.velocity_weight = velocity_weight
         self.ctrl_cost_weight = ctrl_cost_weight
 
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n goal velocities, `[n, 1]`, in m/s."""
-        return rng.uniform(self.task_space.low, self.task_space.high, size=(n, 1))
-
     def observe(self, state: Array) -> Array:
         """Return all of the state but the x and y position, `[N, 8]`."""
         return state[:, 2:].copy()

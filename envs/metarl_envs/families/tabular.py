@@ -37,10 +37,6 @@ class Bandit(ArrayFamily):
         self.action_space = spaces.Discrete(arms)
         self.task_space = spaces.Box(0.0, 1.0, (arms,), np.float64)
 
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw the arms' probabilities, `[n, k]`."""
-        return rng.uniform(size=(n, *self.task_space.shape))
-
     def start(self, rng: Streams) -> Array:
         """Start without a reward."""
         return np.zeros((len(rng), 1))
@@ -89,9 +85,9 @@ class Tables(spaces.Box):
 
     def sample(self, mask: None = None, probability: None = None) -> Array:
         """Draw probabilities from Dirichlet(1) and means from N(1, 1)."""
-        return self.tables(1, self.np_random)[0]
+        return self.draw(1, self.np_random)[0]
 
-    def tables(self, n: int, rng: np.random.Generator) -> Array:
+    def draw(self, n: int, rng: np.random.Generator) -> Array:
         """Draw n tasks, `[n, S·A·S + S·A]`."""
         chances = rng.dirichlet(np.ones(self.states), size=(n, self.states, self.actions))
         means = rng.normal(1.0, 1.0, size=(n, self.states * self.actions))
@@ -123,11 +119,7 @@ class TabularMDP(ArrayFamily):
         self.states, self.actions = states, actions
         self.observation_space = spaces.Box(0.0, 1.0, (states,), np.float64)
         self.action_space = spaces.Discrete(actions)
-        self.task_space = self.tables = Tables(states, actions)
-
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n tasks, `[n, S·A·S + S·A]`."""
-        return self.tables.tables(n, rng)
+        self.task_space = Tables(states, actions)
 
     def start(self, rng: Streams) -> Array:
         """Start in state 0; the second number is the last reward."""

@@ -34,10 +34,6 @@ class Walker(MujocoFamily):
         self.ctrl_cost_weight = ctrl_cost_weight
         self.alive_bonus = alive_bonus
 
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Return n tasks without numbers, `[n, 0]`."""
-        return np.zeros((n, 0))
-
     def observe(self, state: Array) -> Array:
         """Return all of the state but the x position, velocities clipped to ±10."""
         observation = state[:, 1:].copy()
@@ -115,10 +111,6 @@ class Walker2dVel(Walker2d):
         super().__init__(alive_bonus=alive_bonus, **options)
         self.task_space = interval(low, high, "Walker2dVel")
 
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n goal velocities, `[n, 1]`, in m/s."""
-        return rng.uniform(self.task_space.low, self.task_space.high, size=(n, 1))
-
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the distance from the goal velocity, the alive bonus and the control cost."""
         velocity = self.velocity(state, next_state)
@@ -143,10 +135,6 @@ class Walker2dDir(Walker2d):
     """
 
     task_space: spaces.Box = Signs(1)
-
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n directions -1 or +1, `[n, 1]`."""
-        return rng.choice([-1.0, 1.0], size=(n, 1))
 
     def reward_terms(self, state: Array, action: Array, next_state: Array, task: Array) -> dict[str, Array]:
         """Return the velocity along the direction, the alive bonus and the control cost."""

@@ -133,7 +133,7 @@ class ScenesAndVectors(spaces.Box):
     def sample(self, mask: None = None, probability: None = None) -> Array:
         """Draw a scene, then its numbers."""
         i = int(self.np_random.integers(len(self.parts)))
-        return padded(i, self.parts[i].sample())
+        return padded(i, draw(self.parts[i].scene, self.np_random))
 
     def __repr__(self) -> str:
         """Show the scenes."""
