@@ -125,6 +125,8 @@ def _output_fails() -> bool:
 
 def run() -> None:
     """Entry point of the `metarl` command."""
+    if sys.stdout is None:  # closed before it began; what is printed goes nowhere
+        sys.stdout = open(os.devnull, "w")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that does not know γ or ²

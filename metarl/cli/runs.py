@@ -50,9 +50,9 @@ def eval(args: list[str]) -> int:
         curve = adaptation_curve(model, command.steps, tasks, command.episodes, command.seed)
     finally:
         model.close()
-    show_curve(Console(highlight=False, emoji=False), curve, model.config, "" if command.task else "held-out ")
-    if command.json is not None:
+    if command.json is not None:  # first: whoever reads the table may be gone
         write_json(command.json, curve.as_dict())
+    show_curve(Console(highlight=False, emoji=False), curve, model.config, "" if command.task else "held-out ")
     return 0
 
 
@@ -141,13 +141,13 @@ def export(args: list[str]) -> int:
     kind, out = command.to
     if kind != "sb3":
         raise UserError(f"unknown format {kind!r}; export writes sb3, given as --to sb3 FILE")
-    if not command.task and command.steps != 0:
-        raise UserError("export adapts to a task: give --task T, or --steps 0 for the policy before adaptation")
     out = _output(out if out.suffix else out.with_suffix(".zip"))
     model = load(command.run, modules=typed_modules((), command.imports))
     if isinstance(model, FewShot):
         raise UserError(f"PPO takes policies only; {command.run} is of {model.config.title}")
     try:
+        if not command.task and command.steps != 0 and not model.config.method.remembers:
+            raise UserError("export adapts to a task: give --task T, or --steps 0 for the policy before adaptation")
         model.export_sb3(out, command.task or None, command.steps, command.seed)
     finally:
         model.close()
@@ -179,10 +179,10 @@ def analyse(args: list[str]) -> int:
             found.append(analyse_model(model, command.steps, command.tasks, command.seed))
         finally:
             model.close()
-    Console(highlight=False, emoji=False).print(analysis_table(found[-1]))
     figure = draw_analysis(found)
     _save(figure, out)
     write_json(out.with_suffix(".json"), [analysis.as_dict() for analysis in found])
     if is_run and os.access(command.run, os.W_OK):
         log_figure(figure, command.run, "pictures/layers", steps)
+    Console(highlight=False, emoji=False).print(analysis_table(found[-1]))
     return 0

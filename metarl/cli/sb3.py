@@ -19,6 +19,7 @@ from metarl.experiment.callbacks import Callback, StopOnSignal
 from metarl.experiment.checkpoint import Checkpoint, load, save, write_json
 from metarl.experiment.names import find, import_module, is_id
 from metarl.experiment.outputs import make_logger
+from metarl.experiment.own_files import check_output
 from metarl.experiment.presets import IN_ENVIRONMENTS, ON_DATA, PRESETS
 from metarl.experiment.signals import writing
 from metarl.experiment.terminal import Terminal
@@ -37,6 +38,8 @@ def sb3(args: list[str]) -> int:
     for path in (command.out, command.json):
         if path is not None and not path.parent.is_dir():
             raise UserError(f"cannot write {path}: {path.parent} is no directory")
+        if path is not None:
+            check_output(path)
     if command.iterations < 1 or command.tasks < 0:
         raise UserError(f"iterations must be at least 1 and tasks 0, got {command.iterations} and {command.tasks}")
     reptile = _reptile(command)

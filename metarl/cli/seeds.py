@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -62,7 +63,8 @@ def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, l
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-    console.print(f"\nLook further:\n  metarl plot {log_dir}\n  tensorboard --logdir {log_dir}")
+    typed = shlex.quote(str(log_dir))
+    console.print(f"\nLook further:\n  metarl plot {typed}\n  tensorboard --logdir {typed}", markup=False)
     return max(statuses)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -121,8 +122,9 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
         show_curve(console, curve or trainer.evaluate(), trainer.config)
     finally:
         trainer.close()
-    again = f"metarl eval {log_dir}{imports(command.config.own_modules)}"
-    console.print(f"\nLook further:\n  tensorboard --logdir {log_dir}\n  {again}", markup=False)
+    folder = shlex.quote(str(log_dir))
+    again = f"metarl eval {folder}{imports(command.config.own_modules)}"
+    console.print(f"\nLook further:\n  tensorboard --logdir {folder}\n  {again}", markup=False)
     return 0
 
 

@@ -19,6 +19,7 @@ from metarl.cli.start import start, title
 from metarl.errors import UserError
 from metarl.experiment.base_config import Settings
 from metarl.experiment.parts import typed_parts
+from metarl.experiment.preset_file import is_preset_file
 from metarl.experiment.settings import with_method, with_settings
 from metarl.experiment.signals import Interrupted
 
@@ -84,6 +85,8 @@ def tune(args: list[str]) -> int:
         raise UserError(f"seed must be at least 0, got {command.seed}")
     if command.jobs > 1 and command.storage is None:
         raise UserError("several jobs share a study by its storage: give --storage sqlite:///tune.db, say")
+    if not is_preset_file(command.out.name):
+        raise UserError(f"{str(command.out)!r} would be no preset file: its name must end in .toml or .json")
     if command.out.exists() and not command.job:
         raise UserError(f"{command.out} exists; choose another --out")
     try:

@@ -88,17 +88,31 @@ def grad(loss: Tensor, inputs: Sequence[Tensor], *, create_graph: bool = False) 
     return torch.autograd.grad(loss, inputs, create_graph=create_graph, allow_unused=True, materialize_grads=True)
 
 
+def pull_back(
+    outputs: Sequence[Tensor], inputs: Sequence[Tensor], vectors: Sequence[Tensor], *, create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """Return J'u, the gradient of `outputs` times vectors shaped as they are; constant outputs add nothing."""
+    moving = [(out, vector) for out, vector in zip(outputs, vectors, strict=True) if out.requires_grad]
+    return torch.autograd.grad(
+        *([out for out, _ in moving], inputs, [vector for _, vector in moving]),
+        retain_graph=True,
+        create_graph=create_graph,
+        allow_unused=True,
+        materialize_grads=True,
+    )
+
+
 def forward_derivative(outputs: Sequence[Tensor], inputs: Sequence[Tensor]):
     """Build v -> Jv, the derivative of `outputs` with respect to `inputs`, from two reverse passes.
 
     The derivative of u -> J'u along v is Jv; the graph of J'u is built once and used for every v.
-    Outputs must keep their graph.
+    Outputs must keep their graph; that of one which depends on nothing is zero.
 
     Returns:
         A function from vectors shaped as `inputs` to vectors shaped as `outputs`.
     """
     dummies = [torch.zeros_like(out, requires_grad=True) for out in outputs]
-    pulled = torch.autograd.grad(outputs, inputs, dummies, create_graph=True, allow_unused=True, materialize_grads=True)
+    pulled = pull_back(outputs, inputs, dummies, create_graph=True)
 
     def product(vectors: Sequence[Tensor]) -> tuple[Tensor, ...]:
         return torch.autograd.grad(

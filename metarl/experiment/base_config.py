@@ -121,9 +121,9 @@ class Settings(ABC):
             UserError: If there are such.
         """
 
-    def registration(self, parts: Parts) -> Any:
-        """Return what another process has to be told of the environment's id; None where there is none."""
-        return None
+    def registration(self, parts: Parts) -> list[Any]:
+        """Return what another process has to be told of ids of Gymnasium's."""
+        return []
 
     @property
     @abstractmethod

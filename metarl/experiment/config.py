@@ -107,8 +107,8 @@ class Config(Settings):
     def check_held_out(self, parts: Parts) -> None:
         """Refuse nothing: an environment says what is wrong with it as soon as it is made."""
 
-    def registration(self, parts: Parts) -> Any:
-        """Return what Gymnasium knows of the environment's id."""
+    def registration(self, parts: Parts) -> list[Any]:
+        """Return what Gymnasium knows of the environment's id, or of those that a function may make."""
         return registration(parts.source(self.env))
 
     @property

@@ -32,6 +32,10 @@ class RunDirectory(RunFiles):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
+        try:
+            str(path).encode()
+        except UnicodeEncodeError as error:  # which TensorBoard cannot write
+            raise UserError(f"the name of a run directory must be UTF-8, got {str(path)!r}") from error
         self.lost = False  # whether it was found moved or removed
         self._hold: Hold | None = None
         self._left: tuple[str | None, list[str]] | None = None

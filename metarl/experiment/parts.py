@@ -34,7 +34,7 @@ class Parts:
         return env if self.env is None else self.env
 
     def check(self, named: Mapping[str, str]) -> None:
-        """Refuse a configuration that names what is not here: nothing is imported because a file says so.
+        """Refuse what cannot be called, and a configuration that names what is not here: no file makes us import.
 
         Args:
             named: The configuration's `named_parts`.
@@ -42,6 +42,9 @@ class Parts:
         Raises:
             UserError: If it does; says how to give it.
         """
+        for name in ("policy", "baseline", "inner_loss"):
+            if (part := getattr(self, name)) is not None and not callable(part):
+                raise UserError(f"{name} takes one of our names or a function, got {part!r}")
         for name, recorded in named.items():
             if getattr(self, name) is None:
                 raise UserError(missing(name, recorded))

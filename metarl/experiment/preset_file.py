@@ -11,6 +11,7 @@ from typing import Any
 from metarl.errors import UserError
 from metarl.experiment.base_config import Settings
 from metarl.experiment.config_file import from_dict, instance
+from metarl.experiment.names import is_id
 from metarl.experiment.parts import named_method, recorded_method
 from metarl.experiment.presets import find_preset as find_ours
 from metarl.experiment.presets import for_data, for_env
@@ -20,22 +21,25 @@ START = ("preset", "env", "data")
 """What the settings of a file may change: a preset, or the defaults for an environment or for supervised data."""
 
 
-def is_preset_file(name: str) -> bool:
+def is_preset_file(name: str | Path) -> bool:
     """Return whether a preset's name is that of a file."""
-    return name.endswith((".toml", ".json"))
+    return str(name).endswith((".toml", ".json"))
 
 
-def find_preset(name: str, modules: Collection[str] = ()) -> Settings:
-    """Return the configuration of a preset: one of ours by its name, or that of a file.
+def find_preset(name: str | Path, modules: Collection[str] = ()) -> Settings:
+    """Return the configuration of a preset: one of ours by its name or an environment's id, or that of a file.
 
     Args:
-        name: The preset's name, or the file.
+        name: The preset's name, the id, or the file.
         modules: Modules that may be imported to find a method that the file names.
 
     Raises:
         UserError: If there is none, or a setting of the file is unknown or out of range.
     """
-    return read_preset(Path(name), modules) if is_preset_file(name) else find_ours(name)
+    if is_preset_file(name):
+        return read_preset(Path(name), modules)
+    name = str(name)
+    return for_env(name) if is_id(name) and ":" not in name else find_ours(name)
 
 
 def read_preset(file: Path, modules: Collection[str] = ()) -> Settings:

@@ -263,7 +263,7 @@ class Trainer(Generic[AnySettings, AnyInnerLoop]):
                 inner_loop.close()
 
 
-def _build_elsewhere(config: Settings, parts: Parts, registration: Any, **how: Any) -> InnerLoop:
+def _build_elsewhere(config: Settings, parts: Parts, registration: list[Any], **how: Any) -> InnerLoop:
     """Build an inner loop in a process that may not have heard of the environment's id."""
     register(registration)
     return config.build(parts, **how)

@@ -9,7 +9,7 @@ from typing import Any, Generic, Self
 
 from stable_baselines3.common.logger import KVWriter
 
-from metarl.errors import UserError, warn
+from metarl.errors import UserError, check_counts, warn
 from metarl.experiment import checkpoint
 from metarl.experiment.config_file import from_dict
 from metarl.experiment.directory import RunDirectory
@@ -89,8 +89,7 @@ class MetaLearner(Generic[AnySettings, AnyInnerLoop]):
             iterations = self.config.iterations - self.trainer.progress.iteration
             if iterations < 1:
                 raise UserError(f"all {self.config.iterations} iterations of the settings are done; say how many more")
-        if not isinstance(iterations, int) or isinstance(iterations, bool) or iterations < 1:
-            raise UserError(f"iterations must be a whole number, at least 1, got {iterations!r}")
+        check_counts(iterations=(iterations, 1))
         if self._behind and self.directory is not None:  # loaded from the best checkpoint, say
             self._resume(self.directory)
             self._behind = False
@@ -101,6 +100,21 @@ class MetaLearner(Generic[AnySettings, AnyInnerLoop]):
         several = list(callbacks) if isinstance(callbacks, Iterable) else [] if callbacks is None else [callbacks]
         train(self.trainer, total, self.directory, [*terminal, *outputs], callbacks=several)
         return self
+
+    @classmethod
+    def load(cls, path: str | Path, **given: Any) -> Self:
+        """Load a model of this class; see `metarl.load`.
+
+        Raises:
+            UserError: As `metarl.load`, and if the model is of another class.
+        """
+        from metarl.models.load import load
+
+        model = load(path, **given)
+        if not isinstance(model, cls):
+            model.close()
+            raise UserError(f"{str(path)!r} holds a {type(model).__name__}, not a {cls.__name__}")
+        return model
 
     def save(self, path: str | Path) -> None:
         """Write the model to one file that `metarl.load` reads.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metarl.errors import UserError, check_counts, warn
+from metarl.errors import UserError, check_counts, check_positive, warn
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment import checkpoint
 from metarl.experiment.base_config import Settings
@@ -32,7 +32,7 @@ from metarl.rl.environments import EnvSource
 
 
 def from_preset(
-    name: str,
+    name: str | Path,
     *,
     method: str | Method | None = None,
     log_dir: str | Path | None = None,
@@ -44,7 +44,8 @@ def from_preset(
     """Make a model with the settings of a preset, as `metarl train NAME` has them.
 
     Args:
-        name: A preset (`metarl presets` lists them), or a TOML or JSON file of settings.
+        name: A preset (`metarl presets` lists them), the id of an environment, which has the settings of its first
+            preset, or a TOML or JSON file of settings.
         method: Another method: a name of ours, or an object. As on the command line it may bring settings that suit it.
         log_dir: Run directory (TensorBoard, CSV, checkpoints); None writes nothing.
         resume: Whether to go on with the run in `log_dir`.
@@ -116,6 +117,8 @@ def load(
     for problem in problems:
         warn(f"{problem}; going back to iteration {saved.state['iteration']}")
     kind = recorded_method(saved.config, modules, method)
+    if method is not None and ":" not in (recorded := str(saved.config.get("method", {}).get("name"))):
+        raise UserError(f"{str(path)!r} holds {recorded}, a method of ours: method= gives one of your own again")
     if directory is not None:
         directory.config(kind)  # says so if it is damaged
     config = dataclasses.replace(from_dict(saved.config, kind), device=device, workers="local")
@@ -171,11 +174,15 @@ def adaptation_curve(
         UserError: If a number is out of range, or a task none of the environment's.
     """
     c = model.trainer.config
-    given, n = (None, int(tasks)) if isinstance(tasks, int | np.integer) else _tasks(tasks, c)
+    given, n = _tasks(tasks, c)
     if episodes is not None and not c.plays_episodes:
         raise UserError(f"episodes are for reinforcement learning; {c.title} has shots and queries")
     number = 20 if episodes is None else episodes
     check_counts(steps=(steps, 0), tasks=(n, 1), episodes=(number, 1), seed=(seed, 0))
+    if later_lr is not None:
+        if isinstance(later_lr, bool) or not isinstance(later_lr, int | float | np.number):
+            raise UserError(f"later_lr must be a number, got {later_lr!r}")
+        check_positive(later_lr=later_lr)
     inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=n, episodes=number)
     inner_loop = inner_loop if later_lr is None else dataclasses.replace(inner_loop, later_lr=later_lr)
     how = {"env": c.title, "steps": steps, "seed": seed, "drop": c.on_nan == "drop"}
@@ -187,8 +194,10 @@ def adaptation_curve(
         inner_loop.close()
 
 
-def _tasks(tasks: ArrayLike, config: Settings) -> tuple[NDArray[np.float64], int]:
-    """Return tasks as an array `[n, d]`, and n."""
+def _tasks(tasks: Any, config: Settings) -> tuple[NDArray[np.float64] | None, Any]:
+    """Return tasks as an array `[n, d]`, and n; of a number of tasks None, and the number."""
+    if isinstance(tasks, int | np.integer):
+        return None, tasks
     if not config.plays_episodes:
         raise UserError(f"tasks must be a whole number for {config.title}, got {tasks!r}")
     try:

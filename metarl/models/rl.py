@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any, ClassVar, Self, Unpack
+from typing import Any, ClassVar, Unpack
 
 import numpy as np
 
@@ -87,21 +87,6 @@ class Model(MetaLearner[Config, PolicyInnerLoop]):
             config.check_heeded()
         self._begin(config, parts, log_dir, verbose, resume)
 
-    @classmethod
-    def load(cls, path: str | Path, **given: Any) -> Self:
-        """Load a model of this class; see `metarl.load`.
-
-        Raises:
-            UserError: As `metarl.load`, and if the model is of another class.
-        """
-        from metarl.models.load import load
-
-        model = load(path, **given)
-        if not isinstance(model, cls):
-            model.close()
-            raise UserError(f"{str(path)!r} holds a {type(model).__name__}, not a {cls.__name__}")
-        return model
-
     @property
     def policy(self) -> AdaptedPolicy:
         """The policy before adaptation."""
@@ -140,6 +125,8 @@ class Model(MetaLearner[Config, PolicyInnerLoop]):
         check_counts(seed=(seed, 0))
         if seed > LARGEST_SEED:
             raise UserError(f"seed must be at most 2^32 - 1 = {LARGEST_SEED} for stable-baselines3, got {seed}")
+        if _several(task):
+            raise UserError(f"PPO's model is of one task [d], got {task!r}")
         policy = self.policy if task is None else self.adapt(task, steps, seed=seed)
         env = single_env(self.trainer)
         try:

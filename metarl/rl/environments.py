@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, ClassVar, Literal
 
+import cloudpickle
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
@@ -75,8 +78,10 @@ def make_vec(
     # SyncVectorEnv refuses to step a batch in which an episode has ended
     mode = AutoresetMode.NEXT_STEP if autoreset_mode is AutoresetMode.DISABLED else autoreset_mode
 
+    specs = registration(source)
+
     def make() -> gymnasium.Env:
-        register(spec)  # in a process that has not imported what registers it
+        register(specs)  # in a process that has not imported what registers them
         return TaskSlot(make_single(source, horizon, options))
 
     prototype = make()
@@ -117,14 +122,32 @@ def find_spec(env_id: str) -> EnvSpec:
         raise UserError(f"unknown environment {env_id!r}{hint} 'metarl envs' lists all of ours") from error
 
 
-def registration(source: EnvSource) -> EnvSpec | None:
-    """Return what Gymnasium knows of an id, for a process that has not imported what registers it."""
-    return find_spec(source) if isinstance(source, str) else None
+def registration(source: EnvSource) -> list[EnvSpec]:
+    """Return what Gymnasium knows of an id, for a process that has not imported what registers it.
+
+    A function may make any id: of those that are registered by the user and can be sent to another process.
+    """
+    if isinstance(source, str):
+        return [find_spec(source)]
+    return [spec for spec in gymnasium.registry.values() if _is_the_users(spec)]
 
 
-def register(spec: EnvSpec | None) -> None:
-    """Tell Gymnasium of an id that it does not know yet."""
-    if spec is not None:
+def _is_the_users(spec: EnvSpec) -> bool:
+    entry = spec.entry_point
+    module = entry if isinstance(entry, str) else getattr(entry, "__module__", "")
+    if str(module).partition(".")[0] in ("gymnasium", "metarl_envs"):
+        return False
+    with suppress(Exception):  # whatever the user's objects raise
+        cloudpickle.dumps(spec)
+        return True
+    return False
+
+
+def register(specs: Iterable[EnvSpec]) -> None:
+    """Tell Gymnasium of our ids, and of others that it does not know yet."""
+    import metarl_envs  # noqa: F401
+
+    for spec in specs:
         gymnasium.registry.setdefault(spec.id, spec)
 
 
@@ -189,6 +212,13 @@ def make_single(source: EnvSource, horizon: int | None, options: dict[str, Any])
         env = _call(source, gymnasium.make, source, **limit, **options)
     else:
         check_source(source)
+        try:
+            inspect.signature(source).bind()
+        except TypeError as error:
+            name = getattr(source, "__name__", repr(source))
+            raise UserError(f"{name} as env needs arguments ({error}); give a function that gives them") from error
+        except ValueError:  # of something built in nobody knows the arguments
+            pass
         env = source()
         if not isinstance(env, gymnasium.Env):
             hint = "; few-shot tasks are for metarl.FewShot, and have sample_tasks and examples"
@@ -222,7 +252,11 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
     ) -> NDArray[np.float64]:
         """Draw n tasks, `[n, d]`, of one of the environment's sets if it has such."""
         sample = self.prototype.get_wrapper_attr("sample_tasks")
-        tasks = np.asarray(sample_split(sample, n, rng, split, choosing), dtype=np.float64)
+        drawn = sample_split(sample, n, rng, split, choosing)
+        try:
+            tasks = np.asarray(drawn, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"sample_tasks({n}, rng) must return numbers [{n}, d], got {drawn!r:.80}") from error
         shape = getattr(self.task_space, "shape", None) or ()
         width = shape[0] if len(shape) == 1 else None
         if tasks.ndim != 2 or len(tasks) != n or width not in (None, tasks.shape[1]):
@@ -230,8 +264,8 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
             raise UserError(f"sample_tasks({n}, rng) must return an array {wanted}, got shape {tasks.shape}")
         return tasks
 
-    def set_tasks(self, tasks: NDArray[np.float64]) -> None:
-        """Give row i the task `tasks[i]`.
+    def set_tasks(self, tasks: NDArray[np.float64], rows: NDArray[np.bool_] | None = None) -> None:
+        """Give row i the task `tasks[i]`; with `rows` only those, as the others are in the middle of an episode.
 
         Raises:
             UserError: If one lies outside a task space that is a Box of its shape.
@@ -243,7 +277,7 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
             if not inside.all():
                 task = tasks[~inside][0].tolist()
                 raise UserError(f"{self.prototype.unwrapped}: task {task} is outside its task space {space}")
-        self.rows.set_attr("current_task", list(tasks))
+        self.rows.set_attr("current_task", [task if rows is None or rows[i] else None for i, task in enumerate(tasks)])
         self.tasks = np.array(tasks)
 
     def close(self, **kwargs: Any) -> None:

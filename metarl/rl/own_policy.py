@@ -106,6 +106,16 @@ class OwnPolicy(Policy):
                 f"actions {self.actions.space} need a {wanted.__name__} of {self.actions.size} numbers a state, "
                 f"got a {self.kind.__name__} of shape {list(size)} for 3 states"
             )
+        if isinstance(found, Gaussian) and found.log_std.shape not in ((1, self.actions.size), (3, self.actions.size)):
+            raise UserError(
+                f"log_std of metarl.Gaussian must have shape [1, {self.actions.size}], the same in all states, or "
+                f"[n, {self.actions.size}] as the mean of n states; got {list(found.log_std.shape)}"
+            )
+        if isinstance(found, Categorical) and found.logits.logsumexp(-1).abs().max() > 1e-3:
+            raise UserError(
+                "metarl.Categorical takes log-probabilities, which the policy network's are not: "
+                "return metarl.Categorical(torch.log_softmax(logits, dim=-1))"
+            )
         stacked = {name: value.expand(2, *value.shape).clone().requires_grad_() for name, value in params.items()}
         try:
             total = torch.stack([value.square().sum() for value in distribution(self, stacked, obs).parameters]).sum()

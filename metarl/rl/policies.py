@@ -41,6 +41,8 @@ class BoxActions:
 
     def __init__(self, space: spaces.Box, scale: float = 1.0) -> None:
         self.space, self.scale, self.size = space, scale, int(np.prod(space.shape))
+        if not self.size:
+            raise UserError(f"actions must hold a number at least, got {space}")
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
         """Draw standard normal noise `[*shape, a]`."""
@@ -68,7 +70,7 @@ class DiscreteActions:
 
     def to_env(self, act: Tensor) -> NDArray[Any]:
         """Return the actions `[N]` as the environment counts them."""
-        return act.numpy().reshape(-1) + self.start
+        return (act.numpy().reshape(-1) + self.start).astype(self.space.dtype, copy=False)
 
 
 def actions_of(space: Space, scale: float = 1.0) -> BoxActions | DiscreteActions:

@@ -23,7 +23,7 @@ class TaskSlot(gymnasium.Wrapper):
     def __init__(self, env: gymnasium.Env) -> None:
         super().__init__(env)
         self._step = 0
-        self._shape = env.observation_space.shape
+        self._shape, self._kind = env.observation_space.shape, env.observation_space.dtype
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """Reset the environment."""
@@ -71,13 +71,18 @@ class TaskSlot(gymnasium.Wrapper):
         if found.dtype.kind not in "biuf" or (shape is not None and found.shape != shape):
             got = f"{found.dtype} of shape {found.shape}" if found.dtype.kind in "biuf" else repr(value)
             raise UserError(f"{self._here()}: {what} must be numbers of shape {shape}, got {got}")
+        kind = self._kind if what == "observation" else None
+        if kind is not None and not np.can_cast(found.dtype, kind, "same_kind"):
+            raise UserError(f"{self._here()}: {what} must be {kind} as in the observation space, got {found.dtype}")
 
     @property
     def current_task(self) -> NDArray[np.float64] | None:
-        """The task last set."""
+        """The task last set; None, which is no task, leaves it as it is."""
         return self.__dict__.get("_current_task")
 
     @current_task.setter
-    def current_task(self, task: NDArray[np.float64]) -> None:
+    def current_task(self, task: NDArray[np.float64] | None) -> None:
+        if task is None:
+            return
         self.env.get_wrapper_attr("set_task")(task)
         self.__dict__["_current_task"] = task

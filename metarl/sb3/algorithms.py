@@ -45,6 +45,8 @@ def check_settings(algorithm: type[BaseAlgorithm], settings: Mapping[str, Any]) 
         UserError: If it lacks one; names the nearest.
     """
     known = inspect.signature(algorithm).parameters
+    if not isinstance(settings.get("policy_kwargs") or {}, dict):
+        raise UserError(f"policy_kwargs must be a dict, got {settings['policy_kwargs']!r}")
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values()):
         return
     for name in settings:

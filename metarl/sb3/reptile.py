@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecMonitor
 from torch import Tensor
 
-from metarl.errors import UserError, check_counts
+from metarl.errors import UserError, check_counts, check_known
 from metarl.evaluation import AdaptationCurve
 from metarl.outer import Interpolation
 from metarl.rl.environments import EnvSource, Vectorization, check_source, make_vec
@@ -35,6 +36,9 @@ from metarl.sb3.algorithms import (
 from metarl.sb3.episodes import Returns, first_episodes
 from metarl.sb3.vec_env import SB3VecEnv, set_one_task
 from metarl.seeding import TEST, TRAINING, draw_tasks, stream_rng
+
+EVENTS = ("on_start", "on_iteration", "on_end")
+"""What a callback has some of."""
 
 
 class Reptile:
@@ -96,6 +100,11 @@ class Reptile:
         check_counts(k=(k, 1), decay_iterations=(decay_iterations, 0), num_envs=(rows, 1), seed=(seed, 0))
         if isinstance(epsilon, bool) or not isinstance(epsilon, int | float) or not 0 < epsilon <= 1:
             raise UserError(f"epsilon must be a number in (0, 1], got {epsilon!r}")
+        if horizon is not None:
+            check_counts(horizon=(horizon, 1))
+        check_known("vectorization", vectorization, get_args(Vectorization))
+        if own := {*(env_options or {})} & {*inspect.signature(make_vec).parameters}:
+            raise UserError(f"env_options are the environment's own, got {', '.join(sorted(own))}")
         self.env, self.algorithm, self.k, self.seed = env, algorithm, k, seed
         self.outer = Interpolation(float(epsilon), decay_iterations)
         self.settings = with_steps(algorithm, settings, k, rows)
@@ -114,23 +123,27 @@ class Reptile:
         stands = f"{self.iteration} iterations, {self.env_steps:,} steps"
         return f"<sb3.Reptile over {self.algorithm.__name__} on {self.title}: k={self.k}, {stands}>"
 
-    def learn(self, iterations: int, callbacks: Sequence[Any] = (), outputs: Sequence[KVWriter] = ()) -> Self:
+    def learn(self, iterations: int, callbacks: Any = (), outputs: Sequence[KVWriter] = ()) -> Self:
         """Train for this many further meta-iterations; two calls in a row train as one of both does.
 
         Args:
             iterations: How many.
-            callbacks: Objects with some of `on_start(reptile)`, `on_iteration(reptile, metrics)`, which ends the
-                training if it returns False, and `on_end(reptile)`.
+            callbacks: An object with some of `on_start(reptile)`, `on_iteration(reptile, metrics)`, which ends the
+                training if it returns False, and `on_end(reptile)`; or several of them.
             outputs: Where the numbers of each meta-iteration go: any `KVWriter` of stable-baselines3.
 
         Raises:
-            UserError: If `iterations` is less than 1.
+            UserError: If `iterations` is less than 1, or a callback has none of the methods.
             NotFinite: If the algorithm diverges; the meta-params are those before that meta-iteration.
         """
         check_counts(iterations=(iterations, 1))
         logger = Logger(None, list(outputs))
+        several = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+        for callback in several:
+            if isinstance(callback, type) or not any(hasattr(callback, name) for name in EVENTS):
+                raise UserError(f"{callback!r} is no callback: that is an object with some of {', '.join(EVENTS)}")
         with ExitStack() as stack:
-            for callback in callbacks:
+            for callback in several:
                 _call(callback, "on_start", self)
                 stack.callback(_call, callback, "on_end", self)
             for _ in range(iterations):
@@ -138,7 +151,8 @@ class Reptile:
                 for name, value in metrics.items():
                     logger.record(name, value)
                 logger.dump(self.env_steps)
-                if not all([_call(callback, "on_iteration", self, metrics) is not False for callback in callbacks]):
+                said = [_call(callback, "on_iteration", self, metrics) for callback in several]
+                if any(isinstance(answer, bool | np.bool_) and not answer for answer in said):
                     break
         return self
 

@@ -57,6 +57,9 @@ class SB3VecEnv(VecEnv):
             actions = spaces.Box(actions.low / action_scale, actions.high / action_scale, dtype=np.float32)
         self._actions: NDArray[Any] = np.empty(0)
         self._scale = action_scale if isinstance(actions, spaces.Box) else 1
+        self._first = 0
+        if isinstance(actions, spaces.Discrete) and actions.start:  # stable-baselines3 counts from 0
+            self._first, actions = int(actions.start), spaces.Discrete(int(actions.n))
         super().__init__(env.num_envs, space, actions)
 
     def reset(self) -> VecEnvObs:
@@ -72,7 +75,7 @@ class SB3VecEnv(VecEnv):
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Remember the actions."""
-        self._actions = actions * self._scale
+        self._actions = actions * self._scale + self._first if self._first else actions * self._scale
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step; ended rows carry `terminal_observation` and `TimeLimit.truncated`, and show their new episode."""
@@ -87,8 +90,7 @@ class SB3VecEnv(VecEnv):
         if done.any() and self.resample is not None:
             tasks = self._tasks()
             tasks[done] = self._task("sample_tasks")(int(done.sum()), self.resample)
-            self._task("set_tasks")(tasks)
-            if getattr(self.vector, "tasks_start_at_reset", False):  # else the new tasks would wait for the next end
+            if self._set_tasks(tasks, done):  # else the new tasks would wait for the next end
                 observations, _ = self.env.reset(options={"reset_mask": done})
         return self._with_task(observations), rewards.astype(np.float32), done, infos
 
@@ -113,7 +115,7 @@ class SB3VecEnv(VecEnv):
         if method_name == "set_task":
             tasks = self._tasks()
             tasks[rows] = method_args[0]
-            self._task("set_tasks")(tasks)
+            self._set_tasks(tasks, np.isin(np.arange(self.num_envs), rows))
             return [None for _ in rows]
         result = getattr(self.vector, method_name)(*method_args, **method_kwargs)
         return [result for _ in rows]
@@ -129,6 +131,12 @@ class SB3VecEnv(VecEnv):
     def _task(self, name: str) -> Any:
         """Return one of the task methods, which a wrapper of Gymnasium's hides."""
         return getattr(self.vector, name)
+
+    def _set_tasks(self, tasks: NDArray[Any], rows: NDArray[np.bool_]) -> bool:
+        """Give tasks to these rows; returns whether they wait for a reset."""
+        waits = getattr(self.vector, "tasks_start_at_reset", False)
+        self._task("set_tasks")(tasks, *([rows] if waits else []))  # a user's own set_task may rebuild the environment
+        return waits
 
     def _tasks(self) -> NDArray[Any]:
         """Return a copy of the tasks of all rows, `[rows, d]`."""
@@ -151,7 +159,13 @@ def set_one_task(vec: VecMonitor, task: Any) -> None:
     Raises:
         UserError: If it is none of the environment's.
     """
-    row = np.asarray(task, dtype=np.float64).reshape(-1)
+    try:
+        row = np.asarray(task, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"a task is numbers [d], got {task!r}") from error
+    shape = vec.venv.vector.task_space.shape  # type: ignore[attr-defined]
+    if row.ndim != 1 or not row.size or (shape is not None and len(shape) == 1 and row.shape != shape):
+        raise UserError(f"a task is numbers {list(shape or ['d'])}, got {task!r}")
     try:
         vec.env_method("set_tasks", np.tile(row, (vec.num_envs, 1)))
     except ValueError as error:

@@ -201,9 +201,6 @@ class BatchLoss:
         def product(vector: Tensor) -> Tensor:
             tangents = list(self._stacked(vector).values())
             pushed = self.losses.fisher(fixed, jacobian(tangents), query)
-            pulled = torch.autograd.grad(
-                outputs.parameters, points, pushed, retain_graph=True, allow_unused=True, materialize_grads=True
-            )
-            return P.flatten_stacked(pulled)
+            return P.flatten_stacked(P.pull_back(outputs.parameters, points, pushed))
 
         return product

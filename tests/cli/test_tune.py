@@ -67,6 +67,7 @@ def test_tune_in_several_processes(preset):
         ([], "tune needs a preset or an environment first"),
         (["point-navigation", "--jobs", "2"], "give --storage"),
         (["point-navigation", "--trials", "0"], "trials and jobs must be at least 1"),
+        (["point-navigation", "--out", "b.yaml"], "must end in .toml or .json"),
         (["point-navigation", "--seed", "-1"], "seed must be at least 0"),
         (["point-navigatio"], "did you mean 'point-navigation'?"),
         (["point-navigation", "--search", "inner_lr"], "search takes NAME=LOW:HIGH"),

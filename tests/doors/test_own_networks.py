@@ -10,6 +10,7 @@ from gymnasium import spaces
 from torch import nn
 
 import metarl
+from metarl.core import params as P
 
 SMALL = {"tasks": 4, "episodes": 4, "horizon": 10, "action_scale": 0.1, "eval_tasks": 2}
 ENV = "metarl/PointNavigation-v0"
@@ -205,3 +206,56 @@ def test_the_head_of_a_network_of_ones_own_adapts_in_anil():
     adapted = model.adapt([0.3, -0.2]).params
     changed = {name for name in adapted if not torch.equal(adapted[name], before[name])}
     assert changed == {"network.body.3.weight", "network.body.3.bias", "network.log_std"}
+
+
+class Fixed(nn.Module):
+    """Its deviation does not learn."""
+
+    def __init__(self, log_std):
+        super().__init__()
+        self.mean, self.log_std = nn.Linear(2, 2), log_std
+
+    def forward(self, obs):
+        return metarl.Gaussian(self.mean(obs), self.log_std)
+
+
+def test_a_deviation_that_does_not_learn():
+    model = metarl.MAML(ENV, policy=lambda observations, actions, generator: Fixed(torch.zeros(1, 2)), **SMALL).learn(1)
+    assert not any("log_std" in name for name in model.trainer.params)
+    model.close()
+
+
+def test_derivatives_of_what_depends_on_nothing_are_zero():
+    x = torch.linspace(-1, 1, 3, dtype=torch.float64, requires_grad=True)
+    outputs, v = (x.sin(), torch.ones(2, dtype=torch.float64)), torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    along = P.forward_derivative(outputs, [x])([v])
+    torch.testing.assert_close(along, (x.cos() * v, torch.zeros(2, dtype=torch.float64)))
+    (back,) = P.pull_back(outputs, [x], [v, torch.ones(2, dtype=torch.float64)])
+    torch.testing.assert_close(back, x.cos() * v)
+
+
+@pytest.mark.parametrize(
+    ("make", "env", "words"),
+    [
+        (lambda net: net, ENV, r"log_std of metarl.Gaussian must have shape \[1, 2\].*got \[2\]"),
+        (lambda net: Logits(), "metarl/Bandit-v0", "takes log-probabilities.*log_softmax"),
+    ],
+)
+def test_distributions_that_are_none_are_refused(make, env, words):
+    with pytest.raises(metarl.UserError, match=words):
+        metarl.MAML(env, policy=lambda observations, actions, generator: make(Fixed(torch.zeros(2))), **SMALL)
+
+
+class Logits(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 5)
+
+    def forward(self, obs):
+        return metarl.Categorical(self.layer(obs))
+
+
+@pytest.mark.parametrize("name", ["policy", "baseline", "inner_loss"])
+def test_what_cannot_be_called_is_refused(name):
+    with pytest.raises(metarl.UserError, match=f"{name} takes one of our names or a function, got 5"):
+        metarl.MAML(ENV, **{name: 5}, **SMALL)

@@ -67,6 +67,28 @@ def test_nobody_reads_on(tmp_path, observe):
     observe("metarl train | head -1", f"status 2, `{said.strip()}`")
 
 
+def test_a_reader_that_is_gone_costs_no_evaluation(tmp_path):
+    run, out = tmp_path / "run", tmp_path / "curve.json"
+    assert Command([*SMALL, "--iterations", "1", "--log-dir", str(run)], tmp_path).end() == 0
+    evaluation = started(["eval", str(run), "--tasks", "2", "--json", str(out)], stdout=subprocess.PIPE)
+    evaluation.stdout.close()
+    evaluation.communicate(timeout=120)
+    assert "per_task" in out.read_text()
+
+
+def test_no_standard_output_at_all(tmp_path):
+    path = tmp_path / "run"
+    command = " ".join([*RUN[:2], repr(RUN[2]), *SMALL, "--iterations", "2", "--log-dir", str(path), ">&-"])
+    assert subprocess.run(["sh", "-c", command], capture_output=True, timeout=120).returncode == 0
+    assert len(read_rows(path / "progress.csv")) == 2
+
+
+def test_a_folder_whose_name_is_no_text(tmp_path):
+    run = started([*SMALL, "--iterations", "1", "--log-dir", os.fsencode(tmp_path) + b"/\xff"])
+    _, said = run.communicate(timeout=120)
+    assert run.returncode == 2 and said.startswith("metarl: the name of a run directory must be UTF-8")
+
+
 def with_full_output():
     """Have a full device as standard output."""
     os.dup2(os.open("/dev/full", os.O_WRONLY), 1)

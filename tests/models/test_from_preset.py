@@ -37,6 +37,20 @@ def test_its_settings_and_its_method_can_be_others(tmp_path):
     own.close()
 
 
+def test_an_environments_id_has_the_settings_of_its_first_preset():
+    model = metarl.from_preset("metarl/AntGoal-v0", **FEW)
+    assert model.config.method == find_preset("ant-goal").method
+    model.close()
+
+
+def test_few_shot_models_load_as_others_do(tmp_path):
+    network = metarl.FewShot("sinusoid", tasks=2, eval_tasks=2)
+    network.save(tmp_path / "network")
+    assert isinstance(metarl.FewShot.load(tmp_path / "network"), metarl.FewShot)
+    with pytest.raises(UserError, match="holds a FewShot, not a MAML"):
+        metarl.MAML.load(tmp_path / "network")
+
+
 def test_from_a_file_of_settings(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text('preset = "half-cheetah-dir"\ntasks = 3\n')

@@ -148,14 +148,25 @@ def test_true_and_false_reach_the_environment():
 
 
 def test_bad_numbers_are_refused(model):
-    with pytest.raises(UserError, match="iterations must be a whole number, at least 1"):
+    with pytest.raises(UserError, match="iterations must be at least 1, got 0"):
         model.learn(iterations=0)
+    for later_lr in (-50.0, float("nan"), "x"):
+        with pytest.raises(UserError, match="later_lr must be"):
+            metarl.adaptation_curve(model, later_lr=later_lr)
     with pytest.raises(UserError, match="outside its task space"):
         model.adapt(np.array([3.0, 0.0]))
     with pytest.raises(UserError, match="tasks must be at least 1"):
         metarl.adaptation_curve(model, tasks=0)
     with pytest.raises(UserError, match="steps=3 need a task to adapt to"):
         model.export_sb3("ppo.zip", steps=3)
+    with pytest.raises(UserError, match="of one task"):
+        model.export_sb3("ppo.zip", task=[[0.1, 0.1], [0.2, 0.2]])
+
+
+def test_a_method_of_ours_is_not_given_again(model, tmp_path):
+    model.save(tmp_path / "model")
+    with pytest.raises(UserError, match="holds maml, a method of ours"):
+        metarl.load(tmp_path / "model", method=metarl.methods.RL2)
 
 
 @pytest.mark.filterwarnings("ignore:this policy's memory is not told")  # it is only asked

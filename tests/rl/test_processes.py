@@ -4,6 +4,7 @@ import multiprocessing
 import signal
 import time
 
+import gymnasium
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
@@ -130,3 +131,15 @@ def test_infos_of_which_only_some_have_an_entry():
     found = joined(infos, [1, 2])
     assert found["a"].tolist() == [0.0, 1.5, 2.5] and found["_a"].tolist() == [False, True, True]
     assert joined([{"o": np.array(["x"], object)}, {}], [1, 1])["o"].tolist() == ["x", None]
+
+
+def test_ids_that_a_function_makes_are_known_in_the_processes():
+    gymnasium.register("Here-v0", lambda: Corridor(), max_episode_steps=5)
+    try:
+        for source in (lambda: gymnasium.make("Here-v0"), lambda: gymnasium.make("metarl/PointNavigation-v0")):
+            vec = make_vec(source, 2, horizon=5, vectorization="async", processes=2)
+            vec.set_tasks(vec.sample_tasks(2, np.random.default_rng(0)))
+            vec.reset(seed=0)
+            vec.close()
+    finally:
+        del gymnasium.registry["Here-v0"]

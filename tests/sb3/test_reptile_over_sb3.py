@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch.testing import assert_close
@@ -202,6 +203,11 @@ def test_a_param_that_is_not_finite_stops_it_before_the_meta_params():
         ({"env_options": {"goal": 1}}, "goal"),
         ({"env": "metarl/PointNavigatio-v0"}, "did you mean 'metarl/PointNavigation-v0'"),
         ({"env": object()}, "env takes an id, a class or a function"),
+        ({"horizon": 0}, "horizon must be at least 1"),
+        ({"horizon": "5"}, "horizon must be a whole number, got '5'"),
+        ({"vectorization": "sink"}, "unknown vectorization .sink.; did you mean .sync."),
+        ({"env_options": {"num_envs": 1}}, "env_options are the environment's own, got num_envs"),
+        ({"policy_kwargs": 1}, "policy_kwargs must be a dict, got 1"),
     ],
 )
 def test_bad_input_is_one_line(change, message):
@@ -284,3 +290,47 @@ def test_how_an_adapted_algorithm_is_measured_does_not_change_what_it_learns(alg
     for number in (1, 3):
         Reptile(AheadInSteps, algorithm, k=40, **settings).adaptation_curve(2, tasks=1, episodes=number)
     assert all(same(a, b) for a, b in zip(learned[:3], learned[3:], strict=True)) and len(learned) == 6
+
+
+class Counted(AheadInSteps):
+    """Its actions begin at 2."""
+
+    action_space = spaces.Discrete(2, start=2)
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        return super().step(int(action) - 2)
+
+
+@pytest.mark.parametrize("algorithm", [PPO, DQN])
+def test_actions_are_those_of_the_environment_wherever_they_begin(algorithm):
+    settings = {"learning_starts": 4} if algorithm is DQN else {}
+    Reptile(Counted, algorithm, k=40, horizon=5, **settings).learn(1).close()
+
+
+@pytest.mark.parametrize("task", [[0.5, 7.0], [], "abc", [[1.5]]])
+def test_a_task_that_is_none_is_refused(task):
+    reptile = Reptile(Ahead, PPO, k=40, horizon=5)
+    with pytest.raises(UserError, match=r"a task is numbers \["):
+        reptile.adapt(task)
+    reptile.close()
+
+
+def test_what_is_no_callback_is_refused_and_one_or_numpys_false_will_do():
+    class Stop:
+        def on_iteration(self, reptile, metrics):
+            return np.bool_(False)
+
+    reptile = Reptile(Ahead, PPO, k=40, horizon=5)
+    for wrong in (5, print, Stop):
+        with pytest.raises(UserError, match="is no callback"):
+            reptile.learn(1, [wrong])
+    assert reptile.learn(3, Stop()).iteration == 1
+    reptile.close()
+
+
+def test_the_command_does_not_replace_a_file_of_a_run(tmp_path, capsys):
+    (tmp_path / "config.json").write_text("{}")
+    out = tmp_path / "best.safetensors"
+    assert main(["sb3", "point-navigation", "--iterations", "1", "--out", str(out)]) == 2
+    assert "is a file of the run" in capsys.readouterr().err and not out.exists()

@@ -7,6 +7,7 @@ import pytest
 from gymnasium.vector import AutoresetMode
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecCheckNan, VecMonitor, VecNormalize
+from walks import Ends
 
 from metarl import UserError
 from metarl.rl.environments import make_vec
@@ -109,4 +110,30 @@ def test_the_task_shown_is_the_one_played_also_where_it_counts_from_the_next_res
             last = infos[row]["terminal_observation"]
             assert last[0] == last[1] != obs[row, 0]
     assert len(seen) > 9
+    env.close()
+
+
+def test_rows_in_the_middle_of_an_episode_keep_their_task_as_it_is():
+    given = []
+
+    class Noted(Ends):
+        def set_task(self, task):
+            given.append(float(task[0]))
+            super().set_task(task)
+
+    env = SB3VecEnv(
+        make_vec(Noted, 4, horizon=20, autoreset_mode=AutoresetMode.SAME_STEP), resample=np.random.default_rng(0)
+    )
+    env.seed(1)
+    env.reset()
+    ended = 0
+    for _ in range(12):
+        given.clear()
+        _, _, done, _ = env.step(np.zeros((4, 1)))
+        assert len(given) == done.sum()
+        ended += done.sum()
+    assert ended
+    given.clear()
+    env.env_method("set_task", [2.0], indices=[3])
+    assert given == [2.0]
     env.close()
