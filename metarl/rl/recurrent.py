@@ -159,13 +159,16 @@ class Memory:
         self.state = torch.zeros(rows, policy.size)
         self.before = torch.zeros(rows, policy.before_size)
         self._obs, self._next = self.before[:, :0], self.state
+        self._tasks, self._stacked = 0, params
 
     def act(self, obs: Tensor) -> Any:
         """Return the action distributions `[K, E]` for observations `[K, E, o]`, K E = N; remembers nothing yet."""
         rows = obs.shape[:2]
         inputs = torch.cat([obs, self.before.view(*rows, -1)], dim=-1)[:, :, None]
-        stacked = stack(self.params, len(obs))
-        actions, after, *_ = functional_call(self.policy, stacked, (inputs, self.state.view(*rows, -1)))
+        if len(obs) != self._tasks:
+            self._tasks, self._stacked = len(obs), stack(self.params, len(obs))
+        given = (inputs, self.state.view(*rows, -1))
+        actions, after, *_ = functional_call(self.policy, self._stacked, given, tie_weights=False)
         self._obs, self._next = obs.flatten(0, 1), after.flatten(0, 1)
         return actions
 

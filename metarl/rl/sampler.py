@@ -229,7 +229,7 @@ def _flags(infos: Any, name: str, rows: int) -> NDArray[np.bool_]:
         values = np.asarray([False if value is None else value for value in found])
     except (TypeError, ValueError):  # no array, or a ragged one
         values = np.empty(0)
-    if values.dtype.kind not in "biuf" or values.shape != (rows,) or not np.isin(values, (0, 1)).all():
+    if values.dtype.kind not in "biuf" or values.shape != (rows,) or not ((values == 0) | (values == 1)).all():
         got = repr(found).replace("\n", "")
         got = got if len(got) <= 80 else f"{got[:77]}..."
         raise UserError(f"the environment's info {name!r} must be True or False in each of {rows} rows, got {got}")

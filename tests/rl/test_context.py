@@ -20,7 +20,7 @@ from metarl.experiment.presets import find_preset
 from metarl.experiment.settings import with_method
 from metarl.methods import CAVIA
 from metarl.report.analysis import analyse
-from metarl.rl.policies import distribution, make_policy, prepared
+from metarl.rl.policies import distribution, make_policy
 
 ENV = "metarl/PointNavigation-v0"
 SMALL = {"tasks": 2, "episodes": 2, "horizon": 5, "hidden": (8,)}
@@ -51,7 +51,7 @@ def test_playing_gives_the_numbers_of_the_update(actions):
     generator = torch.Generator().manual_seed(1)
     params = {name: torch.randn(5, *value.shape, generator=generator) for name, value in policy.named_parameters()}
     obs = torch.randn(5, 7, 3, generator=generator)
-    both = distribution(policy, params, obs).parameters, prepared(policy, params)(obs).parameters
+    both = distribution(policy, params, obs).parameters, policy.prepared(params)(obs).parameters
     assert all(torch.equal(one, other) for one, other in zip(*both, strict=True))
 
 
