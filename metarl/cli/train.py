@@ -17,7 +17,6 @@ from metarl.cli.tables import show_curve
 from metarl.cli.train_options import Train, parse_train
 from metarl.errors import UserError, check_known
 from metarl.experiment.base_config import Settings
-from metarl.experiment.callbacks import as_callback
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.names import find, name_of
 from metarl.experiment.own_files import new_folder
@@ -58,21 +57,30 @@ def train(args: list[str]) -> int:
         raise UserError("--resume needs --log-dir, the run directory to go on with")
     method: Any = command.config.method
     if command.resume and command.log_dir is not None and not RunDirectory(command.log_dir).empty:
-        directory = RunDirectory(command.log_dir)
-        old = directory.config(_typed_method(command.log_dir, chosen, modules))
-        if old.origin != command.config.origin:
-            raise UserError(f"{command.log_dir} holds a run of {old.origin}, not of {command.config.origin}")
-        for note in directory.changed_defaults(old, command.config):
-            print(f"metarl: {note}")
-        old = dataclasses.replace(old, workers="local")  # no file says where to connect to
-        command = parse_train(name, _left(rest), Train(_with(old, chosen), command.log_dir))  # what is not given is its
-        method = old.method
+        begun = _begun(command.log_dir, command.config, chosen, modules)
+        command = parse_train(name, _left(rest), Train(_with(begun, chosen), command.log_dir))  # the rest stays
+        method = begun.method
     if chosen["--method"] in METHODS:
         check_method(chosen["--method"], command.config.method)
     parts = typed_parts(command.config.named_parts, modules)
     if not command.resume and (brought := _brought(config, suited, command.config)):
         print(f"metarl: with {method_name(method)} instead of {method_name(config.method)}: {brought}")
     return _run(name, command, parts, callbacks, method)
+
+
+def _begun(log_dir: Path, typed: Settings, chosen: dict[str, str | None], modules: Collection[str]) -> Settings:
+    """Return the settings with which the run in a directory began.
+
+    Raises:
+        UserError: If it is a run of another environment or data.
+    """
+    directory = RunDirectory(log_dir)
+    begun = directory.config(_typed_method(log_dir, chosen, modules))
+    if begun.origin != typed.origin:
+        raise UserError(f"{log_dir} holds a run of {begun.origin}, not of {typed.origin}")
+    for note in directory.changed_defaults(begun, typed):
+        print(f"metarl: {note}")
+    return dataclasses.replace(begun, workers="local")  # no file says where to connect to
 
 
 def _with_settings_first(args: list[str]) -> list[str]:
@@ -129,7 +137,7 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
 
 
 def _callbacks(args: list[str]) -> tuple[list[Any], list[str]]:
-    return [as_callback(find(name)) for name in _values(args, "--callback")], _without(args, "--callback")
+    return [find(name) for name in _values(args, "--callback")], _without(args, "--callback")
 
 
 def _chosen(args: list[str]) -> dict[str, str | None]:
