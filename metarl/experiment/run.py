@@ -17,6 +17,7 @@ from metarl.experiment.directory import RunDirectory
 from metarl.experiment.film import Film
 from metarl.experiment.log import Log
 from metarl.experiment.trainer import Trainer
+from metarl.methods import method_name
 
 
 def loop(trainer: Trainer, iterations: int, budget: float, callbacks: Callbacks) -> AdaptationCurve | None:
@@ -89,7 +90,11 @@ def resume(trainer: Trainer, directory: RunDirectory, method: Any = None) -> lis
         trainer.check()
         directory.create(trainer.config)
         return [f"nothing was saved in {directory.path} yet; the run begins now"]
-    changed = differences(directory.config(method), trainer.config)
+    begun = directory.config(method)
+    old, new = method_name(begun.method), method_name(trainer.config.method)
+    if old != new:
+        raise UserError(f"cannot resume {directory.path}: it is a run of {old}, not of {new}")
+    changed = differences(begun, trainer.config)
     if changed:
         older = directory.other_version
         why = f"; metarl {older} trained it, whose defaults may be others: give these settings" if older else ""
@@ -101,4 +106,5 @@ def resume(trainer: Trainer, directory: RunDirectory, method: Any = None) -> lis
         trainer.restore(saved)
         notes = directory.changes(trainer.config)
         directory.update(trainer.config)
+    problems += [] if (directory.path / "progress.csv").exists() else ["progress.csv is gone, and begins anew"]
     return [*(f"{problem}; going on from iteration {trainer.progress.iteration}" for problem in problems), *notes]

@@ -105,3 +105,15 @@ def test_every_prefix_of_the_events_reads(cut, tmp_path):
         assert steps == full[: len(steps)] and len(steps) >= 2
     with open(cut / "progress.csv", newline="") as file:
         assert full == [int(row["time/total_timesteps"]) for row in csv.DictReader(file)]
+
+
+def test_a_table_that_is_gone_is_said_to_be(cut, capsys):
+    (cut / "progress.csv").unlink()
+    assert main([*SMALL, "--log-dir", str(cut), "--resume", "--iterations", "6"]) == 0
+    assert "metarl: progress.csv is gone, and begins anew; going on from iteration 4" in capsys.readouterr().out
+    assert len(read_rows(cut / "progress.csv")) == 2
+
+
+def test_a_run_of_another_method_is_not_gone_on_with(cut, capsys):
+    assert main([*SMALL, "--method", "rl2", "--log-dir", str(cut), "--resume"]) == 2
+    assert capsys.readouterr().err == f"metarl: cannot resume {cut}: it is a run of maml, not of rl2\n"
