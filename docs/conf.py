@@ -35,6 +35,12 @@ html_title = f"metarl {release}"
 html_copy_source = False
 
 
+def show_public_bases(app, name, cls, options, bases):
+    """Show what a class is a kind of, where its own base is only how it is written."""
+    bases[:] = [base.__base__ if getattr(base, "__name__", "").startswith("_") else base for base in bases]
+
+
 def setup(app):
     """Write the generated pages before Sphinx reads any."""
+    app.connect("autodoc-process-bases", show_public_bases)
     app.connect("builder-inited", lambda app: generate.write(Path(app.srcdir) / "_generated"))
