@@ -41,16 +41,16 @@ class Family(ABC):
         return type(self).__name__
 
     def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n tasks, `[n, d]`; by default as the task space draws them, a `Box` uniformly.
+        """Draw n tasks, `[n, d]`; by default as the task space draws them, a `Box` of floats uniformly.
 
         Raises:
-            ValueError: If the task space is a `Box` without bounds.
+            ValueError: If the task space is neither such a `Box` with bounds nor draws.
         """
         space: Any = self.task_space
         if hasattr(space, "draw"):
             return space.draw(n, rng)
-        if not space.is_bounded():
-            raise ValueError(f"{self.name}: its task space {space} has no bounds to draw between; give it sample_tasks")
+        if not (isinstance(space, spaces.Box) and space.dtype == np.float64 and space.is_bounded()):
+            raise ValueError(f"{self.name}: its task space {space} is no Box of float64 with bounds; give sample_tasks")
         return rng.uniform(space.low, space.high, size=(n, *space.shape))
 
     @abstractmethod

@@ -14,6 +14,7 @@ from metarl.experiment.directory import RunDirectory
 from metarl.experiment.outputs import TENSORBOARD_ONLY, make_logger
 from metarl.experiment.signals import quiet_writer, writing
 from metarl.experiment.tensorboard import curve_figure, histograms, log_start
+from metarl.experiment.terminal import Terminal
 from metarl.experiment.trainer import Trainer
 
 
@@ -36,9 +37,13 @@ class Log(Callback):
         with ExitStack() as stack, writing(self.what):
             stack.enter_context(quiet_writer())
             self.logger = make_logger(self.directory and self.directory.path, progress.env_steps, self.outputs)
+            stack.callback(self.logger.close)
             if self.directory is not None and not progress.iteration:
                 last_phase = c.method.inner_steps + c.method.plays_query - 1
                 log_start(self.logger, self.directory.record(c), trainer.inner_loop.measure, last_phase, c.eval_steps)
+            for output in self.outputs:
+                if isinstance(output, Terminal):
+                    output.start()
             self.stack = stack.pop_all()  # until `on_end`
 
     def on_evaluation(self, curve: AdaptationCurve) -> None:

@@ -79,6 +79,11 @@ class Terminal(KVWriter):
         elif self.console.is_terminal:
             self.bar = Bar(name, total, self.console)
 
+    def start(self) -> None:
+        """Show the bar, empty."""
+        if isinstance(self.bar, Bar):
+            self.bar.live.start()
+
     def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
         """Show the numbers of one iteration."""
         measure, evaluation = _measured(key_values, "eval")
@@ -122,7 +127,7 @@ class Bar:
 
     def show(self, iteration: int, numbers: str, evaluated: str) -> None:
         """Show how far it is, and the numbers."""
-        self.live.start()  # does nothing from the second time on
+        self.live.start()  # if nobody has yet
         self.evaluated.plain = evaluated
         self.progress.update(self.task, completed=iteration, numbers=numbers)
 

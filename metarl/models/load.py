@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from metarl.errors import UserError, check_counts, check_positive, warn
+from metarl.errors import UserError, check_counts, warn
 from metarl.evaluation import AdaptationCurve, evaluate
 from metarl.experiment import checkpoint
 from metarl.experiment.base_config import Settings
@@ -180,9 +180,12 @@ def adaptation_curve(
     number = 20 if episodes is None else episodes
     check_counts(steps=(steps, 0), tasks=(n, 1), episodes=(number, 1), seed=(seed, 0))
     if later_lr is not None:
-        if isinstance(later_lr, bool) or not isinstance(later_lr, int | float | np.number):
-            raise UserError(f"later_lr must be a number, got {later_lr!r}")
-        check_positive(later_lr=later_lr)
+        try:
+            later_lr = float(later_lr)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"later_lr must be a number, got {later_lr!r}") from error
+        if not 0 <= later_lr < float("inf"):
+            raise UserError(f"later_lr must be finite and at least 0, got {later_lr}")
     inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=n, episodes=number)
     inner_loop = inner_loop if later_lr is None else dataclasses.replace(inner_loop, later_lr=later_lr)
     how = {"env": c.title, "steps": steps, "seed": seed, "drop": c.on_nan == "drop"}

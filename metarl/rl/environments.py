@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from importlib import import_module
@@ -78,10 +77,11 @@ def make_vec(
     # SyncVectorEnv refuses to step a batch in which an episode has ended
     mode = AutoresetMode.NEXT_STEP if autoreset_mode is AutoresetMode.DISABLED else autoreset_mode
 
-    specs = registration(source)
+    ids = registration(source) if vectorization == "async" else []
 
     def make() -> gymnasium.Env:
-        register(specs)  # in a process that has not imported what registers them
+        if ids:  # this may be a process that has not imported what registers them
+            register(ids)
         return TaskSlot(make_single(source, horizon, options))
 
     prototype = make()
@@ -122,33 +122,33 @@ def find_spec(env_id: str) -> EnvSpec:
         raise UserError(f"unknown environment {env_id!r}{hint} 'metarl envs' lists all of ours") from error
 
 
-def registration(source: EnvSource) -> list[EnvSpec]:
-    """Return what Gymnasium knows of an id, for a process that has not imported what registers it.
+def registration(source: EnvSource) -> list[bytes]:
+    """Return what Gymnasium knows of an id, pickled, for a process that has not imported what registers it.
 
-    A function may make any id: of those that are registered by the user and can be sent to another process.
+    A function may make any id: what it knows of those that the user has registered.
     """
-    if isinstance(source, str):
-        return [find_spec(source)]
-    return [spec for spec in gymnasium.registry.values() if _is_the_users(spec)]
+    specs = [find_spec(source)] if isinstance(source, str) else filter(_is_the_users, gymnasium.registry.values())
+    pickled = []
+    for spec in specs:
+        with suppress(Exception):  # whatever the user's objects raise
+            pickled.append(cloudpickle.dumps(spec))
+    return pickled
 
 
 def _is_the_users(spec: EnvSpec) -> bool:
     entry = spec.entry_point
     module = entry if isinstance(entry, str) else getattr(entry, "__module__", "")
-    if str(module).partition(".")[0] in ("gymnasium", "metarl_envs"):
-        return False
-    with suppress(Exception):  # whatever the user's objects raise
-        cloudpickle.dumps(spec)
-        return True
-    return False
+    return str(module).partition(".")[0] not in ("gymnasium", "metarl_envs")
 
 
-def register(specs: Iterable[EnvSpec]) -> None:
-    """Tell Gymnasium of our ids, and of others that it does not know yet."""
+def register(pickled: Iterable[bytes]) -> None:
+    """Tell Gymnasium, in another process, of our ids and of those that it does not know yet."""
     import metarl_envs  # noqa: F401
 
-    for spec in specs:
-        gymnasium.registry.setdefault(spec.id, spec)
+    for spec in pickled:
+        with suppress(Exception):  # one that cannot be loaded here may not be needed
+            found = cloudpickle.loads(spec)
+            gymnasium.registry.setdefault(found.id, found)
 
 
 def _vectorised_with_tasks(spec: EnvSpec) -> bool:
@@ -213,13 +213,11 @@ def make_single(source: EnvSource, horizon: int | None, options: dict[str, Any])
     else:
         check_source(source)
         try:
-            inspect.signature(source).bind()
+            env = source()
         except TypeError as error:
-            name = getattr(source, "__name__", repr(source))
-            raise UserError(f"{name} as env needs arguments ({error}); give a function that gives them") from error
-        except ValueError:  # of something built in nobody knows the arguments
-            pass
-        env = source()
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise  # it comes from within
+            raise UserError(f"{source!r} as env needs arguments: {error}; give a function that gives them") from error
         if not isinstance(env, gymnasium.Env):
             hint = "; few-shot tasks are for metarl.FewShot, and have sample_tasks and examples"
             hint = hint if hasattr(env, "sample_tasks") else ""
@@ -264,11 +262,19 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
             raise UserError(f"sample_tasks({n}, rng) must return an array {wanted}, got shape {tasks.shape}")
         return tasks
 
-    def set_tasks(self, tasks: NDArray[np.float64], rows: NDArray[np.bool_] | None = None) -> None:
-        """Give row i the task `tasks[i]`; with `rows` only those, as the others are in the middle of an episode.
+    def set_tasks(self, tasks: NDArray[np.float64]) -> None:
+        """Give row i the task `tasks[i]`.
 
         Raises:
             UserError: If one lies outside a task space that is a Box of its shape.
+        """
+        self.set_tasks_of(np.ones(len(tasks), np.bool_), tasks)
+
+    def set_tasks_of(self, rows: NDArray[np.bool_], tasks: NDArray[np.float64]) -> None:
+        """Give these rows, i say, the task `tasks[i]`: a user's `set_task` may end an episode of the others.
+
+        Raises:
+            UserError: As `set_tasks`.
         """
         space, tasks = self.task_space, np.asarray(tasks, dtype=np.float64)
         if isinstance(space, gymnasium.spaces.Box) and tasks.shape[1:] == space.shape:
@@ -277,7 +283,7 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
             if not inside.all():
                 task = tasks[~inside][0].tolist()
                 raise UserError(f"{self.prototype.unwrapped}: task {task} is outside its task space {space}")
-        self.rows.set_attr("current_task", [task if rows is None or rows[i] else None for i, task in enumerate(tasks)])
+        self.rows.set_attr("current_task", [task if rows[i] else None for i, task in enumerate(tasks)])
         self.tasks = np.array(tasks)
 
     def close(self, **kwargs: Any) -> None:

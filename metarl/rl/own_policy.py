@@ -89,7 +89,8 @@ class OwnPolicy(Policy):
             raise UserError(f"the policy network {type(self.network).__name__} has no params")
         self.dims = {name.removeprefix("network."): value.dim() for name, value in params.items()}
         buffers = {name: value.clone() for name, value in self.network.named_buffers()}
-        obs = torch.zeros(2, 3, int(np.prod(self.shape)), dtype=next(iter(params.values())).dtype)
+        size = int(np.prod(self.shape))
+        obs = torch.linspace(0, 1, 3 * size, dtype=next(iter(params.values())).dtype).view(1, 3, size).repeat(2, 1, 1)
         try:
             found = self.network(obs[0].unflatten(-1, self.shape))
         except RuntimeError as error:
@@ -109,7 +110,8 @@ class OwnPolicy(Policy):
         if isinstance(found, Gaussian) and found.log_std.shape not in ((1, self.actions.size), (3, self.actions.size)):
             raise UserError(
                 f"log_std of metarl.Gaussian must have shape [1, {self.actions.size}], the same in all states, or "
-                f"[n, {self.actions.size}] as the mean of n states; got {list(found.log_std.shape)}"
+                f"[n, {self.actions.size}] as the mean of n states (log_std.expand_as(mean), say); "
+                f"got {list(found.log_std.shape)}"
             )
         if isinstance(found, Categorical) and found.logits.logsumexp(-1).abs().max() > 1e-3:
             raise UserError(

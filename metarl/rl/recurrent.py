@@ -159,7 +159,7 @@ class Memory:
         self.state = torch.zeros(rows, policy.size)
         self.before = torch.zeros(rows, policy.before_size)
         self._obs, self._next = self.before[:, :0], self.state
-        self._tasks, self._stacked = 0, params
+        self._tasks, self._stacked = 0, params  # the params, which stay the same, for so many tasks
 
     def act(self, obs: Tensor) -> Any:
         """Return the action distributions `[K, E]` for observations `[K, E, o]`, K E = N; remembers nothing yet."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -102,9 +101,9 @@ class Reptile:
             raise UserError(f"epsilon must be a number in (0, 1], got {epsilon!r}")
         if horizon is not None:
             check_counts(horizon=(horizon, 1))
-        check_known("vectorization", vectorization, get_args(Vectorization))
-        if own := {*(env_options or {})} & {*inspect.signature(make_vec).parameters}:
-            raise UserError(f"env_options are the environment's own, got {', '.join(sorted(own))}")
+        check_known("vectorization", str(vectorization), get_args(Vectorization))
+        if ours := {*(env_options or {})} & {"source", "num_envs", "horizon", "vectorization", "autoreset_mode"}:
+            raise UserError(f"env_options are the environment's own, not {', '.join(sorted(ours))}")
         self.env, self.algorithm, self.k, self.seed = env, algorithm, k, seed
         self.outer = Interpolation(float(epsilon), decay_iterations)
         self.settings = with_steps(algorithm, settings, k, rows)
@@ -129,7 +128,7 @@ class Reptile:
         Args:
             iterations: How many.
             callbacks: An object with some of `on_start(reptile)`, `on_iteration(reptile, metrics)`, which ends the
-                training if it returns False, and `on_end(reptile)`; or several of them.
+                training if it returns False, and `on_end(reptile)`; or several of them. Functions and classes are none.
             outputs: Where the numbers of each meta-iteration go: any `KVWriter` of stable-baselines3.
 
         Raises:

@@ -75,7 +75,7 @@ class SB3VecEnv(VecEnv):
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Remember the actions."""
-        self._actions = actions * self._scale + self._first if self._first else actions * self._scale
+        self._actions = actions * self._scale + self._first
 
     def step_wait(self) -> VecEnvStepReturn:
         """Step; ended rows carry `terminal_observation` and `TimeLimit.truncated`, and show their new episode."""
@@ -134,9 +134,11 @@ class SB3VecEnv(VecEnv):
 
     def _set_tasks(self, tasks: NDArray[Any], rows: NDArray[np.bool_]) -> bool:
         """Give tasks to these rows; returns whether they wait for a reset."""
-        waits = getattr(self.vector, "tasks_start_at_reset", False)
-        self._task("set_tasks")(tasks, *([rows] if waits else []))  # a user's own set_task may rebuild the environment
-        return waits
+        if (of_rows := getattr(self.vector, "set_tasks_of", None)) is not None:
+            of_rows(rows, tasks)
+        else:
+            self._task("set_tasks")(tasks)
+        return getattr(self.vector, "tasks_start_at_reset", False)
 
     def _tasks(self) -> NDArray[Any]:
         """Return a copy of the tasks of all rows, `[rows, d]`."""
@@ -160,12 +162,12 @@ def set_one_task(vec: VecMonitor, task: Any) -> None:
         UserError: If it is none of the environment's.
     """
     try:
-        row = np.asarray(task, dtype=np.float64)
+        row = np.atleast_1d(np.asarray(task, dtype=np.float64))
     except (TypeError, ValueError) as error:
         raise UserError(f"a task is numbers [d], got {task!r}") from error
-    shape = vec.venv.vector.task_space.shape  # type: ignore[attr-defined]
-    if row.ndim != 1 or not row.size or (shape is not None and len(shape) == 1 and row.shape != shape):
-        raise UserError(f"a task is numbers {list(shape or ['d'])}, got {task!r}")
+    shape = getattr(vec.venv.vector.task_space, "shape", None) or ()  # type: ignore[attr-defined]
+    if row.ndim != 1 or (len(shape) == 1 and row.shape != shape):
+        raise UserError(f"a task is numbers [d]{f', d = {shape[0]}' if shape else ''}; got {task!r}")
     try:
         vec.env_method("set_tasks", np.tile(row, (vec.num_envs, 1)))
     except ValueError as error:

@@ -119,8 +119,8 @@ class BatchLoss:
         """Return, from the phase, the distributions on its data of the policy that these meta-params lead to.
 
         Of the query data only some episodes of each task count, if they are chosen. What an inner step computes of the
-        policy on its data is not computed again; but a step of the user's own may have looked at the loss without
-        a graph, or used the graph up, as a first-order step does.
+        policy on its data is not computed again where it is MAML's: another step may have looked at the loss without a
+        graph, or used the graph up, as a first-order step does.
         """
         seen: list[tuple[Params, Any, Any]] = []
         method: Any = self.method

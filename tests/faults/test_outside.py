@@ -73,7 +73,7 @@ def test_a_reader_that_is_gone_costs_no_evaluation(tmp_path):
     evaluation = started(["eval", str(run), "--tasks", "2", "--json", str(out)], stdout=subprocess.PIPE)
     evaluation.stdout.close()
     evaluation.communicate(timeout=120)
-    assert "per_task" in out.read_text()
+    assert evaluation.returncode in (1, 2) and "per_task" in out.read_text()
 
 
 def test_no_standard_output_at_all(tmp_path):
@@ -168,6 +168,9 @@ def test_a_closed_terminal_is_ignored_under_nohup_by_several_seeds_too(tmp_path)
     command = [*SMALL, "--iterations", "40", "--seeds", "2", "--log-dir", str(tmp_path / "seeds")]
     run = started(command, stdout=subprocess.PIPE, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
     assert run.stdout is not None and "2 seeds" in run.stdout.readline()
+    while not (tmp_path / "seeds" / "seed-0" / "train.log").exists():  # by then signals are handled
+        assert run.poll() is None
+        time.sleep(0.05)
     run.send_signal(signal.SIGHUP)
     said, wrong = run.communicate(timeout=120)
     assert run.returncode == 0, wrong

@@ -206,7 +206,7 @@ def test_a_param_that_is_not_finite_stops_it_before_the_meta_params():
         ({"horizon": 0}, "horizon must be at least 1"),
         ({"horizon": "5"}, "horizon must be a whole number, got '5'"),
         ({"vectorization": "sink"}, "unknown vectorization .sink.; did you mean .sync."),
-        ({"env_options": {"num_envs": 1}}, "env_options are the environment's own, got num_envs"),
+        ({"env_options": {"num_envs": 1}}, "env_options are the environment's own, not num_envs"),
         ({"policy_kwargs": 1}, "policy_kwargs must be a dict, got 1"),
     ],
 )

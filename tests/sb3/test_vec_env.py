@@ -137,3 +137,18 @@ def test_rows_in_the_middle_of_an_episode_keep_their_task_as_it_is():
     env.env_method("set_task", [2.0], indices=[3])
     assert given == [2.0]
     env.close()
+
+
+def test_tasks_of_meta_world_begin_at_the_reset():
+    pytest.importorskip("metaworld", reason="Meta-World is not installed")
+    env = make_vec("metarl/MetaWorldML1-v0", 2, horizon=4, autoreset_mode=AutoresetMode.SAME_STEP)
+    rows = SB3VecEnv(env, resample=np.random.default_rng(0))
+    rows.seed(0)
+    rows.reset()
+    before = rows._tasks()
+    for _ in range(4):
+        rows.step(np.zeros((2, 4)))
+    assert not np.array_equal(rows._tasks(), before)
+    rows.env_method("set_task", before[0], indices=[1])
+    assert np.array_equal(rows._tasks()[1], before[0])
+    rows.close()

@@ -17,7 +17,7 @@ GOAL_BOX = 0.01
 
 
 class Walk(ArrayFamily):
-    """A point in the plane, which its actions move.
+    """A point that actions move in the plane.
 
     Args:
         max_step: Largest move along each axis in one step.
