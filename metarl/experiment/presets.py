@@ -100,6 +100,9 @@ GRID = Config(
 )
 """That of the VariBAD paper: lifetimes of four episodes. A gradient step cannot search a grid."""
 
+STEP_SIZES = MetaSGD(inner_lr=0.1, outer=PPO(minibatches=2, max_kl=0.1))
+"""With a step size for each param an ant learns faster than with one for all."""
+
 REWARDED: dict[str, Any] = {"context": 16, "reward_coef": 16.0, "later_lr": 0.1}
 """Where a goal velocity is far away a policy gradient does not say how far, but the rewards do."""
 
@@ -155,8 +158,8 @@ IN_ENVIRONMENTS: dict[str, Config] = {
     "half-cheetah-vel": locomotion("HalfCheetahVel", 250, **REWARDED, eval_every=25),
     "half-cheetah-crippled": locomotion("HalfCheetahCrippled", 500, **MEMORY, eval_every=50, checkpoint_every=25),
     "ant-dir": locomotion("AntDir", 1000, **MEMORY, eval_every=100, checkpoint_every=25),
-    "ant-vel": locomotion("AntVel", 300, method=MetaSGD(inner_lr=0.1, outer=PPO(minibatches=2, max_kl=0.1))),
-    "ant-goal": locomotion("AntGoal", 60, **LARGE),
+    "ant-vel": locomotion("AntVel", 300, method=STEP_SIZES),
+    "ant-goal": locomotion("AntGoal", 240, method=STEP_SIZES),
     "ant-crippled": locomotion("AntCrippled", 400, **MEMORY, eval_every=50),
     "walker-dir": locomotion("Walker2dDir", 30, **LARGE),
     "walker-vel": locomotion("Walker2dVel", 125, **UPRIGHT),
