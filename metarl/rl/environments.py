@@ -125,12 +125,22 @@ def find_spec(env_id: str) -> EnvSpec:
 def registration(source: EnvSource) -> list[bytes]:
     """Return what Gymnasium knows of an id, pickled, for a process that has not imported what registers it.
 
-    A function may make any id: what it knows of those that the user has registered.
+    A function may make any id: what it knows of those that the user has registered and that can be pickled.
+
+    Raises:
+        UserError: If the id is one that cannot be.
     """
-    specs = [find_spec(source)] if isinstance(source, str) else filter(_is_the_users, gymnasium.registry.values())
+    if isinstance(source, str):
+        try:
+            return [cloudpickle.dumps(find_spec(source))]
+        except UserError:
+            raise
+        except Exception as error:  # whatever the user's objects raise
+            told = f"{type(error).__name__}: {error}"
+            raise UserError(f"environment {source!r} cannot be sent to another process ({told})") from error
     pickled = []
-    for spec in specs:
-        with suppress(Exception):  # whatever the user's objects raise
+    for spec in filter(_is_the_users, gymnasium.registry.values()):
+        with suppress(Exception):
             pickled.append(cloudpickle.dumps(spec))
     return pickled
 

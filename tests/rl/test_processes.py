@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+import threading
 import time
 
 import gymnasium
@@ -131,6 +132,16 @@ def test_infos_of_which_only_some_have_an_entry():
     found = joined(infos, [1, 2])
     assert found["a"].tolist() == [0.0, 1.5, 2.5] and found["_a"].tolist() == [False, True, True]
     assert joined([{"o": np.array(["x"], object)}, {}], [1, 1])["o"].tolist() == ["x", None]
+
+
+def test_an_id_that_cannot_be_sent_is_refused_by_name():
+    lock = threading.Lock()
+    gymnasium.register("Held-v0", lambda: Corridor(str(lock)), max_episode_steps=5)
+    try:
+        with pytest.raises(UserError, match="environment 'Held-v0' cannot be sent to another process"):
+            make_vec("Held-v0", 2, vectorization="async", processes=2)
+    finally:
+        del gymnasium.registry["Held-v0"]
 
 
 def test_ids_that_a_function_makes_are_known_in_the_processes():
