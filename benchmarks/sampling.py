@@ -29,7 +29,8 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from metarl.core import params as P
-from metarl.rl.environments import make_vec, registered
+from metarl.rl.environments import make_vec
+from metarl.rl.ids import registered
 from metarl.rl.policies import make_policy
 from metarl.rl.sampler import Sampler
 from metarl.seeding import task_rngs

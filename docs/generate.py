@@ -21,7 +21,7 @@ from metarl.experiment.config import Config, Settings
 from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.methods import EMAML, MAML, RL2, ProMP, Reptile, VariBAD
 from metarl.outer import PPO, TRPO, Adam, Interpolation
-from metarl.rl.environments import catalogue
+from metarl.rl.ids import catalogue
 
 GROUPS: dict[str, list[type[Any]]] = {
     "Every run": [Settings],

@@ -24,7 +24,7 @@ from metarl.experiment.presets import PRESETS
 from metarl.methods import METHODS
 from metarl.models.pretrained import cards
 from metarl.outer import OUTERS
-from metarl.rl.environments import registered
+from metarl.rl.ids import registered
 
 
 @dataclasses.dataclass(frozen=True)

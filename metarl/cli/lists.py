@@ -18,7 +18,7 @@ from metarl.experiment.config_file import as_dict
 from metarl.experiment.names import is_id
 from metarl.experiment.presets import PRESETS, UNTRAINED
 from metarl.methods import method_name
-from metarl.rl.environments import catalogue
+from metarl.rl.ids import catalogue
 
 ADAPTOR = "metarl/MetaWorld-v0"
 """An id without a family of ours."""

@@ -23,7 +23,7 @@ from metarl.experiment.own_files import check_output
 from metarl.experiment.presets import IN_ENVIRONMENTS, ON_DATA, PRESETS
 from metarl.experiment.signals import writing
 from metarl.experiment.terminal import Terminal
-from metarl.rl.environments import registered
+from metarl.rl.ids import registered
 from metarl.sb3.reptile import Reptile
 
 ALGORITHMS = {name.lower(): getattr(stable_baselines3, name) for name in ("PPO", "A2C", "SAC", "TD3", "DDPG", "DQN")}

@@ -11,7 +11,7 @@ from metarl.experiment.names import find, is_id
 from metarl.experiment.preset_file import find_preset, is_preset_file
 from metarl.experiment.presets import PRESETS, for_data, for_env
 from metarl.fewshot.own_source import is_source
-from metarl.rl.environments import registered
+from metarl.rl.ids import registered
 
 
 def start(name: str, modules: Collection[str] = ()) -> Settings:

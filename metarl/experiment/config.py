@@ -12,7 +12,8 @@ from metarl.experiment.build import build_inner_loop
 from metarl.experiment.parts import Parts
 from metarl.methods import METHODS, Method, method_name
 from metarl.rl.advantages import BASELINES
-from metarl.rl.environments import Vectorization, has_physics, registered, registration
+from metarl.rl.environments import Vectorization, has_physics
+from metarl.rl.ids import registered, registration
 from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.losses import INNER_LOSSES
 from metarl.rl.policies import Activation

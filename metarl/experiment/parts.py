@@ -10,7 +10,7 @@ from metarl.errors import UserError
 from metarl.experiment.names import find, is_id, name_of
 from metarl.fewshot.own_source import TaskSource, made_source
 from metarl.rl.advantages import Baseline
-from metarl.rl.environments import EnvSource
+from metarl.rl.ids import EnvSource
 from metarl.rl.own_policy import PolicyMaker
 
 

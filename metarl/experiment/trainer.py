@@ -24,7 +24,7 @@ from metarl.experiment.parts import Parts
 from metarl.methods import method_name
 from metarl.methods.protocols import InnerLoop
 from metarl.outer import State
-from metarl.rl.environments import register
+from metarl.rl.ids import register
 from metarl.seeding import HELD_OUT
 from metarl.threads import physics_shared_by
 from metarl.workers.local import Workers

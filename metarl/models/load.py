@@ -28,7 +28,7 @@ from metarl.models.methods import MODELS
 from metarl.models.pretrained import PREFIX, find_pretrained
 from metarl.models.rl import Model
 from metarl.models.supervised import FewShot
-from metarl.rl.environments import EnvSource
+from metarl.rl.ids import EnvSource
 
 
 def from_preset(

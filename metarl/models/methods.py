@@ -14,7 +14,7 @@ from metarl.models.keywords import (
     VariBADKeywords,
 )
 from metarl.models.rl import Model
-from metarl.rl.environments import EnvSource
+from metarl.rl.ids import EnvSource
 
 
 class _WithMAMLsSettings(Model):

@@ -20,7 +20,8 @@ from metarl.methods import Method
 from metarl.models.base import MetaLearner
 from metarl.models.keywords import PolicyKeywords
 from metarl.rl.adapted_policy import AdaptedPolicy
-from metarl.rl.environments import EnvSource, check_source
+from metarl.rl.environments import check_source
+from metarl.rl.ids import EnvSource
 from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.sb3.convert import as_ppo, ppo_bytes
 

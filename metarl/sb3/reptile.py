@@ -19,7 +19,8 @@ from torch import Tensor
 from metarl.errors import UserError, check_counts, check_known
 from metarl.evaluation import AdaptationCurve
 from metarl.outer import Interpolation
-from metarl.rl.environments import EnvSource, Vectorization, check_source, make_vec
+from metarl.rl.environments import Vectorization, check_source, make_vec
+from metarl.rl.ids import EnvSource
 from metarl.sb3.algorithms import (
     check_algorithm,
     check_settings,

@@ -11,7 +11,7 @@ import metarl
 from metarl.cli.main import main
 from metarl.experiment.presets import PRESETS
 from metarl.methods import METHODS
-from metarl.rl.environments import catalogue
+from metarl.rl.ids import catalogue
 
 
 @pytest.fixture

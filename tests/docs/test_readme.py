@@ -5,7 +5,7 @@ import re
 from blocks import ROOT, check_commands, run_blocks
 
 from metarl.methods import METHODS
-from metarl.rl.environments import registered
+from metarl.rl.ids import registered
 
 README = (ROOT / "README.md").read_text()
 

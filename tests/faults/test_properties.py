@@ -24,8 +24,8 @@ from metarl.experiment.config_file import as_dict, from_dict
 from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.methods import METHODS, SUPERVISED
 from metarl.rl.advantages import BASELINES, gae, normalise, with_advantages
-from metarl.rl.environments import registered
 from metarl.rl.episodes import Episodes
+from metarl.rl.ids import registered
 from metarl.rl.lifetimes import join
 from metarl.rl.recurrent import RecurrentPolicy
 
