@@ -159,7 +159,7 @@ IN_ENVIRONMENTS: dict[str, Config] = {
     "half-cheetah-crippled": locomotion("HalfCheetahCrippled", 500, **MEMORY, eval_every=50, checkpoint_every=25),
     "ant-dir": locomotion("AntDir", 1000, **MEMORY, eval_every=100, checkpoint_every=25),
     "ant-vel": locomotion("AntVel", 300, method=STEP_SIZES),
-    "ant-goal": locomotion("AntGoal", 240, method=STEP_SIZES),
+    "ant-goal": locomotion("AntGoal", 150, method=STEP_SIZES),
     "ant-crippled": locomotion("AntCrippled", 400, **MEMORY, eval_every=50),
     "walker-dir": locomotion("Walker2dDir", 30, **LARGE),
     "walker-vel": locomotion("Walker2dVel", 125, **UPRIGHT),
