@@ -101,9 +101,8 @@ class Log(Callback):
                 if not getattr(self, "written", True):
                     self._dump()
             finally:
-                self.stack.close()
                 with writing(self.what):
-                    self.logger.close()
+                    self.stack.close()  # the logger too
 
 
 def _dropped(trainer: Trainer) -> str:
