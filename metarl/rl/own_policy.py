@@ -15,7 +15,7 @@ from metarl.core import params as P
 from metarl.core.layers import mlp
 from metarl.errors import UserError
 from metarl.rl.distributions import Categorical, Gaussian
-from metarl.rl.policies import ACTIVATIONS, Activation, DiscreteActions, Policy, actions_of, distribution
+from metarl.rl.policies import ACTIVATIONS, Activation, BoxActions, DiscreteActions, Policy, actions_of, distribution
 
 PolicyMaker = Callable[[Space, Space, torch.Generator], nn.Module]
 """From the observation space, the action space and a generator for the weights to a network.
@@ -95,29 +95,8 @@ class OwnPolicy(Policy):
             found = self.network(obs[0].unflatten(-1, self.shape))
         except RuntimeError as error:
             raise UserError(f"the policy network fails on observations {[3, *self.shape]}: {error}") from error
-        if not isinstance(found, Gaussian | Categorical):
-            raise UserError(
-                f"the policy network must return metarl.Gaussian or metarl.Categorical, got {type(found).__name__}"
-            )
+        _check_distribution(found, self.actions)
         self.kind = type(found)
-        wanted = Categorical if isinstance(self.actions, DiscreteActions) else Gaussian
-        size = found.parameters[0].shape
-        if self.kind is not wanted or size != (3, self.actions.size):
-            raise UserError(
-                f"actions {self.actions.space} need a {wanted.__name__} of {self.actions.size} numbers a state, "
-                f"got a {self.kind.__name__} of shape {list(size)} for 3 states"
-            )
-        if isinstance(found, Gaussian) and found.log_std.shape not in ((1, self.actions.size), (3, self.actions.size)):
-            raise UserError(
-                f"log_std of metarl.Gaussian must have shape [1, {self.actions.size}], the same in all states, or "
-                f"[n, {self.actions.size}] as the mean of n states (log_std.expand_as(mean), say); "
-                f"got {list(found.log_std.shape)}"
-            )
-        if isinstance(found, Categorical) and found.logits.logsumexp(-1).abs().max() > 1e-3:
-            raise UserError(
-                "metarl.Categorical takes log-probabilities, which the policy network's are not: "
-                "return metarl.Categorical(torch.log_softmax(logits, dim=-1))"
-            )
         stacked = {name: value.expand(2, *value.shape).clone().requires_grad_() for name, value in params.items()}
         try:
             total = torch.stack([value.square().sum() for value in distribution(self, stacked, obs).parameters]).sum()
@@ -134,6 +113,36 @@ class OwnPolicy(Policy):
                     f"the policy's buffer {name!r} changes as it runs, which no checkpoint would know of; "
                     "a buffer must stay what it was made as"
                 )
+
+
+def _check_distribution(found: Any, actions: BoxActions | DiscreteActions) -> None:
+    """Refuse what is no distribution over these actions in three states.
+
+    Raises:
+        UserError: If it is none; says what it must be.
+    """
+    if not isinstance(found, Gaussian | Categorical):
+        raise UserError(
+            f"the policy network must return metarl.Gaussian or metarl.Categorical, got {type(found).__name__}"
+        )
+    wanted = Categorical if isinstance(actions, DiscreteActions) else Gaussian
+    shape = found.parameters[0].shape
+    if type(found) is not wanted or shape != (3, actions.size):
+        raise UserError(
+            f"actions {actions.space} need a {wanted.__name__} of {actions.size} numbers a state, "
+            f"got a {type(found).__name__} of shape {list(shape)} for 3 states"
+        )
+    if isinstance(found, Gaussian) and found.log_std.shape not in ((1, actions.size), (3, actions.size)):
+        raise UserError(
+            f"log_std of metarl.Gaussian must have shape [1, {actions.size}], the same in all states, or "
+            f"[n, {actions.size}] as the mean of n states (log_std.expand_as(mean), say); "
+            f"got {list(found.log_std.shape)}"
+        )
+    if isinstance(found, Categorical) and found.logits.logsumexp(-1).abs().max() > 1e-3:
+        raise UserError(
+            "metarl.Categorical takes log-probabilities, which the policy network's are not: "
+            "return metarl.Categorical(torch.log_softmax(logits, dim=-1))"
+        )
 
 
 def _lead(value: Tensor, lead: Sequence[int]) -> tuple[int, ...]:
