@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,10 @@ import torch
 from gymnasium import Space, spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from metarl.core.layers import mlp
+from metarl.core.params import Params
 from metarl.rl.distributions import Valued
 from metarl.rl.gru import unroll
 from metarl.rl.policies import make_policy, observation_size
@@ -166,6 +168,10 @@ class BeliefPolicy(nn.Module):
             held, memory = self.encoder(in_units(inputs, self.reward_unit, self.obs_size), memory)
         seen = torch.cat([inputs[..., : self.obs_size], held.detach()], dim=-1).flatten(1, 2)
         return self.critic(self.actor(seen), seen), memory
+
+    def prepared(self, params: Params) -> Callable[[Tensor, Tensor], tuple[Valued, Tensor]]:
+        """Return the forward pass under stacked params, of inputs and memory."""
+        return lambda *given: functional_call(self, params, given, tie_weights=False)
 
     def seen(self, obs: Tensor, act: Tensor, rew: Tensor, ended: Tensor) -> Tensor:
         """Return what the inputs of the next step hold of this one, `[..., before_size]`.

@@ -10,6 +10,7 @@ gradients step by step and over all tasks; here one product a lifetime does it f
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -47,27 +48,58 @@ def unroll(inputs: Tensor, memory: Tensor, weights: Weights, truncation: int = 0
     return cast(Tensor, _Unrolled.apply(inputs, memory, truncation, *weights))
 
 
+def prepared(weights: Weights) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return a function from inputs and memory, as `unroll` takes them, to states `[K, E, L, h]` and the memory then.
+
+    For weights that stay the same for many inputs in turn. Nothing is differentiated.
+    """
+    ready = _Ready(weights)
+
+    def forward(inputs: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        tasks, episodes, size = memory.shape
+        _, states, _, _ = ready.run(inputs, memory)
+        states = in_tasks(states[1:], tasks, episodes, size)
+        return states, states[:, :, -1]
+
+    return forward
+
+
+class _Ready:
+    """The recursion, with weights arranged as its products take them."""
+
+    def __init__(self, weights: Sequence[Tensor]) -> None:
+        self.by_input, self.by_memory, input_bias, memory_bias = widened(weights, 3)
+        # what the inputs add to r, to z and to the part of n that is recalled, Uh + c; apart, their own part of n
+        two = 2 * self.by_memory.shape[-1]
+        gates = torch.cat([self.by_input, (input_bias + memory_bias)[:, None]], dim=1)
+        gates[two:, :-1], gates[two:, -1] = 0, memory_bias[two:]
+        self.to_gates = gates.mT.contiguous()
+        self.to_new = torch.cat([self.by_input[two:], input_bias[two:, None]], dim=1).mT.contiguous()
+        self.recalled = self.by_memory.mT.contiguous()
+
+    def run(self, inputs: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the inputs as they lie, the states before and after each step, the gates, and n."""
+        rows, wide = rows_for(inputs.shape[0] * inputs.shape[1]), len(self.recalled)
+        x, states = with_ones(inputs, rows, self.by_input.shape[1]), begun(memory, inputs.shape[2], rows, wide)
+        gates, new = product(x, self.to_gates), product(x, self.to_new)
+        recalled = self.recalled.expand(rows // BLOCK, -1, -1)
+        for gate, n, before, after in zip(gates, new, states[:-1], states[1:], strict=True):
+            in_blocks(gate).baddbmm_(in_blocks(before), recalled)
+            gate[:, : 2 * wide].sigmoid_()
+            n.addcmul_(gate[:, :wide], gate[:, 2 * wide :]).tanh_()
+            torch.lerp(n, before, gate[:, wide : 2 * wide], out=after)
+        return x, states, gates, new
+
+
 class _Unrolled(torch.autograd.Function):
     """The recursion, and its derivative through time."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, memory: Tensor, truncation: int, *weights: Tensor) -> Tensor:
         tasks, episodes, length, width = inputs.shape
-        rows, size = rows_for(tasks * episodes), memory.shape[-1]
-        by_input, by_memory, input_bias, memory_bias = widened(weights, 3)
-        wide = by_memory.shape[-1]
-        x, states = with_ones(inputs, rows, by_input.shape[1]), begun(memory, length, rows, wide)
-        # what the inputs add to r, to z and to the part of n that is recalled, Uh + c; apart, their own part of n
-        two, first = 2 * wide, torch.cat([by_input, (input_bias + memory_bias)[:, None]], dim=1)
-        first[two:, :-1], first[two:, -1] = 0, memory_bias[two:]
-        gates = product(x, first.mT)
-        new = product(x, torch.cat([by_input[two:], input_bias[two:, None]], dim=1).mT)
-        to_gates = by_memory.mT.contiguous().expand(rows // BLOCK, -1, -1)
-        for gate, n, before, after in zip(gates, new, states[:-1], states[1:], strict=True):
-            in_blocks(gate).baddbmm_(in_blocks(before), to_gates)
-            gate[:, :two].sigmoid_()
-            n.addcmul_(gate[:, :wide], gate[:, two:]).tanh_()
-            torch.lerp(n, before, gate[:, wide:two], out=after)
+        ready, size = _Ready(weights), memory.shape[-1]
+        by_input, by_memory = ready.by_input, ready.by_memory
+        x, states, gates, new = ready.run(inputs, memory)
         ctx.sizes, ctx.truncation = (tasks, episodes, width, size), truncation or length
         ctx.save_for_backward(x, states, gates, new, by_input, by_memory)
         return in_tasks(states[1:], tasks, episodes, size)

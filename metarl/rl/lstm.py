@@ -10,6 +10,7 @@ the other. As in the gated recurrent unit, one product a lifetime gives the weig
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
@@ -47,27 +48,56 @@ def unroll(inputs: Tensor, memory: Tensor, weights: Weights, truncation: int = 0
     return cast(tuple[Tensor, Tensor], _Unrolled.apply(inputs, memory, truncation, *weights))
 
 
+def prepared(weights: Weights) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return a function from inputs and memory, as `unroll` takes them, to outputs `[K, E, L, h]` and the memory then.
+
+    For weights that stay the same for many inputs in turn. Nothing is differentiated.
+    """
+    ready = _Ready(weights)
+
+    def forward(inputs: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        tasks, episodes, size = memory.shape
+        _, outs, cells, _, _ = ready.run(inputs, memory)
+        outputs, cell = (in_tasks(part, tasks, episodes, size // 2) for part in (outs[1:], cells[-1:]))
+        return outputs, torch.cat([outputs[:, :, -1], cell[:, :, 0]], dim=-1)
+
+    return forward
+
+
+class _Ready:
+    """The recursion, with weights arranged as its products take them."""
+
+    def __init__(self, weights: Sequence[Tensor]) -> None:
+        self.by_input, self.by_memory, input_bias, memory_bias = widened(weights, 4)
+        self.to_gates = torch.cat([self.by_input, (input_bias + memory_bias)[:, None]], dim=1).mT.contiguous()
+        self.recalled = self.by_memory.mT.contiguous()
+
+    def run(self, inputs: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return the inputs as they lie, outputs and cells before and after each step, tanh of the cells, the gates."""
+        rows, wide = rows_for(inputs.shape[0] * inputs.shape[1]), len(self.recalled)
+        x = with_ones(inputs, rows, self.by_input.shape[1])
+        outs, cells = (begun(part, inputs.shape[2], rows, wide) for part in memory.chunk(2, dim=-1))
+        gates, squashed = product(x, self.to_gates), torch.empty_like(cells[1:])
+        recalled = self.recalled.expand(rows // BLOCK, -1, -1)
+        steps = zip(gates, squashed, outs[:-1], outs[1:], cells[:-1], cells[1:], strict=True)
+        for gate, tanh, out, next_out, cell, next_cell in steps:
+            in_blocks(gate).baddbmm_(in_blocks(out), recalled)
+            gate[:, : 2 * wide].sigmoid_()
+            i, f, g, o = gate.split(wide, dim=-1)
+            torch.mul(f, cell, out=next_cell).addcmul_(i, g.tanh_())
+            torch.mul(o.sigmoid_(), torch.tanh(next_cell, out=tanh), out=next_out)
+        return x, outs, cells, squashed, gates
+
+
 class _Unrolled(torch.autograd.Function):
     """The recursion, and its derivative through time."""
 
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, memory: Tensor, truncation: int, *weights: Tensor) -> tuple[Tensor, Tensor]:
         tasks, episodes, length, width = inputs.shape
-        rows, size = rows_for(tasks * episodes), memory.shape[-1] // 2
-        by_input, by_memory, input_bias, memory_bias = widened(weights, 4)
-        wide = by_memory.shape[-1]
-        x = with_ones(inputs, rows, by_input.shape[1])
-        outs, cells = (begun(part, length, rows, wide) for part in memory.chunk(2, dim=-1))
-        gates = product(x, torch.cat([by_input, (input_bias + memory_bias)[:, None]], dim=1).mT)
-        squashed = torch.empty_like(cells[1:])  # tanh(s')
-        to_gates = by_memory.mT.contiguous().expand(rows // BLOCK, -1, -1)
-        steps = zip(gates, squashed, outs[:-1], outs[1:], cells[:-1], cells[1:], strict=True)
-        for gate, tanh, out, next_out, cell, next_cell in steps:
-            in_blocks(gate).baddbmm_(in_blocks(out), to_gates)
-            gate[:, : 2 * wide].sigmoid_()
-            i, f, g, o = gate.split(wide, dim=-1)
-            torch.mul(f, cell, out=next_cell).addcmul_(i, g.tanh_())
-            torch.mul(o.sigmoid_(), torch.tanh(next_cell, out=tanh), out=next_out)
+        ready, size = _Ready(weights), memory.shape[-1] // 2
+        by_input, by_memory = ready.by_input, ready.by_memory
+        x, outs, cells, squashed, gates = ready.run(inputs, memory)
         ctx.sizes, ctx.truncation = (tasks, episodes, width, size), truncation or length
         ctx.save_for_backward(x, outs, cells, squashed, gates, by_input, by_memory)
         return in_tasks(outs[1:], tasks, episodes, size), in_tasks(cells[-1:], tasks, episodes, size)[:, :, 0]

@@ -10,10 +10,9 @@ import torch
 from gymnasium import Space, spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from metarl.core.layers import mlp
-from metarl.core.params import Params, stack
+from metarl.core.layers import mlp, prepared_mlp
+from metarl.core.params import Params, of_part, stack
 from metarl.rl import gru, lstm
 from metarl.rl.distributions import Valued
 from metarl.rl.policies import CategoricalMLP, Policy, make_policy, observation_size
@@ -93,6 +92,21 @@ class RecurrentPolicy(nn.Module):
         actions = self.actor(seen)
         return actions if self.critic is None else self.critic(actions, seen), after
 
+    def prepared(self, params: Params) -> Callable[[Tensor, Tensor], tuple[Any, Tensor]]:
+        """Return the forward pass under stacked params that stay the same, without the critic, of inputs and memory."""
+        weights = params["input_weight"], params["memory_weight"], params["input_bias"], params["memory_bias"]
+        remember = (lstm if self.lstm else gru).prepared(weights)
+        actor = self.actor.prepared(of_part("actor.", params))
+        embed = None if self.embed is None else prepared_mlp(self.embed, params, "embed.")
+
+        def forward(inputs: Tensor, memory: Tensor) -> tuple[Any, Tensor]:
+            if embed is not None:
+                inputs = torch.tanh(embed(inputs.flatten(1, 2))).unflatten(1, inputs.shape[1:3])
+            states, after = remember(inputs, memory)
+            return actor(states.flatten(1, 2)), after
+
+        return forward
+
     def seen(self, obs: Tensor, act: Tensor, rew: Tensor, ended: Tensor) -> Tensor:
         """Return what the inputs of the next step hold of this one, `[..., before_size]`: action, reward, end."""
         return torch.cat([encoded(self.actor, act, rew.dtype), rew[..., None], ended[..., None]], dim=-1)
@@ -159,16 +173,19 @@ class Memory:
         self.state = torch.zeros(rows, policy.size)
         self.before = torch.zeros(rows, policy.before_size)
         self._obs, self._next = self.before[:, :0], self.state
-        self._tasks, self._stacked = 0, params  # the params, which stay the same, for so many tasks
+        self._forward: dict[int, Callable[[Tensor, Tensor], Any]] = {}  # by tasks, for the params stay the same
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what cannot be pickled and is made again."""
+        return vars(self) | {"_forward": {}}
 
     def act(self, obs: Tensor) -> Any:
         """Return the action distributions `[K, E]` for observations `[K, E, o]`, K E = N; remembers nothing yet."""
         rows = obs.shape[:2]
         inputs = torch.cat([obs, self.before.view(*rows, -1)], dim=-1)[:, :, None]
-        if len(obs) != self._tasks:
-            self._tasks, self._stacked = len(obs), stack(self.params, len(obs))
-        given = (inputs, self.state.view(*rows, -1))
-        actions, after, *_ = functional_call(self.policy, self._stacked, given, tie_weights=False)
+        if len(obs) not in self._forward:
+            self._forward[len(obs)] = self.policy.prepared(stack(self.params, len(obs)))
+        actions, after = self._forward[len(obs)](inputs, self.state.view(*rows, -1))
         self._obs, self._next = obs.flatten(0, 1), after.flatten(0, 1)
         return actions
 

@@ -1,5 +1,7 @@
 """RL²: the memory in the sampler and in the update are one, and it learns a bandit."""
 
+import pickle
+
 import gymnasium
 import numpy as np
 import pytest
@@ -104,6 +106,33 @@ def test_the_update_sees_the_policy_that_played(env, memory):
     assert_close(logp, life.logp.flatten(1), rtol=1e-4, atol=1e-5)
     assert data["steps"] == life.steps
     model.close()
+
+
+@MEMORIES
+@pytest.mark.parametrize("embedding", [0, 6])
+@pytest.mark.parametrize("actions", [spaces.Box(-1, 1, (2,)), spaces.Discrete(4)], ids=["gaussian", "categorical"])
+def test_the_prepared_pass_is_the_pass(memory, embedding, actions):
+    """Step by step, to the last bit."""
+    observations = spaces.Box(-np.inf, np.inf, (3,))
+    policy = RecurrentPolicy(observations, actions, (8, 5), 1, embedding=embedding, critic=True, memory=memory)
+    params, g = P.stack(P.params_of(policy), 2), torch.Generator().manual_seed(0)
+    forward, state = policy.prepared(params), torch.randn(2, 5, policy.size, generator=g)
+    for _ in range(3):
+        inputs = torch.randn(2, 5, 1, 3 + policy.before_size, generator=g)
+        expected, after = functional_call(policy, params, (inputs, state))
+        actual, state = forward(inputs, state)
+        assert torch.equal(state, after)
+        for mine, true in zip(actual.parameters, expected.parameters, strict=True):
+            assert torch.equal(mine, true)
+
+
+def test_a_memory_that_has_acted_can_be_pickled():
+    model = metarl.RL2("metarl/PointNavigation-v0", **SIZES).learn(iterations=1)
+    policy = model.adapt([0.3, 0.3])
+    policy.predict(np.zeros(2))
+    policy.see(-1.0)
+    again = pickle.loads(pickle.dumps(policy))
+    np.testing.assert_array_equal(*(p.predict(np.ones(2), deterministic=True)[0] for p in (policy, again)))
 
 
 @pytest.mark.parametrize(
