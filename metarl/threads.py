@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+from metarl.errors import UserError
+
 os.environ.setdefault("MKL_CBWR", "AUTO")  # read at the first product
 
 if "OMP_WAIT_POLICY" not in os.environ:  # read once, when torch loads OpenMP
@@ -60,17 +62,23 @@ def cpus() -> int:
 
 
 def cpus_of_environments() -> int:
-    """Return how many of them its environments may use: METARL_PHYSICS_THREADS bounds it, where programs share them."""
-    wanted = os.environ.get("METARL_PHYSICS_THREADS", "")
-    return max(1, min(cpus(), int(wanted) if wanted.isdecimal() else cpus()))
+    """Return how many of them its environments may use: METARL_PHYSICS_THREADS bounds it, where programs share them.
+
+    Raises:
+        UserError: If that is no number of threads.
+    """
+    wanted = os.environ.get("METARL_PHYSICS_THREADS", str(cpus()))
+    if not wanted.isdecimal() or int(wanted) < 1:
+        raise UserError(f"METARL_PHYSICS_THREADS must be 1 or more threads, got {wanted!r}")
+    return min(cpus(), int(wanted))
 
 
 @contextmanager
 def physics_shared_by(number: int) -> Iterator[None]:
     """Give environments that are made in the block their share of the cores, where so many are stepped side by side."""
     before = os.environ.get("METARL_PHYSICS_THREADS")
-    if number > 1 and (before is None or before.isdecimal()):
-        os.environ["METARL_PHYSICS_THREADS"] = str(max(1, -(-min(cpus(), int(before or cpus())) // number)))
+    if number > 1:
+        os.environ["METARL_PHYSICS_THREADS"] = str(-(-cpus_of_environments() // number))
     try:
         yield
     finally:

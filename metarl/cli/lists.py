@@ -15,9 +15,9 @@ from metarl.cli.options import Envs, Presets
 from metarl.cli.parse import parse
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.config_file import as_dict
-from metarl.experiment.names import is_id
 from metarl.experiment.presets import PRESETS, UNTRAINED
 from metarl.methods import method_name
+from metarl.names import is_id
 from metarl.rl.ids import catalogue
 
 ADAPTOR = "metarl/MetaWorld-v0"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from metarl.experiment.base_config import Settings
-from metarl.experiment.config_file import instance
-from metarl.experiment.names import find, import_module
 from metarl.experiment.preset_file import is_preset_file
 from metarl.methods import Method
+from metarl.names import find, import_module, made
 
 
 def typed_modules(names: Iterable[str], imports: Iterable[str] = ()) -> tuple[str, ...]:
@@ -24,7 +23,7 @@ def typed_method(name: str, config: Settings) -> Method:
     kind = find(name)
     if not isinstance(kind, type):
         return kind
-    return config.method if type(config.method) is kind else instance(kind)
+    return config.method if type(config.method) is kind else made(kind)
 
 
 def imports(modules: Iterable[str]) -> str:

@@ -6,13 +6,13 @@ import io
 import os
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from metarl.cli.options import Analyse, Eval, Export, Plot, Video
+from metarl.cli.output_file import named, output_file
 from metarl.cli.own import typed_modules
 from metarl.cli.parse import parse
 from metarl.cli.tables import analysis_table, show_curve
@@ -20,7 +20,6 @@ from metarl.errors import UserError
 from metarl.experiment.checkpoint import write_atomically, write_json
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.film import check_film, film_adaptation, log_film, write_film
-from metarl.experiment.own_files import check_output
 from metarl.experiment.tensorboard import log_figure
 from metarl.models.load import adaptation_curve, load
 from metarl.models.methods import VariBAD
@@ -37,7 +36,7 @@ from metarl.report.sines import plot_sines
 def eval(args: list[str]) -> int:
     """Draw the adaptation curve of a run."""
     command: Eval = parse(Eval, args, "metarl eval")
-    command = replace(command, json=_output(command.json), figure=_output(command.figure))
+    command = replace(command, json=output_file(command.json), figure=output_file(command.figure))
     if command.json is not None and command.json == command.figure:
         raise UserError(f"--json and --figure are both {str(command.json)!r}")
     if command.task and command.figure is not None:
@@ -74,32 +73,9 @@ def plot(args: list[str]) -> int:
     chosen = {field.name: getattr(command, field.name) for field in fields(Look)}
     usual = ".pdf" if command.style == "paper" else ".png"
     out = command.out or Path(f"runs{usual}")
-    out = _output(out if out.suffix else out.with_suffix(usual))
+    out = output_file(out if out.suffix else out.with_suffix(usual))
     _save(plot_runs(command.runs, Look(**chosen)), out)
     return 0
-
-
-def _output(out: Path | None) -> Any:
-    """Return where to write, wherever an environment goes; refuse where nothing can be written before all the work.
-
-    Raises:
-        UserError: If there is no such folder, it is a folder itself, or it would replace a run's own file.
-    """
-    if out is None:
-        return None
-    out = out.absolute()
-    if not out.parent.is_dir():
-        raise UserError(f"cannot write {str(out)!r}: {str(out.parent)!r} is no folder")
-    if out.is_dir():
-        raise UserError(f"cannot write {str(out)!r}: it is a folder")
-    check_output(out)
-    return out
-
-
-def _named(file: Path) -> Path:
-    """Return a file's path as it is typed in this folder."""
-    here = Path.cwd()
-    return file.relative_to(here) if file.is_relative_to(here) else file
 
 
 def _save(figure: Figure, out: Path) -> None:
@@ -112,23 +88,25 @@ def _save(figure: Figure, out: Path) -> None:
     except ValueError as error:
         raise UserError(f"cannot write {str(out)!r}: {error}") from error
     write_atomically(out, drawn.getvalue())
-    print(f"wrote {_named(out)}")
+    print(f"wrote {named(out)}")
 
 
 def video(args: list[str]) -> int:
     """Film a task before and after adaptation."""
     command: Video = parse(Video, args, "metarl video")
-    out = _output(command.out or (command.run / "adaptation.gif" if command.run.is_dir() else Path("adaptation.gif")))
+    out = output_file(
+        command.out or (command.run / "adaptation.gif" if command.run.is_dir() else Path("adaptation.gif"))
+    )
     check_film(out)
     model = load(command.run, modules=typed_modules((), command.imports))
-    if isinstance(model, FewShot):
-        raise UserError(f"nothing to film: {command.run} is a run on {model.config.data}")
     try:
+        if isinstance(model, FewShot):
+            raise UserError(f"nothing to film: {command.run} is a run on {model.config.data}")
         frames, fps = film_adaptation(model.trainer, command.task or None, command.steps, command.seed)
     finally:
         model.close()
     write_film(frames, fps, out)
-    print(f"wrote {_named(out)}")
+    print(f"wrote {named(out)}")
     if command.run.is_dir() and os.access(command.run, os.W_OK):
         log_film(frames, fps, command.run, model.trainer.progress.env_steps)
         print(f"and into TensorBoard: tensorboard --logdir {command.run} (Images, pictures/film)")
@@ -141,17 +119,17 @@ def export(args: list[str]) -> int:
     kind, out = command.to
     if kind != "sb3":
         raise UserError(f"unknown format {kind!r}; export writes sb3, given as --to sb3 FILE")
-    out = _output(out if out.suffix else out.with_suffix(".zip"))
+    out = output_file(out if out.suffix else out.with_suffix(".zip"))
     model = load(command.run, modules=typed_modules((), command.imports))
-    if isinstance(model, FewShot):
-        raise UserError(f"PPO takes policies only; {command.run} is of {model.config.title}")
     try:
+        if isinstance(model, FewShot):
+            raise UserError(f"PPO takes policies only; {command.run} is of {model.config.title}")
         if not command.task and command.steps != 0 and not model.config.method.remembers:
             raise UserError("export adapts to a task: give --task T, or --steps 0 for the policy before adaptation")
         model.export_sb3(out, command.task or None, command.steps, command.seed)
     finally:
         model.close()
-    print(f"wrote {_named(out)}: stable_baselines3.PPO.load reads it; its value network is untrained")
+    print(f"wrote {named(out)}: stable_baselines3.PPO.load reads it; its value network is untrained")
     return 0
 
 
@@ -160,10 +138,10 @@ def analyse(args: list[str]) -> int:
     command: Analyse = parse(Analyse, args, "metarl analyse")
     is_run = command.run.is_dir()
     out = command.out or (command.run / "analysis.png" if is_run else Path("analysis.png"))
-    out = _output(out if out.suffix else out.with_suffix(".png"))
+    out = output_file(out if out.suffix else out.with_suffix(".png"))
     if out.suffix == ".json":
         raise UserError(f"{str(out)!r} is where the numbers go; give a picture's name, .png say")
-    _output(out.with_suffix(".json"))
+    output_file(out.with_suffix(".json"))
     paths = [command.run]
     if command.along:
         directory = RunDirectory(command.run)

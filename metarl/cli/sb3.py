@@ -12,17 +12,18 @@ from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from metarl.cli.options import Sb3
+from metarl.cli.output_file import output_file
 from metarl.cli.parse import parse
 from metarl.cli.tables import curve_table
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.callbacks import Callback, StopOnSignal
 from metarl.experiment.checkpoint import Checkpoint, load, save, write_json
-from metarl.experiment.names import find, import_module, is_id
 from metarl.experiment.outputs import make_logger
-from metarl.experiment.own_files import check_output
+from metarl.experiment.own_files import own_files
 from metarl.experiment.presets import IN_ENVIRONMENTS, ON_DATA, PRESETS
 from metarl.experiment.signals import writing
 from metarl.experiment.terminal import Terminal
+from metarl.names import find, import_module, is_id
 from metarl.rl.ids import registered
 from metarl.sb3.reptile import Reptile
 
@@ -36,10 +37,9 @@ def sb3(args: list[str]) -> int:
         raise UserError("sb3 needs an environment or a preset first; 'metarl envs' and 'metarl presets' list them")
     command: Sb3 = parse(Sb3, args, "metarl sb3")
     for path in (command.out, command.json):
-        if path is not None and not path.parent.is_dir():
-            raise UserError(f"cannot write {path}: {path.parent} is no directory")
-        if path is not None:
-            check_output(path)
+        output_file(path)
+    if command.log_dir is not None and (there := own_files(command.log_dir)) and not command.resume:
+        raise UserError(f"{str(command.log_dir)!r} holds a run's {', '.join(there)}; choose another --log-dir")
     if command.iterations < 1 or command.tasks < 0:
         raise UserError(f"iterations must be at least 1 and tasks 0, got {command.iterations} and {command.tasks}")
     reptile = _reptile(command)

@@ -18,6 +18,7 @@ from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.base_config import Settings
 from metarl.experiment.callbacks import Callback
+from metarl.experiment.checkpoint import write_json
 from metarl.experiment.config_file import as_dict
 from metarl.experiment.parts import Parts
 from metarl.experiment.preset_file import is_preset_file
@@ -116,7 +117,7 @@ class Search:
         console, out = Console(highlight=False, emoji=False), self.command.out
         console.print(table)
         best = {n: value_of(self.config, n, value) for n, value in complete[0].params.items()}
-        out.write_text(json.dumps(self._preset(best), indent=2) + "\n")
+        write_json(out, self._preset(best))
         again = f"metarl train {out}{imports(self.modules)}"
         console.print(f"wrote {out}; train with it: {again}", soft_wrap=True)
         flatters = "the settings were selected on these tasks, so their score flatters"

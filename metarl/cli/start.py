@@ -7,10 +7,10 @@ from pathlib import Path
 
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.base_config import Settings
-from metarl.experiment.names import find, is_id
 from metarl.experiment.preset_file import find_preset, is_preset_file
 from metarl.experiment.presets import PRESETS, for_data, for_env
 from metarl.fewshot.own_source import is_source
+from metarl.names import find, is_id
 from metarl.rl.ids import registered
 
 

@@ -14,11 +14,10 @@ from metarl.cli.own import imports, typed_method, typed_modules
 from metarl.cli.seeds import train_seeds
 from metarl.cli.start import start, title
 from metarl.cli.tables import show_curve
-from metarl.cli.train_options import Train, parse_train
+from metarl.cli.train_options import Train, parse_train, typed_names
 from metarl.errors import UserError, check_known
 from metarl.experiment.base_config import Settings
 from metarl.experiment.directory import RunDirectory
-from metarl.experiment.names import find, name_of
 from metarl.experiment.own_files import new_folder
 from metarl.experiment.parts import Parts, typed_parts
 from metarl.experiment.run import resume
@@ -27,6 +26,7 @@ from metarl.experiment.settings import check_method, with_method
 from metarl.experiment.terminal import Terminal
 from metarl.experiment.trainer import Trainer
 from metarl.methods import METHODS, method_name
+from metarl.names import find, name_of
 from metarl.outer import OUTERS
 
 TYPED = ("--method", "--env", "--data", "--policy", "--baseline", "--inner-loss", "--import", "--callback")
@@ -42,15 +42,14 @@ def train(args: list[str]) -> int:
     shown = name in ("-h", "--help")  # with the defaults of one preset
     if shown:
         name, rest = "point-navigation", ["--help"]
-    rest = [part for arg in rest for part in (arg.split("=", 1) if arg.split("=")[0] in TYPED else [arg])]
+    rest = [part for arg in rest for part in _split(arg)]
     typed = [name, *(value for option in TYPED for value in _values(rest, option))]
     modules = typed_modules(typed, _values(rest, "--import"))
     callbacks, rest = _callbacks(rest)
     rest = _without(rest, "--import")
     config = start(name, modules)
     chosen = _chosen(rest)
-    suited = _with(config, chosen)
-    command = parse_train("PRESET" if shown else name, _left(rest), Train(suited))
+    command = parse_train("PRESET" if shown else name, _left(rest), Train(_with(config, chosen)))
     if command.seeds is not None:
         return _several(name, args[1:], command)
     if command.resume and command.log_dir is None:
@@ -63,8 +62,8 @@ def train(args: list[str]) -> int:
     if chosen["--method"] in METHODS:
         check_method(chosen["--method"], command.config.method)
     parts = typed_parts(command.config.named_parts, modules)
-    if not command.resume and (brought := _brought(config, suited, command.config)):
-        print(f"metarl: with {method_name(method)} instead of {method_name(config.method)}: {brought}")
+    if not command.resume and (brought := _brought(config, command.config, typed_names(rest))):
+        print(f"metarl: {brought}")
     return _run(name, command, parts, callbacks, method)
 
 
@@ -156,11 +155,14 @@ def _with(config: Settings, chosen: Mapping[str, str | None]) -> Settings:
     return with_method(config, method, chosen["--outer"])
 
 
-def _brought(before: Settings, suited: Settings, now: Settings) -> str:
-    """Say which settings of the run another method has brought along, and what they were."""
-    names = [field.name for field in dataclasses.fields(before) if field.name != "method"]
-    values = [(name, *(getattr(config, name) for config in (before, suited, now))) for name in names]
-    return ", ".join(f"{name} {new} ({old})" for name, old, new, end in values if old != new == end)
+def _brought(before: Settings, now: Settings, typed: set[str]) -> str:
+    """Say which settings of the run another method, or others of its own, have brought along, and what they were."""
+    names = [field.name for field in dataclasses.fields(before) if field.name not in ("method", *typed)]
+    values = [(name, getattr(before, name), getattr(now, name)) for name in names]
+    brought = ", ".join(f"{name} {new} ({old})" for name, old, new in values if old != new)
+    method, other = method_name(now.method), method_name(before.method)
+    why = f"with {method} instead of {other}" if method != other else f"with these settings of {method}"
+    return brought and f"{why}: {brought}"
 
 
 def _typed_method(log_dir: Path, chosen: Mapping[str, str | None], modules: Collection[str]) -> Any:
@@ -179,6 +181,15 @@ def _typed_method(log_dir: Path, chosen: Mapping[str, str | None], modules: Coll
 
 def _left(args: list[str]) -> list[str]:
     return _without(_without(args, "--method"), "--outer")
+
+
+def _split(arg: str) -> list[str]:
+    """Return an option with hyphens, as it may be typed otherwise, and its value apart where it may name a module."""
+    if not arg.startswith("--"):
+        return [arg]
+    option, sign, value = arg.partition("=")
+    option = option.replace("_", "-")
+    return [option, value] if sign and option in TYPED else [f"{option}{sign}{value}"]
 
 
 def _values(args: list[str], option: str) -> list[str]:

@@ -71,10 +71,16 @@ def parse_train(name: str, args: list[str], default: Train) -> Train:
     if dataclasses.is_dataclass(config.method):
         outer = type(method.outer)(**_values(typed.outer))
         method = type(method)(**_values(typed.method), outer=outer)
-    if method != config.method and not any(arg.split("=")[0] == "--episodes" for arg in args):
-        values |= {n: v for n, v in method.suited(config).items() if n == "episodes"}
+    if method != config.method:
+        values |= {n: v for n, v in method.suited(config).items() if n not in typed_names(args)}
     own = {f.name: getattr(typed, f.name) for f in dataclasses.fields(Train) if f.name != "config"}
     return Train(type(config)(**values, method=method), **own)
+
+
+def typed_names(args: list[str]) -> set[str]:
+    """Return the names of the settings that are typed."""
+    names = {arg.partition("=")[0][2:].replace("-", "_") for arg in args if arg.startswith("--")}
+    return names | {name.removeprefix("no_") for name in names}
 
 
 def _elsewhere(config: Settings) -> dict[str, str]:

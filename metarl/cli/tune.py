@@ -11,6 +11,7 @@ import numpy as np
 import tyro
 
 from metarl.cli.helpers import Helpers
+from metarl.cli.output_file import output_file
 from metarl.cli.own import typed_method, typed_modules
 from metarl.cli.parse import parse
 from metarl.cli.search import Range, Search, value_of
@@ -19,8 +20,7 @@ from metarl.cli.start import start, title
 from metarl.errors import UserError
 from metarl.experiment.base_config import Settings
 from metarl.experiment.parts import typed_parts
-from metarl.experiment.preset_file import is_preset_file
-from metarl.experiment.settings import with_method, with_settings
+from metarl.experiment.settings import field_names, with_method, with_settings
 from metarl.experiment.signals import Interrupted
 
 SPACES: dict[str, Range] = {
@@ -85,9 +85,9 @@ def tune(args: list[str]) -> int:
         raise UserError(f"seed must be at least 0, got {command.seed}")
     if command.jobs > 1 and command.storage is None:
         raise UserError("several jobs share a study by its storage: give --storage sqlite:///tune.db, say")
-    if not is_preset_file(command.out.name):
-        raise UserError(f"{str(command.out)!r} would be no preset file: its name must end in .toml or .json")
-    if command.out.exists() and not command.job:
+    if command.out.suffix != ".json":
+        raise UserError(f"the preset file is written as JSON: its name must end in .json, got {str(command.out)!r}")
+    if output_file(command.out).exists() and not command.job:
         raise UserError(f"{command.out} exists; choose another --out")
     try:
         import optuna
@@ -108,7 +108,7 @@ def tune(args: list[str]) -> int:
 
 
 def _configured(name: str, command: Tune, modules: tuple[str, ...]) -> Settings:
-    """Return the configuration that the trials change, with the preset's iterations."""
+    """Return the configuration that the trials change."""
     config, method = start(name, modules), command.method
     return with_method(config, typed_method(method, config) if method is not None and ":" in method else method)
 
@@ -116,7 +116,8 @@ def _configured(name: str, command: Tune, modules: tuple[str, ...]) -> Settings:
 def _space(config: Settings, typed: tuple[str, ...]) -> dict[str, Range]:
     """Return what is searched: the settings of the default that the configuration has, or those typed."""
     method: Any = config.method
-    own = {f.name for thing in (config, method, method.outer) for f in dataclasses.fields(thing)}
+    own = field_names(config) | field_names(method)
+    own |= field_names(method.outer) if "outer" in own else set()
     if not typed:
         return {name: ends for name, ends in SPACES.items() if name in own}
     space = {}

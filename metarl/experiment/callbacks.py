@@ -15,6 +15,7 @@ from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.signals import Interrupted, signals
 from metarl.experiment.trainer import Trainer
+from metarl.names import made
 
 
 class Callback:
@@ -81,7 +82,7 @@ def _call(callback: Any, name: str, *args: Any) -> Any:
 def as_callback(thing: Any) -> Any:
     """Return a callback from an object, a class, or a function of each iteration."""
     if isinstance(thing, type):
-        return thing()
+        return made(thing)
     if inspect.isroutine(thing):
         callback = Callback()
         callback.on_iteration = thing  # type: ignore[method-assign]

@@ -9,8 +9,8 @@ from metarl.errors import UserError, check_known, did_you_mean
 from metarl.experiment.base_config import Settings
 from metarl.experiment.config import Config
 from metarl.experiment.few_shot_config import FewShotConfig
-from metarl.experiment.names import name_of
 from metarl.methods import METHODS, Method, method_name
+from metarl.names import made, name_of
 from metarl.outer import OUTERS
 
 
@@ -75,31 +75,17 @@ def _method(name: str, settings: dict[str, Any], outer: dict[str, Any], given: A
     if ":" in name:
         kind: Any = given if isinstance(given, type) else type(given)
         if not hasattr(kind, "__dataclass_fields__"):  # is_dataclass would narrow the type
-            return instance(given)
+            return made(given)
     else:
         kind = type(METHODS[check_known("method", name, METHODS)])
     if "outer" not in {f.name for f in dataclasses.fields(kind)}:
         return _build(kind, settings)
     outer_name = outer.pop("name")
     if ":" in outer_name:
-        outer_kind = type(instance(given).outer)
+        outer_kind = type(made(given).outer)
     else:
         outer_kind = OUTERS[check_known("outer update", outer_name, OUTERS)]
     return _build(kind, {**settings, "outer": _build(outer_kind, outer)})
-
-
-def instance(method: Any) -> Any:
-    """Return the method, or an object of the class that was given.
-
-    Raises:
-        UserError: If the class cannot be made without arguments.
-    """
-    if not isinstance(method, type):
-        return method
-    try:
-        return method()
-    except TypeError as error:
-        raise UserError(f"{method.__name__} needs arguments ({error}); give an object of it") from error
 
 
 def _fields(value: Any) -> dict[str, Any]:

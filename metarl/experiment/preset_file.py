@@ -10,12 +10,12 @@ from typing import Any
 
 from metarl.errors import UserError
 from metarl.experiment.base_config import Settings
-from metarl.experiment.config_file import from_dict, instance
-from metarl.experiment.names import is_id
+from metarl.experiment.config_file import from_dict
 from metarl.experiment.parts import named_method, recorded_method
 from metarl.experiment.presets import find_preset as find_ours
 from metarl.experiment.presets import for_data, for_env
 from metarl.experiment.settings import with_method, with_settings
+from metarl.names import is_id, made
 
 START = ("preset", "env", "data")
 """What the settings of a file may change: a preset, or the defaults for an environment or for supervised data."""
@@ -86,7 +86,7 @@ def from_settings(values: dict[str, Any], modules: Collection[str] = ()) -> Sett
         if value is not None and not isinstance(value, str):
             raise UserError(f"{name} must be a name, got {value!r}")
     method = chosen["method"]
-    own = instance(named_method(method, modules)) if method is not None and ":" in method else method
+    own = made(named_method(method, modules)) if method is not None and ":" in method else method
     config = with_method(config, own, chosen["outer"])
     settings = {name: value for name, value in values.items() if name not in (*START, *chosen)}
     return with_settings(config, {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()})

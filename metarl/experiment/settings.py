@@ -35,7 +35,7 @@ def with_method(config: AnyConfig, method: str | Method | None, outer: str | Non
     elif method is not None and not isinstance(method, str):
         check_is_method(method)
         chosen = method
-    suited = {} if type(chosen) is type(before) else chosen.suited(config)
+    suited = {} if method_name(chosen) == method_name(before) else chosen.suited(config)
     if outer is not None:
         kind = OUTERS[check_known("outer", outer, OUTERS)]
         if not isinstance(chosen.outer, kind):
@@ -57,9 +57,7 @@ LIFETIMES = ("lifetime", "ent_coef")
 
 def _kept(method: Any, before: Any) -> Any:
     """Return the method with what it shares with another one, and its outer update if both adapt in the same way."""
-    own, old = (
-        {f.name for f in dataclasses.fields(m)} if dataclasses.is_dataclass(m) else set() for m in (method, before)
-    )
+    own, old = field_names(method), field_names(before)
     kept = {name: getattr(before, name) for name in ("inner_lr", *LIFETIMES) if name in own & old}
     if type(method.outer) is type(before.outer) and method.remembers == before.remembers:
         kept["outer"] = before.outer
@@ -77,7 +75,7 @@ def with_settings(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
     if "outer" in settings and (not dataclasses.is_dataclass(outer) or isinstance(outer, type)):
         raise UserError(f"outer takes an outer update such as TRPO(), got {outer!r}")
     own = {f.name for f in dataclasses.fields(config)} - {"env", "data", "method"}
-    inner, outside = _names(method), _names(outer)
+    inner, outside = field_names(method), field_names(outer)
     known = own | inner | (outside if "outer" in inner else set())
     for name in settings:
         if name not in known:
@@ -95,7 +93,8 @@ def with_settings(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
     return dataclasses.replace(config, method=method, **(suited | given))
 
 
-def _names(value: Any) -> set[str]:
+def field_names(value: Any) -> set[str]:
+    """Return the names of a dataclass's fields; a method of the user's may be no dataclass, and have none."""
     return {f.name for f in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else set()
 
 

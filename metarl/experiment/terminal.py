@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from contextlib import suppress
 from html import escape
@@ -162,9 +163,10 @@ class Page:
 
 def _measured(key_values: dict[str, Any], group: str) -> tuple[str, list[float]]:
     """Return what was measured after each number of steps, and the values; success stands beside it elsewhere."""
-    found = [key for key in key_values if key.startswith(f"{group}/") and "_step" in key and "success" not in key]
-    names = [key.removeprefix(f"{group}/").rpartition("_step")[0] for key in found]
-    return (names[0] if names else "return"), [key_values[key] for key in found]
+    for measure in DIGITS:
+        if found := [key_values[key] for key in key_values if re.fullmatch(rf"{group}/{measure}_step\d+", key)]:
+            return measure, found
+    return "return", []
 
 
 def _arrows(values: list[float], measure: str) -> str:

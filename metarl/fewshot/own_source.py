@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from metarl.errors import UserError
 from metarl.fewshot.shots import Examples, Shots, numbers
+from metarl.names import made
 from metarl.seeding import sample_split
 
 MEMBERS = ("sample_tasks", "examples")
@@ -51,13 +51,7 @@ def made_source(given: Any) -> TaskSource:
             f"data takes a name of ours, or a class with sample_tasks(n, rng) and examples(task, n, rng); "
             f"{getattr(given, '__name__', repr(given))} lacks {' and '.join(lacking)}"
         )
-    if isinstance(given, type):
-        try:
-            inspect.signature(given).bind()
-        except TypeError as error:
-            raise UserError(f"{given.__name__} needs arguments ({error}); give an object of it") from error
-        return given()
-    return given
+    return made(given)
 
 
 @dataclass(frozen=True)

@@ -122,19 +122,18 @@ class RL2(Method):
     def check(self, settings: Any) -> None:
         """Refuse examples, an inner loss, and settings of networks without a memory."""
         needs_episodes(self, settings)
+        name = type(self).__name__.lower()
         usual = {
             "policy": "built-in",
             "activation": "tanh",
             "layer_norm": False,
             "last_layer_std": None,
         } | WITHOUT_CONTEXT
-        for name, value in usual.items():
-            if getattr(settings, name, value) != value:
-                raise UserError(
-                    f"{type(self).__name__.lower()} has a recurrent policy of its own: {name} must stay {value!r}"
-                )
+        for setting, value in usual.items():
+            if getattr(settings, setting, value) != value:
+                raise UserError(f"{name} has a recurrent policy of its own: {setting} must stay {value!r}")
         if getattr(settings, "inner_loss", "likelihood-ratio") != "likelihood-ratio":
-            raise UserError(f"rl2 adapts its memory and has no inner loss, got {settings.inner_loss}")
+            raise UserError(f"{name} adapts its memory and has no inner loss, got {settings.inner_loss}")
 
     def suited(self, settings: Any) -> dict[str, Any]:
         """Return tasks and lifetimes (`episodes`) of a meta-iteration, how many of these there are, and λ; no context.

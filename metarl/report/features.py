@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metarl.core.params import Params
+from metarl.core.params import Params, params_of
 from metarl.fewshot.shots import Shots
 from metarl.methods.protocols import InnerLoop
 from metarl.report.frozen import layers_of
@@ -27,8 +27,9 @@ def representations(inner_loop: InnerLoop, params: Params, data: Any) -> list[li
 
 def batch_features(inner_loop: InnerLoop, params: Params, examples: Any) -> list[Tensor]:
     """Return what each layer hands on, `[K, N, ...]` each."""
+    network = inner_loop.network
     moved = {name: value.to(inner_loop.device) for name, value in params.items()}
-    with torch.no_grad(), recorded(inner_loop.network, layers_of(inner_loop.losses.own(params))) as outputs:
+    with torch.no_grad(), recorded(network, layers_of(params_of(network))) as outputs:
         inner_loop.losses.outputs(moved, examples)
     return outputs
 
@@ -50,14 +51,15 @@ def recorded(network: nn.Module, layers: list[list[str]]) -> Iterator[list[Tenso
 
 
 def _hands_on(network: nn.Module, name: str) -> nn.Module:
-    """Return the module whose output is the layer's: the activation after it, where there is one."""
+    """Return the module whose output is the layer's: the activation after it, and after its normalisation, if any."""
     parent, _, number = name.rpartition(".")
     row = network.get_submodule(parent)
-    if isinstance(row, nn.Sequential) and int(number) + 1 < len(row):
-        after = row[int(number) + 1]
-        if not list(after.parameters()):
-            return after
-    return network.get_submodule(name)
+    last = network.get_submodule(name)
+    for after in list(row)[int(number) + 1 :] if isinstance(row, nn.Sequential) else ():
+        if any(value.dim() > 1 for value in after.parameters()):  # the next layer
+            break
+        last = after
+    return last
 
 
 def _used(data: Any, task: int) -> Tensor | slice:

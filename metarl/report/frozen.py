@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,17 +34,21 @@ class Frozen(Method):
         return {name: adapted[name] if name in self.names else value for name, value in moved.items()}
 
 
-def layers_of(names: Iterable[str]) -> list[list[str]]:
-    """Group a network's params into its layers, in order; those of no layer (a policy's log_std) join the last.
+def layers_of(params: Params) -> list[list[str]]:
+    """Group the names of a network's params into its layers, in order.
 
-    What a context tells of rewards is no layer: it has no say in what the policy does.
+    A normalisation, which has vectors only, joins the layer before it; those of no layer (a policy's log_std) join the
+    last. What a context tells of rewards is no layer: it has no say in what the policy does.
     """
-    layers: dict[str, list[str]] = {}
-    for name in names:
-        if name.startswith("reward."):
-            continue
-        layers.setdefault(name.rpartition(".")[0], []).append(name)
-    rest = layers.pop("", [])
-    groups = list(layers.values())
-    groups[-1] = groups[-1] + rest
-    return groups
+    modules: dict[str, list[str]] = {}
+    for name in params:
+        if not name.startswith("reward."):
+            modules.setdefault(name.rpartition(".")[0], []).append(name)
+    rest, layers = modules.pop("", []), []
+    for names in modules.values():
+        if layers and all(params[name].dim() == 1 for name in names):
+            layers[-1] += names
+        else:
+            layers.append(names)
+    layers[-1] += rest
+    return layers

@@ -146,7 +146,7 @@ class AdaptedPolicies(Sequence[AdaptedPolicy]):
             UserError: If the rows cannot be shared among the tasks.
         """
         observation = _numbers(observation)
-        rows, tasks = len(observation), len(self)
+        rows, tasks = len(observation) if observation.ndim else 0, len(self)
         if observation.shape[1:] != self.shape or not rows or rows % tasks:
             wanted = f"as many observations of shape {list(self.shape)} in each of {tasks} tasks"
             raise UserError(f"predict takes {wanted}, got an array {list(observation.shape)}")

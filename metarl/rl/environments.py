@@ -12,6 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
 from metarl.errors import UserError, needs
+from metarl.names import call
 from metarl.rl.ids import EnvSource, find_spec, register, registration
 from metarl.rl.processes import InProcesses
 from metarl.rl.task_slot import TaskSlot
@@ -137,12 +138,7 @@ def make_single(source: EnvSource, horizon: int | None, options: dict[str, Any])
         env = _call(source, gymnasium.make, source, **limit, **options)
     else:
         check_source(source)
-        try:
-            env = source()
-        except TypeError as error:
-            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
-                raise  # it comes from within
-            raise UserError(f"{source!r} as env needs arguments: {error}; give a function that gives them") from error
+        env = call(source, "as env, give a function that gives them")
         if not isinstance(env, gymnasium.Env):
             hint = "; few-shot tasks are for metarl.FewShot, and have sample_tasks and examples"
             hint = hint if hasattr(env, "sample_tasks") else ""

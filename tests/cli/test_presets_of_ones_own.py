@@ -15,6 +15,7 @@ from metarl import UserError
 from metarl.cli import seeds
 from metarl.cli.main import main
 from metarl.experiment.config import Config
+from metarl.experiment.config_file import as_dict
 from metarl.experiment.preset_file import find_preset, from_settings
 from metarl.experiment.presets import PRESETS
 
@@ -129,6 +130,28 @@ def test_a_signal_reaches_the_training_that_is_just_being_started(tmp_path, monk
     monkeypatch.setattr(seeds, "COMMAND", [sys.executable, "-c", "import time; time.sleep(30)"])
     assert seeds.train_seeds("any", [], first=0, seeds=2, jobs=1, log_dir=tmp_path, resume=False) == 143
     assert not (tmp_path / "seed-1").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"inner_steps": 2}, {"inner_steps": 2, "context": 4}, {"epochs": 2, "episodes": 3}],
+    ids=lambda options: "-".join(options),
+)
+def test_settings_bring_along_the_same_on_the_command_line_and_in_python(options, capsys):
+    typed = [part for name, value in options.items() for part in (f"--{name}", str(value))]
+    small = {"iterations": 1, "tasks": 2, "horizon": 3, "eval_tasks": 1, "eval_episodes": 1}
+    size = [f"--{name.replace('_', '-')}={value}" for name, value in small.items()]
+    assert main(["train", "half-cheetah-vel", *typed, *size, "--log-dir", "run"]) == 0
+    assert ("these settings of promp" in capsys.readouterr().out) == ("inner_steps" in options)
+    model = metarl.from_preset("half-cheetah-vel", **options, **small)
+    model.close()
+    assert recorded("run") == as_dict(model.config)
+
+
+def test_an_option_may_be_typed_with_underscores(preset, tmp_path):
+    (tmp_path / "losses.py").write_text("def mine(actions, episodes):\n    return -actions.entropy().sum(-1)\n")
+    assert main(["train", preset, "--inner_loss=losses:mine", "--log_dir", "run"]) == 0
+    assert recorded("run")["inner_loss"] == "losses:mine"
 
 
 def test_a_finished_run_has_nothing_left_to_do(preset, capsys):

@@ -14,6 +14,22 @@ optuna = pytest.importorskip("optuna")
 KEPT = ["--storage", "sqlite:///tune.db", "--pruner", "none"]
 
 
+PLAIN = """
+from metarl.methods import Method
+from metarl.outer import Adam
+
+
+class Plain(Method):
+    inner_steps = 1
+
+    def __init__(self):
+        self.outer = Adam()
+
+    def inner_step(self, loss, adapted, support, scale=1.0, *, create_graph=False):
+        return adapted
+"""
+
+
 @pytest.fixture
 def preset(tmp_path):
     (tmp_path / "mine.toml").write_text(TOML)
@@ -44,6 +60,22 @@ def test_tune_writes_a_preset_that_train_takes(preset, tmp_path, capsys):
     assert curve["mean"][1] == pytest.approx(found.best_value)  # the trial is the run that the preset makes
 
 
+@pytest.mark.parametrize("out", ["best.toml", "nowhere/best.json", "run/config.json"])
+def test_what_cannot_be_written_is_refused_before_the_search(out, preset, tmp_path, capsys):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    assert main(["tune", preset, *KEPT, "--trials", "1", "--out", out]) == 2
+    assert out in capsys.readouterr().err and not (tmp_path / "tune.db").exists()
+
+
+def test_a_method_that_is_no_dataclass_has_its_runs_settings_searched(preset, tmp_path):
+    (tmp_path / "plain.py").write_text(PLAIN)
+    arguments = ["--method", "plain:Plain", "--trials", "1", "--pruner", "none"]
+    assert main(["tune", preset, *arguments]) == 0
+    best = json.loads((tmp_path / "best.json").read_text())["config"]
+    assert best["method"]["name"] == "plain:Plain" and best["discount"] != find_preset(preset).discount
+
+
 def test_of_another_method_than_the_files_the_best_is_what_was_tried(tmp_path, capsys):
     settings = {"preset": "point-navigation", "method": "promp", "clip": 0.2, "horizon": 5, "eval_tasks": 2}
     (tmp_path / "mine.json").write_text(json.dumps({**settings, "tasks": 4, "episodes": 2, "iterations": 20}))
@@ -67,7 +99,7 @@ def test_tune_in_several_processes(preset):
         ([], "tune needs a preset or an environment first"),
         (["point-navigation", "--jobs", "2"], "give --storage"),
         (["point-navigation", "--trials", "0"], "trials and jobs must be at least 1"),
-        (["point-navigation", "--out", "b.yaml"], "must end in .toml or .json"),
+        (["point-navigation", "--out", "b.yaml"], "must end in .json"),
         (["point-navigation", "--seed", "-1"], "seed must be at least 0"),
         (["point-navigatio"], "did you mean 'point-navigation'?"),
         (["point-navigation", "--search", "inner_lr"], "search takes NAME=LOW:HIGH"),

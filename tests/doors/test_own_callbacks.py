@@ -132,6 +132,19 @@ def test_numpys_false_and_plain_functions_and_classes_will_do():
     assert seen == [1, 2, "end"]
 
 
+def test_a_callback_that_needs_arguments_is_asked_for_as_an_object():
+    with pytest.raises(metarl.UserError, match=r"StopEarly needs arguments \(.*\); give an object of it"):
+        metarl.MAML(ENV, **SMALL).learn(1, callbacks=[StopEarly])
+
+
+def test_a_metric_of_ones_own_may_be_called_as_ours_are(capsys):
+    def measure(trainer, metrics):
+        metrics["meta/mine_step0"] = metrics["eval/mine_step0"] = 1234.0
+
+    metarl.MAML(ENV, eval_every=1, verbose=1, **SMALL).learn(1, callbacks=[measure])
+    assert "return -" in (said := capsys.readouterr().out) and "1234" not in said
+
+
 def test_a_metric_that_is_no_number_is_refused(tmp_path):
     class Names:
         def on_iteration(self, trainer, metrics):

@@ -7,6 +7,8 @@ from env_ids import IDS
 from gymnasium.error import ResetNeeded
 from metarl_envs.mujoco_family import load_model
 
+import metarl
+
 
 def name_of(env_id):
     return env_id.removeprefix("metarl/").removesuffix("-v0")
@@ -125,3 +127,5 @@ def test_the_number_of_threads(threads, monkeypatch):
     monkeypatch.setenv("METARL_PHYSICS_THREADS", threads)
     with pytest.raises(ValueError, match=f"METARL_PHYSICS_THREADS must be 1 or more threads, got '{threads}'"):
         gymnasium.make_vec("metarl/HalfCheetahVel-v0", num_envs=2)
+    with pytest.raises(metarl.UserError, match=f"METARL_PHYSICS_THREADS must be 1 or more threads, got '{threads}'"):
+        metarl.MAML("metarl/HalfCheetahVel-v0")

@@ -37,6 +37,17 @@ def test_layers_of_a_network_and_of_a_policy(policy):
     assert len(layers) == 3 and "log_std" in layers[-1]
 
 
+def test_a_normalisation_is_part_of_the_layer_before_it():
+    sizes = {"tasks": 2, "episodes": 2, "horizon": 5, "hidden": (8, 8), "inner_lr": 0.5}
+    plain = metarl.MAML("metarl/PointNavigation-v0", **sizes)
+    normal = metarl.MAML("metarl/PointNavigation-v0", layer_norm=True, **sizes)
+    assert [len(layer) for layer in layers_of(normal.trainer.params)] == [4, 4, 3]
+    found = [analyse(model, tasks=2) for model in (plain, normal)]
+    assert [(len(analysis.frozen), analysis.cka.shape) for analysis in found] == [(4, (2, 3))] * 2
+    for model in (plain, normal):
+        model.close()
+
+
 @pytest.mark.parametrize("method", [MAML(outer=Adam()), MetaSGD(outer=Adam()), Reptile(inner_optimizer="adam")])
 def test_frozen_params_stay_and_the_others_move_as_ever(method):
     inner_loop = shots.inner_loop(method, "classification")

@@ -243,12 +243,14 @@ def test_the_command(tmp_path, capsys):
         (["sinusoid"], "learns in environments; sinusoid is of"),
         ([POINT, "--algorithm", "sad"], "unknown algorithm 'sad'; did you mean 'sac'"),
         ([POINT, "--settings", "gamma"], "--settings takes pairs such as learning_rate=1e-3, got 'gamma'"),
-        ([POINT, "--out", "nowhere/m.zip"], "nowhere is no directory"),
+        ([POINT, "--out", "nowhere/m.zip"], "nowhere' is no folder"),
+        ([POINT, "--log-dir", str(tmp_path / "logs")], "holds a run's"),
         ([POINT, "--epsilon", "2"], "epsilon must be a number in (0, 1], got 2.0"),
     ]:
         assert main(["sb3", *arguments]) == 2
         wrong = capsys.readouterr().err
         assert message in wrong and wrong.count("\n") == 1
+    assert len((tmp_path / "logs" / "progress.csv").read_text().splitlines()) == 3  # still
 
 
 @pytest.mark.parametrize("algorithm", ["sac", "ppo"])

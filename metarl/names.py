@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,30 @@ def find(name: str) -> Any:
             raise UserError(f"{module!r} has no {inner!r}{did_you_mean(inner, dir(found))}")
         found = getattr(found, part)
     return found
+
+
+def made(thing: Any) -> Any:
+    """Return an object of the user's, made where its class is given.
+
+    Raises:
+        UserError: If the class needs arguments.
+    """
+    return call(thing, "give an object of it") if isinstance(thing, type) else thing
+
+
+def call(maker: Callable[[], Any], hint: str) -> Any:
+    """Return what a class or a function of the user's makes without arguments.
+
+    Raises:
+        UserError: If it needs some; ends with the hint.
+    """
+    try:
+        inspect.signature(maker).bind()
+    except TypeError as error:
+        raise UserError(f"{getattr(maker, '__name__', maker)} needs arguments ({error}); {hint}") from error
+    except ValueError:  # what is written in C has no signature
+        pass
+    return maker()
 
 
 def is_id(name: str) -> bool:

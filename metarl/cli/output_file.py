@@ -1,0 +1,32 @@
+"""Where a command may write what it makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from metarl.errors import UserError
+from metarl.experiment.own_files import check_output
+
+
+def output_file(out: Path | None) -> Any:
+    """Return where to write, wherever an environment goes; refuse where nothing can be written before all the work.
+
+    Raises:
+        UserError: If there is no such folder, it is a folder itself, or it would replace a run's own file.
+    """
+    if out is None:
+        return None
+    out = out.absolute()
+    if not out.parent.is_dir():
+        raise UserError(f"cannot write {str(out)!r}: {str(out.parent)!r} is no folder")
+    if out.is_dir():
+        raise UserError(f"cannot write {str(out)!r}: it is a folder")
+    check_output(out)
+    return out
+
+
+def named(file: Path) -> Path:
+    """Return a file's path as it is typed in this folder."""
+    here = Path.cwd()
+    return file.relative_to(here) if file.is_relative_to(here) else file
