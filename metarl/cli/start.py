@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from metarl.errors import UserError, did_you_mean
 from metarl.experiment.base_config import Settings
 from metarl.experiment.preset_file import find_preset, is_preset_file
-from metarl.experiment.presets import PRESETS, for_data, for_env
+from metarl.experiment.presets import for_data, for_env
 from metarl.fewshot.own_source import is_source
 from metarl.names import find, is_id
-from metarl.rl.ids import registered
 
 
 def start(name: str, modules: Collection[str] = ()) -> Settings:
@@ -26,15 +24,9 @@ def start(name: str, modules: Collection[str] = ()) -> Settings:
     """
     if is_preset_file(name):
         return find_preset(name, modules)
-    if "/" in name or ":" in name or is_id(name):
-        if ":" in name:  # its module was typed, and is imported
-            if not is_id(name) and is_source(find(name)):
-                return for_data(name)
-        return for_env(name)
-    if name not in PRESETS:
-        near = did_you_mean(name, [*PRESETS, *registered()]) or ";"
-        raise UserError(f"unknown preset {name!r}{near} 'metarl presets' lists all {len(PRESETS)}")
-    return find_preset(name)
+    if ":" in name and not is_id(name) and is_source(find(name)):  # its module was typed, and is imported
+        return for_data(name)
+    return for_env(name) if "/" in name or ":" in name else find_preset(name)
 
 
 def title(name: str) -> str:

@@ -24,6 +24,8 @@ DATA = ("sinusoid", *PICTURES)
 class FewShotConfig(Settings):
     """Everything a run on supervised tasks depends on; same configuration, same run bit for bit on the same machine."""
 
+    method: Method = field(default_factory=lambda: SUPERVISED["maml"], kw_only=True)
+    """Method and its outer update, with their settings."""
     data: str
     """The tasks: sinusoid; pictures of letters: glyphs (drawn from fonts), omniglot, folder (FOLDER/CLASS/*.png); or
     module:name, tasks of your own."""

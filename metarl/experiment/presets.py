@@ -9,8 +9,9 @@ from metarl.errors import UserError, did_you_mean
 from metarl.experiment.base_config import Settings
 from metarl.experiment.config import Config
 from metarl.experiment.few_shot_config import FewShotConfig
-from metarl.methods import MAML, RL2, SUPERVISED, MetaSGD, ProMP, Reptile
+from metarl.methods import MAML, RL2, MetaSGD, ProMP, Reptile
 from metarl.outer import PPO, TRPO, Adam
+from metarl.rl.ids import registered
 
 PRETRAINED = Reptile(inner_lr=0.01, inner_steps=1, outer=Adam(outer_lr=3e-3))
 """One step towards each task is joint training on all of them (Nichol et al. 2018, section 5)."""
@@ -207,8 +208,7 @@ def for_data(data: str) -> FewShotConfig:
     Raises:
         UserError: If there are no such tasks.
     """
-    untuned = FewShotConfig(data=data, method=SUPERVISED["maml"])
-    return next((config for config in ON_DATA.values() if config.data == data), untuned)
+    return next((config for config in ON_DATA.values() if config.data == data), FewShotConfig(data=data))
 
 
 def find_preset(name: str) -> Settings:
@@ -218,6 +218,6 @@ def find_preset(name: str) -> Settings:
         UserError: If there is none of that name.
     """
     if name not in PRESETS:
-        hint = did_you_mean(name, PRESETS) or ";"
+        hint = did_you_mean(name, [*PRESETS, *registered()]) or ";"
         raise UserError(f"unknown preset {name!r}{hint} 'metarl presets' lists all {len(PRESETS)}")
     return PRESETS[name]

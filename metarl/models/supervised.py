@@ -84,7 +84,7 @@ class FewShot(MetaLearner[FewShotConfig, ShotInnerLoop]):
             recorded, _ = named("data", data)
             # a method that is named has the settings that suit such tasks
             name = method if isinstance(method, str) and method in SUPERVISED else "maml"
-            data, chosen = FewShotConfig(data=recorded, method=SUPERVISED["maml"]), SUPERVISED[name]
+            data, chosen = FewShotConfig(data=recorded), SUPERVISED[name]
             data = dataclasses.replace(data, method=chosen, **chosen.suited(data))
         config = with_method(data, method)
         self._begin(with_settings(config, settings), parts, log_dir, verbose, resume)
