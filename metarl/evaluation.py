@@ -184,7 +184,7 @@ def evaluate(
         env: Name of the environment, for the record.
         steps: Gradient steps to take.
         seed: Chooses the tasks and episodes.
-        stream: Of random numbers: `TEST`, or `HELD_OUT` for what a run chooses its best policy by.
+        stream: Of random numbers: `TEST`, or `VALIDATION` for what a run chooses its best policy by.
         tasks: Number of held-out tasks, where the inner_loop plays a share of them only.
         share: Indices of those it plays; by default all.
         drop: Whether to leave out tasks in which something is not finite.

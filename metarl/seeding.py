@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-TRAINING, HELD_OUT, SHUFFLE, TEST = 0, 1, 2, 3
+from metarl.errors import UserError
+
+TRAINING, VALIDATION, SHUFFLE, TEST = 0, 1, 2, 3
 """What training plays, what its own evaluations do (which choose the best policy), how epochs are shuffled, and what
 everybody else judges by: with the same seed they differ."""
 
 RANDOM_NUMBERS = 3
 """Raised whenever the same seed comes to draw other numbers; a run that is resumed is compared by it."""
+
+Split = Literal["train", "validation", "test"]
+"""Which set of tasks, where they are fixed: to learn from, to choose a run's best params by, or to judge them by."""
 
 TaskRngs = Callable[[int], Iterator[np.random.Generator]]
 """From the phase to a generator for each task in turn, good until the next one is asked for."""
@@ -39,26 +44,26 @@ def seed_of_part(seed: int) -> int:
 
 
 def draw_tasks(tasks: TaskDistribution, n: int, seed: int, stream: int, *iteration: int) -> NDArray[Any]:
-    """Return n tasks `[n, d]`, chosen by a seed in one of the streams (and in a meta-iteration).
+    """Return n tasks `[n, d]`, chosen by a seed in one of the streams (and in a meta-iteration), of its set."""
+    return sample_split(tasks.sample_tasks, n, stream_rng(seed, stream, *iteration), split_of(stream))
 
-    Where there are fixed sets of tasks, training draws from one and everything else from the other; there may be two
-    of those, one for choosing the best and one for judging it.
+
+def split_of(stream: int) -> Split:
+    """Return the set of tasks that a stream draws from, where there are several."""
+    return "train" if stream == TRAINING else "validation" if stream == VALIDATION else "test"
+
+
+def sample_split(sample: Callable[..., Any], n: int, rng: np.random.Generator, split: Split) -> Any:
+    """Call a `sample_tasks`; one that takes no `split` has no sets.
+
+    Raises:
+        UserError: If there is no such set.
     """
-    rng = stream_rng(seed, stream, *iteration)
-    return sample_split(tasks.sample_tasks, n, rng, split_of(stream), choosing=stream == HELD_OUT)
-
-
-def split_of(stream: int) -> str:
-    """Return the set of tasks that a stream draws from, where there are two."""
-    return "train" if stream == TRAINING else "test"
-
-
-def sample_split(
-    sample: Callable[..., Any], n: int, rng: np.random.Generator, split: str, choosing: bool = False
-) -> Any:
-    """Call a `sample_tasks` with what it takes: one that takes no `split` has no sets."""
-    known, given = inspect.signature(sample).parameters, {"split": split, "choosing": choosing}
-    return sample(n, rng, **{name: value for name, value in given.items() if name in known})
+    if split not in get_args(Split):
+        raise UserError(f"split must be 'train', 'validation' or 'test', got {split!r}")
+    known = inspect.signature(sample).parameters.values()
+    takes = any(parameter.name == "split" or parameter.kind is parameter.VAR_KEYWORD for parameter in known)
+    return sample(n, rng, split=split) if takes else sample(n, rng)
 
 
 def task_rngs(seed: int, stream: int, iteration: int, tasks: Sequence[int]) -> TaskRngs:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 
 import numpy as np
 from gymnasium import Space, spaces
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+
+Split = Literal["train", "validation", "test"]
+"""Which set of tasks, where they are fixed: to learn from, to choose a run's best params by, or to judge them by."""
 
 EnvType = TypeVar("EnvType")
 
@@ -31,9 +35,6 @@ class Family(ABC):
     observation_space: Space
     action_space: Space
     task_space: spaces.Box
-    has_splits: ClassVar[bool] = False
-    """Whether `sample_tasks` draws from fixed sets: it takes a `split`, "train" or "test", and `choosing`, which asks
-    for other tasks than the test's to choose the best params of a run by."""
 
     @property
     def name(self) -> str:
@@ -42,6 +43,8 @@ class Family(ABC):
 
     def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
         """Draw n tasks, `[n, d]`; by default as the task space draws them, a `Box` of floats uniformly.
+
+        A family with fixed sets takes a `split` besides.
 
         Raises:
             ValueError: If the task space is neither such a `Box` with bounds nor draws.
@@ -92,6 +95,26 @@ class Family(ABC):
             if not self.task_space.contains(task):
                 raise ValueError(f"{name}: task {task.tolist()} is outside its task space {self.task_space}")
         return tasks.copy()
+
+
+def sample_split(family: Family, n: int, rng: np.random.Generator, split: Split) -> Array:
+    """Draw n tasks of a family, `[n, d]`; one whose `sample_tasks` takes no `split` has no sets."""
+    check_split(split, family.name)
+    sample: Any = family.sample_tasks
+    known = inspect.signature(sample).parameters.values()
+    takes = any(parameter.name == "split" or parameter.kind is parameter.VAR_KEYWORD for parameter in known)
+    return sample(n, rng, split=split) if takes else sample(n, rng)
+
+
+def check_split(split: Split, name: str) -> Split:
+    """Return the set's name.
+
+    Raises:
+        ValueError: If there is no such set.
+    """
+    if split not in get_args(Split):
+        raise ValueError(f"{name}: split must be 'train', 'validation' or 'test', got {split!r}")
+    return split
 
 
 def env_class(base: type[EnvType], family: type[Family], suffix: str) -> type[EnvType]:

@@ -16,7 +16,7 @@ from gymnasium import spaces
 from mujoco.batch import MODEL_FIELDS
 from numpy.typing import NDArray
 
-from metarl_envs.family import Array
+from metarl_envs.family import Array, Split, sample_split
 from metarl_envs.mujoco_family import MujocoFamily
 from metarl_envs.task_spaces import Joined
 
@@ -124,9 +124,9 @@ class RandomPhysics(MujocoFamily):
         """Name of the family in messages; with physics given as an option that of the base family."""
         return self.base.name if type(self) is RandomPhysics else type(self).__name__
 
-    def sample_tasks(self, n: int, rng: np.random.Generator) -> Array:
-        """Draw n tasks, `[n, d]`: the base family's, then the physics."""
-        parts = [self.base.sample_tasks(n, rng)]
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> Array:
+        """Draw n tasks, `[n, d]`: the base family's, of one of its sets if it has such, then the physics."""
+        parts = [sample_split(self.base, n, rng, split)]
         parts += [item.sample(n, size, rng) for item, size in zip(self.ranges, self._sizes, strict=True)]
         return np.concatenate(parts, axis=1)
 

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 
-from metarl_envs.family import Array, Family
+from metarl_envs.family import Array, Family, Split, sample_split
 from metarl_envs.rendering import Frame, check_render_mode
 
 
@@ -41,15 +41,9 @@ class TaskEnv(gymnasium.Env):
         self._build()
         self.set_task(self.sample_tasks(1, np.random.default_rng(0))[0] if task is None else task)
 
-    def sample_tasks(self, n: int, rng: np.random.Generator, split: str | None = None, choosing: bool = False) -> Array:
-        """Draw n tasks, `[n, d]`.
-
-        Where the family has fixed sets they are of that named "train" (by default) or "test"; with `choosing`, instead
-        of those of the test, of others by which the best params of a run are chosen.
-        """
-        if split is None or not self.family.has_splits:
-            return self.family.sample_tasks(n, rng)
-        return self.family.sample_tasks(n, rng, split, choosing)  # pyright: ignore[reportCallIssue]
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> Array:
+        """Draw n tasks, `[n, d]`, of one of the family's sets if it has such."""
+        return sample_split(self.family, n, rng, split)
 
     def set_task(self, task: Array) -> None:
         """Make `task` `[d]` the task from the next step on.

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from metarl_envs.family import Array, Family
+from metarl_envs.family import Array, Family, Split, sample_split
 from metarl_envs.rendering import Frame, check_render_mode
 from metarl_envs.single import check_actions
 from metarl_envs.vector_infos import move_to_final, reset_mask, row_seeds, term_infos
@@ -84,15 +84,9 @@ class TaskVectorEnv(VectorEnv):
 
     # -- tasks -----------------------------------------------------------------------------------
 
-    def sample_tasks(self, n: int, rng: np.random.Generator, split: str | None = None, choosing: bool = False) -> Array:
-        """Draw n tasks, `[n, d]`.
-
-        Where the family has fixed sets they are of that named "train" (by default) or "test"; with `choosing`, instead
-        of those of the test, of others by which the best params of a run are chosen.
-        """
-        if split is None or not self.family.has_splits:
-            return self.family.sample_tasks(n, rng)
-        return self.family.sample_tasks(n, rng, split, choosing)  # pyright: ignore[reportCallIssue]
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> Array:
+        """Draw n tasks, `[n, d]`, of one of the family's sets if it has such."""
+        return sample_split(self.family, n, rng, split)
 
     def set_tasks(self, tasks: Array) -> None:
         """Give simulation i the task `tasks[i]` from the next step on; tasks `[num_envs, d]`.

@@ -49,7 +49,7 @@ def build_shot_loop(config: FewShotConfig, parts: Parts, tasks: int, held_out: b
 def _own(
     config: FewShotConfig, given: TaskSource, queries: int, held_out: bool
 ) -> tuple[OwnSource, Regression | Classification]:
-    source = OwnSource(given, config.shots, queries, config.ways, "test" if held_out else "train")
+    source = OwnSource(given, config.shots, queries, config.ways, "validation" if held_out else "train")
     shape, outputs = source.first[0].shape[1:], source.first[1].shape[1:]
     if config.network == "conv":
         if not source.classifies or len(shape) != 3:

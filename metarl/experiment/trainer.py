@@ -25,7 +25,7 @@ from metarl.methods import method_name
 from metarl.methods.protocols import InnerLoop
 from metarl.outer import State
 from metarl.rl.ids import register
-from metarl.seeding import HELD_OUT
+from metarl.seeding import VALIDATION
 from metarl.threads import physics_shared_by
 from metarl.workers.local import Workers
 from metarl.workers.objective import WorkersObjective
@@ -243,7 +243,7 @@ class Trainer(Generic[AnySettings, AnyInnerLoop]):
             "env": c.title,
             "steps": c.eval_steps,
             "seed": c.seed,
-            "stream": HELD_OUT,
+            "stream": VALIDATION,
             "drop": c.on_nan == "drop",
         }
         if isinstance(self.workers, RayWorkers):

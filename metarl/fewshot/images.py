@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from metarl.errors import UserError
 from metarl.fewshot.shots import Examples, Shots
+from metarl.seeding import Split
 
 SIDE = 28
 """Pictures are this many pixels high and wide."""
@@ -67,23 +68,15 @@ class Classes:
         """Number of classes, those of rotations among them."""
         return len(self.pictures.counts) * (4 if self.rotations else 1)
 
-    def sample_tasks(
-        self, n: int, rng: np.random.Generator, split: str = "train", choosing: bool = False
-    ) -> NDArray[np.int64]:
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[np.int64]:
         """Return the classes of n tasks, `[n, ways]`.
 
-        Of classes that are held out, every second chooses the best params of a run, and the others judge them; where
-        a half is fewer than the ways, all do both.
-
-        Args:
-            n: Number of tasks.
-            rng: Draws them.
-            split: `train` or `test`.
-            choosing: Whether the tasks choose the best instead of judging it.
+        Of classes that are held out, every second is for validation and the others for the test; where a half is fewer
+        than the ways, all are for both.
         """
         classes = np.arange(self.total)
-        if split == "test" and self.total // 2 >= self.ways:
-            classes = classes[classes % 2 == choosing]
+        if split != "train" and self.total // 2 >= self.ways:
+            classes = classes[classes % 2 == (split == "validation")]
         return np.stack([rng.choice(classes, self.ways, replace=False) for _ in range(n)])
 
     def draw(self, tasks: NDArray[np.int64], rngs: Iterable[np.random.Generator]) -> Shots:

@@ -17,7 +17,7 @@ from metarl.fewshot.losses import Classification, Regression
 from metarl.fewshot.shots import Examples, Shots, Source
 from metarl.methods.adaptation import adapt_once
 from metarl.methods.protocols import Method
-from metarl.seeding import TaskRngs, sample_split
+from metarl.seeding import Split, TaskRngs, sample_split
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,9 @@ class ShotInnerLoop:
         """The network that learns."""
         return self.losses.network
 
-    def sample_tasks(
-        self, n: int, rng: np.random.Generator, split: str = "train", choosing: bool = False
-    ) -> NDArray[Any]:
-        """Return n tasks, `[n, d]`, of one of the source's sets where it has several."""
-        return sample_split(self.source.sample_tasks, n, rng, split, choosing)
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
+        """Return n tasks, `[n, d]`, of one of the source's sets if it has such."""
+        return sample_split(self.source.sample_tasks, n, rng, split)
 
     def play(
         self, params: Params, tasks: NDArray[Any], rngs: TaskRngs, drop: bool = False

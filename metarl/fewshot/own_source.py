@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from metarl.errors import UserError
 from metarl.fewshot.shots import Examples, Shots, numbers
 from metarl.names import made
-from metarl.seeding import sample_split
+from metarl.seeding import Split, sample_split
 
 MEMBERS = ("sample_tasks", "examples")
 """What a source of the user's has."""
@@ -26,7 +26,7 @@ class TaskSource(Protocol):
     """A distribution of supervised tasks, drawn one task at a time."""
 
     def sample_tasks(self, n: int, rng: np.random.Generator) -> NDArray[Any]:
-        """Return n tasks, `[n, d]`; it may take a `split` besides, "train" or "test"."""
+        """Return n tasks, `[n, d]`; it may take a `split` besides, "train", "validation" or "test"."""
         ...
 
     def examples(self, task: NDArray[Any], n: int, rng: np.random.Generator) -> tuple[Any, Any]:
@@ -70,8 +70,8 @@ class OwnSource:
     """Query examples a task, of each class in classification."""
     ways: int
     """Classes of a task, where the targets are classes."""
-    split: str = "train"
-    """Whose tasks the first is one of, by which the others are judged: `train` or `test`."""
+    split: Split = "train"
+    """The set from which the first task is, by which the others are judged."""
 
     @property
     def name(self) -> str:
@@ -89,11 +89,9 @@ class OwnSource:
         """Whether the targets are classes."""
         return self.first[1].ndim == 1
 
-    def sample_tasks(
-        self, n: int, rng: np.random.Generator, split: str = "train", choosing: bool = False
-    ) -> NDArray[Any]:
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[Any]:
         """Return n tasks, `[n, d]`."""
-        drawn = sample_split(self.given.sample_tasks, n, rng, split, choosing)
+        drawn = sample_split(self.given.sample_tasks, n, rng, split)
         tasks = numbers(drawn, f"tasks of {self.name}.sample_tasks")
         if tasks.ndim != 2 or len(tasks) != n:
             raise UserError(f"{self.name}.sample_tasks({n}, rng) must return [{n}, d], got {list(tasks.shape)}")

@@ -16,7 +16,7 @@ from metarl.names import call
 from metarl.rl.ids import EnvSource, find_spec, register, registration
 from metarl.rl.processes import InProcesses
 from metarl.rl.task_slot import TaskSlot
-from metarl.seeding import sample_split
+from metarl.seeding import Split, sample_split
 
 Vectorization = Literal["sync", "async"]
 """Gymnasium's SyncVectorEnv in this process, or in several, each with some of the environments."""
@@ -166,12 +166,9 @@ class _TaskVector(gymnasium.vector.VectorWrapper):
         self.task_space = prototype.get_wrapper_attr("task_space")
         self.tasks: NDArray[np.float64] | None = None
 
-    def sample_tasks(
-        self, n: int, rng: np.random.Generator, split: str = "train", choosing: bool = False
-    ) -> NDArray[np.float64]:
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[np.float64]:
         """Draw n tasks, `[n, d]`, of one of the environment's sets if it has such."""
-        sample = self.prototype.get_wrapper_attr("sample_tasks")
-        drawn = sample_split(sample, n, rng, split, choosing)
+        drawn = sample_split(self.prototype.get_wrapper_attr("sample_tasks"), n, rng, split)
         try:
             tasks = np.asarray(drawn, dtype=np.float64)
         except (TypeError, ValueError) as error:

@@ -20,7 +20,7 @@ from metarl.rl.episodes import Episodes
 from metarl.rl.losses import PolicyGradient
 from metarl.rl.recurrent import Memory
 from metarl.rl.sampler import Sampler
-from metarl.seeding import TaskRngs, sample_split
+from metarl.seeding import Split, TaskRngs, sample_split
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,9 @@ class PolicyInnerLoop:
         """The policy."""
         return self.sampler.policy
 
-    def sample_tasks(
-        self, n: int, rng: np.random.Generator, split: str = "train", choosing: bool = False
-    ) -> NDArray[np.float64]:
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[np.float64]:
         """Return n tasks, `[n, d]`, of one of the environment's sets if it has such."""
-        return sample_split(self.sampler.env.sample_tasks, n, rng, split, choosing)
+        return sample_split(self.sampler.env.sample_tasks, n, rng, split)
 
     def check_tasks(self, tasks: NDArray[np.float64]) -> None:
         """Refuse what is no task of the environment, of `[K, d]`.

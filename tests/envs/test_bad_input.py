@@ -31,6 +31,14 @@ def test_tasks(env_id):
         single.set_task(np.full(d, np.nan))
 
 
+def test_sets_of_tasks():
+    single, env = gymnasium.make(IDS[0]).unwrapped, gymnasium.make_vec(IDS[0], num_envs=2)
+    message = f"{name_of(IDS[0])}: split must be 'train', 'validation' or 'test', got 'dev'"
+    for thing in (single, env):
+        with pytest.raises(ValueError, match=message):
+            thing.sample_tasks(1, np.random.default_rng(0), "dev")
+
+
 @pytest.mark.parametrize("env_id", IDS)
 def test_actions(env_id):
     single, env = gymnasium.make(env_id).unwrapped, gymnasium.make_vec(env_id, num_envs=3)

@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from metarl.sb3.vec_env import SB3VecEnv
-from metarl.seeding import HELD_OUT, TEST, TRAINING, draw_tasks
+from metarl.seeding import TEST, TRAINING, VALIDATION, draw_tasks
 
 try:
     package.assets()
@@ -90,7 +90,7 @@ def test_goals_of_ml1(name):
 @pytest.mark.parametrize("env_id", [ML1, ML10])
 def test_nobody_is_judged_by_the_goals_a_run_chooses_its_best_by(env_id):
     env = gymnasium.make_vec(env_id, 1, vectorization_mode="vector_entry_point").unwrapped
-    drawn = [draw_tasks(env, 200, 0, stream) for stream in (HELD_OUT, TEST, TRAINING)]
+    drawn = [draw_tasks(env, 200, 0, stream) for stream in (VALIDATION, TEST, TRAINING)]
     chosen, judging, training = ({*map(tuple, tasks)} for tasks in drawn)
     assert len(chosen) >= 50 and len(judging) >= 50 and not chosen & (judging | training)
     assert {*env.family.scene_of(drawn[0])} == {*env.family.scene_of(drawn[1])}
@@ -100,8 +100,8 @@ def test_nobody_is_judged_by_the_goals_a_run_chooses_its_best_by(env_id):
 def test_nor_by_those_of_the_adaptor():
     env = gymnasium.make("metarl/MetaWorld-v0", task="reach")
     sample, rng = env.get_wrapper_attr("sample_tasks"), np.random.default_rng(0)
-    asked = (("test", True), ("test", False), ("train", True))
-    chosen, judging, training = ({*map(tuple, sample(400, rng, split, choosing))} for split, choosing in asked)
+    sets = ("validation", "test", "train")
+    chosen, judging, training = ({*map(tuple, sample(400, rng, split))} for split in sets)
     assert len(chosen) > 40 and len(judging) > 40 and not chosen & (judging | training)
     env.close()
 
@@ -113,12 +113,12 @@ def test_goals_of_ml10():
 
     benchmark = Package(seed=3)
     family = gymnasium.make(ML10, goal_seed=3).unwrapped.family
-    for at, tasks in ((0, benchmark.train_tasks), (10, benchmark.test_tasks)):
+    for split, first, tasks in (("train", 0, benchmark.train_tasks), ("test", 10, benchmark.test_tasks)):
         vectors = [pickle.loads(task.data)["rand_vec"] for task in tasks]
         names = [task.env_name.removesuffix("-v3") for task in tasks]
         for i in range(len(tasks) // 50):
-            assert family.scenes[at + i].name == names[50 * i]
-            assert_array_equal(family.goals[at + i], vectors[50 * i : 50 * i + 50])
+            assert family.scenes[first + i].name == names[50 * i]
+            assert_array_equal(family.goals[split][i], vectors[50 * i : 50 * i + 50])
 
 
 @pytest.mark.parametrize(("env_id", "split"), [(ML1, "train"), (ML10, "train"), (ML10, "test")])
@@ -173,7 +173,7 @@ def test_new_tasks_in_stable_baselines(env_id):
 
 def test_classes_spread_evenly():
     env = gymnasium.make(ML10).unwrapped
-    for n, split, first in ((20, "train", 0), (10, "test", 10)):
+    for n, split, first in ((20, "train", 0), (10, "validation", 10), (10, "test", 10)):
         classes = env.family.sample_tasks(n, np.random.default_rng(0), split)[:, 0]
         assert sorted(classes) == sorted([first + i for i in range(n // 2)] * 2)
 
@@ -228,8 +228,11 @@ def test_tasks_outside_the_sets(task):
 
 
 def test_split_of_another_name():
-    with pytest.raises(ValueError, match="'train' or 'test', got 'valid'"):
-        gymnasium.make(ML1).unwrapped.family.sample_tasks(1, np.random.default_rng(0), "valid")
+    message = r"MetaWorld.*: split must be 'train', 'validation' or 'test', got 'valid'"
+    adaptor = gymnasium.make("metarl/MetaWorld-v0").get_wrapper_attr("sample_tasks")
+    for sample in (*(gymnasium.make(env_id).unwrapped.family.sample_tasks for env_id in (ML1, ML10)), adaptor):
+        with pytest.raises(ValueError, match=message):
+            sample(1, np.random.default_rng(0), "valid")
 
 
 def test_object_and_goal_apart():

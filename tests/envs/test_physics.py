@@ -13,6 +13,8 @@ from metarl_envs.mujoco_envs import make_envs
 from metarl_envs.mujoco_family import MujocoFamily, load_model
 from numpy.testing import assert_allclose, assert_array_equal
 
+from metarl.seeding import TEST, TRAINING, VALIDATION, draw_tasks
+
 PENDULUM = """
 <mujoco>
   <option timestep="0.01"/>
@@ -53,6 +55,13 @@ class Swing(MujocoFamily):
 SwingEnv, SwingVectorEnv = make_envs(Swing)
 
 
+class SwingInSets(Swing):
+    """Another goal speed in each set."""
+
+    def sample_tasks(self, n, rng, split="train"):
+        return np.full((n, 1), float(("train", "validation", "test").index(split)))
+
+
 @pytest.fixture
 def pendulum(folder):
     path = folder / "pendulum.xml"
@@ -80,6 +89,14 @@ def test_own_model_with_physics(pendulum):
             own = single.step(actions[i])
             assert_array_equal(obs[i], own[0])
             assert rew[i] == own[1]
+
+
+def test_tasks_with_physics_come_from_the_base_familys_sets(pendulum):
+    single, vector = make_envs(SwingInSets)
+    for env in (single(xml=pendulum, physics=PHYSICS), vector(2, xml=pendulum, physics=PHYSICS)):
+        drawn = [draw_tasks(env, 3, 0, stream)[:, 0].tolist() for stream in (TRAINING, VALIDATION, TEST)]
+        assert drawn == [[0.0] * 3, [1.0] * 3, [2.0] * 3]
+        assert env.sample_tasks(3, np.random.default_rng(0))[:, 0].tolist() == [0.0] * 3
 
 
 def test_each_simulation_equals_plain_mujoco_on_its_model():

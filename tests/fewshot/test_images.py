@@ -26,7 +26,7 @@ from metarl.fewshot.networks import ConvNet
 from metarl.fewshot.shots import Examples
 from metarl.methods import MAML
 from metarl.outer import Adam
-from metarl.seeding import HELD_OUT, TRAINING, draw_tasks, task_rngs
+from metarl.seeding import TRAINING, VALIDATION, draw_tasks, task_rngs
 from metarl.workers.local import Workers
 from metarl.workers.objective import WorkersObjective
 from metarl.workers.worker import Worker
@@ -99,13 +99,13 @@ def test_classes_that_choose_the_best_do_not_judge_it():
     held_out = Classes(numbered(classes=8), ways=3, shots=1, queries=1)
     losses = Classification(ConvNet(3, 2, 0))
     inner_loop = ShotInnerLoop(held_out, losses, MAML(), tasks=50, fresh=False)
-    training, choosing, judging = (
-        set(draw_tasks(inner_loop, 50, 0, stream).ravel()) for stream in (TRAINING, HELD_OUT, seeding.TEST)
+    training, validation, test = (
+        set(draw_tasks(inner_loop, 50, 0, stream).ravel()) for stream in (TRAINING, VALIDATION, seeding.TEST)
     )
-    assert (training, choosing, judging) == (set(range(8)), {1, 3, 5, 7}, {0, 2, 4, 6})
+    assert (training, validation, test) == (set(range(8)), {1, 3, 5, 7}, {0, 2, 4, 6})
     few = dataclasses.replace(held_out, ways=5)  # which half of them are too few for
     inner_loop = dataclasses.replace(inner_loop, source=few)
-    assert set(draw_tasks(inner_loop, 50, 0, HELD_OUT).ravel()) == set(range(8))
+    assert set(draw_tasks(inner_loop, 50, 0, VALIDATION).ravel()) == set(range(8))
 
 
 def test_classes_may_have_different_numbers_of_pictures():

@@ -28,7 +28,7 @@ class Spots:
     """Classes of pictures with two channels: a spot in a corner of its own, told in a random order."""
 
     def sample_tasks(self, n, rng, split="train"):
-        return np.stack([rng.permutation(4)[:3] + 4 * (split == "test") for _ in range(n)])
+        return np.stack([rng.permutation(4)[:3] + 4 * (split != "train") for _ in range(n)])
 
     def examples(self, task, n, rng):
         x, y = rng.uniform(0, 0.2, (3 * n, 2, 8, 8)), np.repeat(np.arange(3), n)
@@ -76,8 +76,8 @@ def test_classes_come_one_after_another_with_the_pictures_that_belong_to_them():
 
 def test_tasks_are_drawn_from_their_set():
     assert drawn(OwnSource(Spots(), 1, 1, 3))[0].max() < 4
-    held_out = OwnSource(Spots(), 1, 1, 3).sample_tasks(5, np.random.default_rng(0), split="test", choosing=True)
-    assert held_out.min() >= 4
+    for split in ("validation", "test"):
+        assert OwnSource(Spots(), 1, 1, 3).sample_tasks(5, np.random.default_rng(0), split).min() >= 4
 
 
 def test_a_task_has_the_same_examples_whatever_is_drawn_beside_it():
@@ -222,7 +222,7 @@ def test_a_source_may_use_its_arrays_again():
 def test_held_out_tasks_are_looked_at_before_a_run(tmp_path):
     class Half(Lines):
         def sample_tasks(self, n, rng, split="train"):
-            return np.full((n, 2), np.nan if split == "test" else 1.0)
+            return np.full((n, 2), np.nan if split == "validation" else 1.0)
 
         def examples(self, task, n, rng):
             return super().examples(task, n if np.isfinite(task).all() else 1, rng)

@@ -16,7 +16,7 @@ from metarl.experiment.config import Config
 from metarl.experiment.trainer import Trainer
 from metarl.models.methods import MODELS
 from metarl.rl.inner_loop import PolicyInnerLoop
-from metarl.seeding import HELD_OUT, TEST, TRAINING, draw_tasks
+from metarl.seeding import TEST, TRAINING, VALIDATION, draw_tasks
 
 ENV = "metarl/PointNavigation-v0"
 SMALL = {"tasks": 3, "episodes": 3, "horizon": 8, "hidden": (8,), "action_scale": 0.1}
@@ -89,7 +89,7 @@ def test_adapting_to_a_task_is_what_the_curve_measures(model):
 
 def test_nobody_is_judged_by_the_tasks_a_run_chooses_its_best_by(model):
     inner_loop = model.trainer.inner_loop
-    drawn = [draw_tasks(inner_loop, 40, 0, stream) for stream in (TEST, HELD_OUT, TRAINING)]
+    drawn = [draw_tasks(inner_loop, 40, 0, stream) for stream in (TEST, VALIDATION, TRAINING)]
     assert len(np.unique(np.concatenate(drawn), axis=0)) == 120
     config = dataclasses.replace(model.config, eval_tasks=4, eval_episodes=3, eval_steps=1)
     own = Trainer(config).evaluate()

@@ -14,7 +14,7 @@ from metarl.core import params as P
 from metarl.rl.environments import make_vec
 from metarl.rl.policies import distribution, make_policy
 from metarl.rl.sampler import Sampler
-from metarl.seeding import HELD_OUT, TEST, TRAINING, draw_tasks, task_rngs
+from metarl.seeding import TEST, TRAINING, VALIDATION, draw_tasks, task_rngs
 
 NAVIGATION, CHEETAH = "metarl/PointNavigation-v0", "metarl/HalfCheetahDir-v0"
 
@@ -99,9 +99,9 @@ def test_no_two_streams_or_seeds_share_tasks():
         def sample_tasks(self, n, rng):
             return rng.random((n, 2))
 
-    chosen = [(seed, stream) for seed in (0, 1, 2**32, 3 * 2**32) for stream in (TRAINING, HELD_OUT, TEST)]
+    chosen = [(seed, stream) for seed in (0, 1, 2**32, 3 * 2**32) for stream in (TRAINING, VALIDATION, TEST)]
     drawn = [draw_tasks(Uniform(), 9, seed, stream) for seed, stream in chosen]
-    drawn += [draw_tasks(Uniform(), 9, 0, TRAINING, iteration) for iteration in (0, HELD_OUT, TEST)]
+    drawn += [draw_tasks(Uniform(), 9, 0, TRAINING, iteration) for iteration in (0, VALIDATION, TEST)]
     assert len(np.unique(np.concatenate(drawn), axis=0)) == 9 * (12 + 3)
 
 

@@ -14,11 +14,12 @@ from numpy.testing import assert_array_equal
 import metarl
 from metarl.cli.tables import curve_table
 from metarl.core import params as P
+from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
 from metarl.rl.environments import make_vec
 from metarl.rl.policies import make_policy
 from metarl.rl.sampler import Sampler
-from metarl.seeding import HELD_OUT, TEST, TRAINING, draw_tasks, task_rngs
+from metarl.seeding import TEST, TRAINING, VALIDATION, draw_tasks, task_rngs
 
 HORIZON = 6
 SMALL = {"tasks": 3, "episodes": 2, "horizon": HORIZON, "hidden": (4,), "eval_tasks": 4, "eval_episodes": 2}
@@ -32,7 +33,7 @@ class Clock(gymnasium.Env):
     task_space = spaces.Box(0.0, 20.0, (1,), np.float64)
 
     def sample_tasks(self, n, rng, split="train"):
-        return rng.integers(0, 5, size=(n, 1)) + (10.0 if split == "test" else 0.0)
+        return rng.integers(0, 5, size=(n, 1)) + (0.0 if split == "train" else 10.0)
 
     def set_task(self, task):
         self.task = float(task[0])
@@ -82,9 +83,25 @@ def test_without_a_word_of_success_there_is_none():
 def test_training_and_evaluation_draw_from_their_sets():
     env = make_vec(Clock, 2, horizon=HORIZON)
     assert draw_tasks(env, 30, 0, TRAINING).max() < 10
-    for stream in (HELD_OUT, TEST):
+    for stream in (VALIDATION, TEST):
         assert draw_tasks(env, 30, 0, stream).min() >= 10
     assert draw_tasks(make_vec(Silent, 2, horizon=HORIZON), 30, 0, TEST).max() < 10
+    with pytest.raises(UserError, match="split must be 'train', 'validation' or 'test', got 'dev'"):
+        env.sample_tasks(1, np.random.default_rng(0), "dev")
+
+
+def test_each_stream_asks_for_its_set_through_a_wrapper():
+    asked = []
+
+    class Asked(gymnasium.Wrapper):
+        def sample_tasks(self, n, rng, **which):
+            asked.append(which)
+            return self.unwrapped.sample_tasks(n, rng, **which)
+
+    env = make_vec(lambda: Asked(Clock()), 2, horizon=HORIZON)
+    for stream in (TRAINING, VALIDATION, TEST):
+        draw_tasks(env, 3, 0, stream)
+    assert asked == [{"split": split} for split in ("train", "validation", "test")]
 
 
 def test_success_in_logs_curve_and_table(tmp_path):

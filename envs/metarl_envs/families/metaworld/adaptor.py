@@ -12,9 +12,8 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from metarl_envs.families.metaworld.family import Split, check_split
 from metarl_envs.families.metaworld.package import assets, set_welds
-from metarl_envs.family import Array
+from metarl_envs.family import Array, Split, check_split
 
 
 def package_env(task: str, render_mode: str | None = None) -> Any:
@@ -66,10 +65,10 @@ class MetaWorldEnv(gymnasium.Wrapper):
         self.task_space = spaces.Box(space.low, space.high, dtype=np.float64)
         self.set_task((space.low + space.high) / 2.0)
 
-    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train", choosing: bool = False) -> Array:
-        """Draw n of the package's own goals, `[n, d]`; with `choosing`, instead of the test's, of another seed's."""
-        other = choosing and split == "test"
-        goals = package_goals(self._name, self._seed + 2 * other)["train" if other else check_split(split)]
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> Array:
+        """Draw n of the package's own goals, `[n, d]`; those for validation are of another seed."""
+        other = check_split(split, "MetaWorld") == "validation"
+        goals = package_goals(self._name, self._seed + 2 * other)["train" if other else split]
         return goals[rng.integers(len(goals), size=n)]
 
     def set_task(self, task: Array) -> None:

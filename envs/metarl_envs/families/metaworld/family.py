@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
@@ -14,11 +14,8 @@ from metarl_envs.families.metaworld.goals import GOALS, draw, goal_vectors
 from metarl_envs.families.metaworld.rows import HAND_HIGH, HAND_LOW, split
 from metarl_envs.families.metaworld.scene import Scene
 from metarl_envs.families.metaworld.scenes import ML10_TEST, ML10_TRAIN, find_scene, shared
-from metarl_envs.family import Array, Family
+from metarl_envs.family import Array, Family, Split, check_split
 from metarl_envs.markers import ball
-
-Split = Literal["train", "test"]
-"""Goals to train on, or goals held out."""
 
 # the last three are always 0, but Gymnasium warns of a space in which they have to be
 OBSERVATION_LOW = np.concatenate([np.tile([*HAND_LOW, -1.0, *[-np.inf] * 14], 2), -np.ones(3)])
@@ -31,7 +28,6 @@ class MetaWorld(Family):
     A task takes effect at the next reset, as in the package.
     """
 
-    has_splits = True
     scenes: Sequence[Scene]
     camera: dict[str, Any] = {  # noqa: RUF012 - Gymnasium's own form
         "distance": 1.6,
@@ -54,8 +50,8 @@ class MetaWorld(Family):
         """Return the random numbers of one task `[d]`."""
 
     @abstractmethod
-    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train", choosing: bool = False) -> Array:
-        """Draw n tasks of one of the two fixed sets, `[n, d]`; or beside the test's, of one for choosing."""
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> Array:
+        """Draw n tasks of one of the fixed sets, `[n, d]`."""
 
     def observe(self, state: Array) -> Array:
         """Return now, the step before and three zeros, which hide the goal, `[N, 39]`."""
@@ -149,8 +145,8 @@ class MetaWorldML1(MetaWorld):
     """Move a robot's arm: one task class with 50 goals to train on and 50 held out; reward the class's own, in [0, 10].
 
     A task holds where the object starts and where it should go; the observation hides the goal. Tasks are drawn
-    from the package's own 50 goals of the seed, or held-out ones (`split="test"`), and the best params of a run are
-    chosen by 50 others; any other vector in the ranges can be set. A task takes effect at the next reset, and an
+    from the package's own 50 goals of the seed, its held-out ones (`split="test"`) or 50 of another seed
+    (`split="validation"`); any other vector in the ranges can be set. A task takes effect at the next reset, and an
     episode starts the same way each time.
 
     Source: Yu et al. 2020 (Meta-World), metaworld 3.1.1 `ML1`.
@@ -165,10 +161,10 @@ class MetaWorldML1(MetaWorld):
         self.scenes = [scene]
         super().__init__()
         self.task_space = Vectors(scene)
-        self.goals: dict[str, Array] = {
+        self.goals: dict[Split, Array] = {
             "train": goal_vectors([scene], goal_seed)[0],
+            "validation": goal_vectors([scene], goal_seed + 2)[0],
             "test": goal_vectors([scene], goal_seed + 1)[0],
-            "choosing": goal_vectors([scene], goal_seed + 2)[0],
         }
 
     def scene_of(self, task: Array) -> NDArray[np.int64]:
@@ -179,18 +175,17 @@ class MetaWorldML1(MetaWorld):
         """Return the task itself."""
         return task
 
-    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train", choosing: bool = False) -> Array:
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> Array:
         """Draw n tasks of one of the sets, `[n, d]`; none twice before all were drawn."""
-        name = check_split(split)
-        return self.goals["choosing" if choosing and name == "test" else name][shuffled(GOALS, n, rng)]
+        return self.goals[check_split(split, self.name)][shuffled(GOALS, n, rng)]
 
 
 class MetaWorldML10(MetaWorld):
     """Move a robot's arm: 10 classes of 50 goals to train on, 5 held out; reward each class's, in [0, 10].
 
     A task holds the class and where its object starts and should go; the observation hides both. Draws spread
-    over the classes as evenly as their number allows; `split="test"` draws from the five other classes, of which
-    other goals choose the best params of a run. A task takes effect at the next reset, and an episode starts the
+    over the classes as evenly as their number allows; `split="test"` draws from the five other classes,
+    `split="validation"` from other goals of those. A task takes effect at the next reset, and an episode starts the
     same way each time.
 
     Source: Yu et al. 2020 (Meta-World), metaworld 3.1.1 `ML10`.
@@ -203,11 +198,12 @@ class MetaWorldML10(MetaWorld):
         self.scenes = [shared(kind) for kind in (*ML10_TRAIN, *ML10_TEST)]
         super().__init__()
         self.task_space = ScenesAndVectors(self.scenes)
-        n = len(ML10_TRAIN)
-        # the package draws both sets from the same seed
-        self.goals = goal_vectors(self.scenes[:n], goal_seed) + goal_vectors(self.scenes[n:], goal_seed)
-        self.choosing = [*self.goals[:n], *goal_vectors(self.scenes[n:], goal_seed + 1)]
-        self.sets = {"train": np.arange(n), "test": np.arange(n, len(self.scenes))}
+        training, held_out = self.scenes[: len(ML10_TRAIN)], self.scenes[len(ML10_TRAIN) :]
+        self.goals: dict[Split, list[Array]] = {
+            "train": goal_vectors(training, goal_seed),
+            "validation": goal_vectors(held_out, goal_seed + 1),
+            "test": goal_vectors(held_out, goal_seed),  # the package draws both sets from the same seed
+        }
 
     def scene_of(self, task: Array) -> NDArray[np.int64]:
         """Return the first numbers."""
@@ -217,23 +213,12 @@ class MetaWorldML10(MetaWorld):
         """Return the numbers that the task's scene takes."""
         return task[1 : 1 + len(self.scenes[int(task[0])].low)]
 
-    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train", choosing: bool = False) -> Array:
+    def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> Array:
         """Draw n tasks, `[n, 7]`: classes as evenly as n allows, and one of 50 goals for each."""
-        classes = self.sets[check_split(split)]
-        chosen = classes[shuffled(len(classes), n, rng)]
-        goals, drawn = self.choosing if choosing else self.goals, rng.integers(GOALS, size=n)
-        return np.array([padded(i, goals[i][goal]) for i, goal in zip(chosen, drawn, strict=True)])
-
-
-def check_split(split: str) -> str:
-    """Return the name of the set.
-
-    Raises:
-        ValueError: If it is neither train nor test.
-    """
-    if split not in ("train", "test"):
-        raise ValueError(f"MetaWorld: split must be 'train' or 'test', got {split!r}")
-    return split
+        goals = self.goals[check_split(split, self.name)]
+        first = 0 if split == "train" else len(ML10_TRAIN)
+        chosen, drawn = shuffled(len(goals), n, rng), rng.integers(GOALS, size=n)
+        return np.array([padded(first + i, goals[i][goal]) for i, goal in zip(chosen, drawn, strict=True)])
 
 
 def shuffled(size: int, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
