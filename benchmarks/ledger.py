@@ -31,12 +31,12 @@ from common import machine, versions
 from numpy.typing import NDArray
 
 import metarl
+from metarl.core.statistics import mean_and_interval
 from metarl.experiment.config import Config
 from metarl.experiment.preset_file import find_preset
 from metarl.experiment.versions import git_commit
 from metarl.methods import method_name
 from metarl.report.benchmark import Protocol, adapted_by_steps, train_and_evaluate
-from metarl.report.statistics import over_seeds
 
 LEDGER = Path(__file__).parent / "ledger"
 
@@ -265,7 +265,7 @@ def row(folder: Path, measure: str | None = None) -> list[str]:
 
 def half_interval(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return half of the 95 % interval (Student's t) of the mean of draws `[n, k]`, tasks or seeds, `[k]`."""
-    centre, _, high = over_seeds(values)
+    centre, _, high = mean_and_interval(values)
     return high - centre
 
 

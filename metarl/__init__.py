@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import metarl.threads  # noqa: F401 - before torch: how its threads wait and its products are rounded
 
 if TYPE_CHECKING:
+    from metarl.core.distributions import Categorical, Gaussian
     from metarl.errors import UserError
     from metarl.evaluation import AdaptationCurve
     from metarl.experiment.callbacks import Callback
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from metarl.models.rl import Model
     from metarl.models.supervised import FewShot
     from metarl.outer import PPO, TRPO, Adam, Interpolation
-    from metarl.rl.distributions import Categorical, Gaussian
     from metarl.sb3.vec_env import SB3VecEnv
 
 _PLACES = {
@@ -39,7 +39,7 @@ _PLACES = {
     "metarl.models.rl": ("Model",),
     "metarl.models.supervised": ("FewShot",),
     "metarl.outer": ("PPO", "TRPO", "Adam", "Interpolation"),
-    "metarl.rl.distributions": ("Categorical", "Gaussian"),
+    "metarl.core.distributions": ("Categorical", "Gaussian"),
     "metarl.sb3.vec_env": ("SB3VecEnv",),
 }
 _PLACE = {name: module for module, names in _PLACES.items() for name in names}

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarl.core.params import Params
+from metarl.core.statistics import mean_and_interval
 from metarl.errors import Fault, NotFinite, stop_at
 from metarl.methods.protocols import InnerLoop
 from metarl.seeding import TEST, draw_tasks, task_rngs
@@ -57,14 +58,8 @@ class AdaptationCurve:
     @property
     def interval(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Ends of the 95 % interval of the mean over tasks (Student's t), `[steps + 1]` each; of one task, the mean."""
-        n = len(self.per_task)
-        if n < 2:
-            return self.mean, self.mean
-        from scipy.special import stdtrit  # here: it takes long to import, and an evaluation alone needs none
-
         with np.errstate(all="ignore"):  # more steps than were trained may diverge
-            half = stdtrit(n - 1, 0.975) * self.per_task.std(0, ddof=1) / n**0.5
-        low, high = self.mean - half, self.mean + half
+            _, low, high = mean_and_interval(self.per_task)
         return (np.maximum(low, 0.0), np.minimum(high, 1.0)) if self.measure in ("success", "accuracy") else (low, high)
 
     @property

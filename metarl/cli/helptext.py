@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
-import textwrap
 from collections.abc import Mapping
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
+from docstring_parser.attrdoc import AttributeDocstrings
 
 TAKES = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
 """What an option of a type is shown to take."""
@@ -75,12 +72,7 @@ def documented(kind: type[Any]) -> dict[str, str]:
 def _documented_in(cls: type[Any]) -> dict[str, str]:
     """Return the sentence under each field that a class itself declares."""
     try:
-        body: Any = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    except (OSError, TypeError, SyntaxError):
+        found = AttributeDocstrings().get_attr_docs(cls)
+    except (TypeError, SyntaxError):  # a class without a file, or whose file has changed
         return {}
-    found: dict[str, str] = {}
-    for field, below in pairwise(body.body):
-        text = getattr(getattr(below, "value", None), "value", None)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, str):
-            found[field.target.id] = " ".join(text.split())
-    return found
+    return {name: " ".join(text.split()) for name, (text, _, _) in found.items()}

@@ -90,7 +90,7 @@ class ShotInnerLoop:
     def _score(self, adapted: Params, query: Examples) -> torch.Tensor:
         with torch.no_grad():
             params = {name: value.to(self.device) for name, value in adapted.items()}
-            return self.losses.score(self.losses.outputs(params, query), query)
+            return self.losses.score(params, query)
 
     def arrange(self, data: list[Shots], params: Params, rngs: TaskRngs) -> tuple[list[Examples], Examples]:
         """Return the support examples of each inner step and the query examples."""

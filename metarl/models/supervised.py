@@ -47,7 +47,7 @@ class AdaptedNetwork:
         """
         inputs = _inputs(x, self.losses.network)[None]
         with torch.no_grad():
-            return self.losses.outputs(self.params, Examples(inputs, inputs)).values[0].numpy()
+            return self.losses.outputs(self.params, Examples(inputs, inputs)).parameters[0][0].numpy()
 
 
 class FewShot(MetaLearner[FewShotConfig, ShotInnerLoop]):

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from metarl.core.statistics import mean_and_interval
 from metarl.experiment.checkpoint import write_atomically
 from metarl.methods import METHODS
 from metarl.report.plot import LINES, draw_band, logarithmic
-from metarl.report.statistics import over_seeds
 
 BASELINES = ("random", "pretrained", "oracle", "scratch")
 """What is compared besides the methods: an untrained policy, two that PPO trains on all tasks, and PPO on one task."""
@@ -26,7 +26,7 @@ def summarise(results: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, A
     for method, runs in results.items():
         scores = np.array([run["per_task"] for run in runs], dtype=np.float64)  # [seeds, tasks, steps + 1]
         by_seed = scores.mean(1)
-        centre, low, high = over_seeds(by_seed if len(runs) > 1 else scores[0])
+        centre, low, high = mean_and_interval(by_seed if len(runs) > 1 else scores[0])
         summary[method] = {
             "mean": centre.tolist(),
             "ci_low": low.tolist(),

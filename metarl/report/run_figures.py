@@ -15,11 +15,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from metarl.core.statistics import Aggregate, mean_and_interval
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
 from metarl.report.plot import draw_band, logarithmic, looks
 from metarl.report.run_groups import MEASURES, Group, groups_of, labels_of, read_curve, read_progress
-from metarl.report.statistics import Aggregate, over_seeds
 
 XAxis = Literal["steps", "seconds", "iterations"]
 """What a learning curve is drawn against."""
@@ -167,7 +167,7 @@ def _draw_learning(
     for key in (last, f"meta/{measure}_step0"):
         grid, values = aligned([table[COLUMNS[x]] for table in tables], [smoothed(t[key], look.smooth) for t in tables])
         grid = grid / unit if x == "seconds" else grid
-        centre, low, high = over_seeds(values, look.aggregate)
+        centre, low, high = mean_and_interval(values, look.aggregate)
         (line,) = axis.plot(grid, centre, **drawn)
         if key != last:
             _before(line)
@@ -201,7 +201,7 @@ def _draw_adaptation(
     steps = min(len(curve.steps) for curve in curves)
     x = ((curves[0].episodes if by_episodes else None) or curves[0].steps)[:steps]
     values = np.stack([curve.mean[:steps] for curve in curves])  # [S, steps + 1]
-    centre, *ends = over_seeds(values, look.aggregate)
+    centre, *ends = mean_and_interval(values, look.aggregate)
     low, high = curves[0].interval if len(curves) == 1 else ends
     axis.plot(x, centre, marker="o", ms=3.5, **drawn)
     draw_band(axis, x, (low, high), values, color=drawn["color"], alpha=0.18)

@@ -53,4 +53,4 @@ def _fits(inner_loop: ShotInnerLoop, model: FewShot, support: Examples, truth: E
     """Return the predictions `[K, N]` after 0, 1, ..., `steps` gradient steps."""
     along = list(inner_loop.adapted(model.trainer.params, support, steps))
     with torch.no_grad():
-        return [inner_loop.losses.outputs(adapted, truth).values[..., 0] for adapted in along]
+        return [inner_loop.losses.outputs(adapted, truth).mode()[..., 0] for adapted in along]

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metarl.core.distributions import Valued
 from metarl.core.layers import mlp
 from metarl.core.params import Params
-from metarl.rl.distributions import Valued
 from metarl.rl.gru import unroll
 from metarl.rl.policies import make_policy, observation_size
 from metarl.rl.recurrent import Critic, encoded, gated_unit

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metarl.core import params as P
+from metarl.core.distributions import Gaussian, Valued
 from metarl.core.params import Params
 from metarl.rl.belief import BeliefPolicy, in_units
-from metarl.rl.distributions import Gaussian, Valued
 from metarl.rl.lifetimes import LifetimeGradient, Lifetimes
 from metarl.rl.recurrent import encoded
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metarl.core import params as P
+from metarl.core.distributions import Valued
 from metarl.core.params import Params
-from metarl.rl.distributions import Valued
 from metarl.rl.episodes import Episodes, span_of
 from metarl.rl.losses import PolicyGradient
 from metarl.threads import one_thread

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from metarl.core.distributions import Distribution
 from metarl.core.params import Params
 from metarl.errors import UserError
-from metarl.rl.distributions import Distribution
 from metarl.rl.episodes import Episodes
 from metarl.rl.policies import distribution, expected_reward
 

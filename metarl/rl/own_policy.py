@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from metarl.core import params as P
+from metarl.core.distributions import Categorical, Gaussian
 from metarl.core.layers import mlp
 from metarl.errors import UserError
-from metarl.rl.distributions import Categorical, Gaussian
 from metarl.rl.policies import ACTIVATIONS, Activation, BoxActions, DiscreteActions, Policy, actions_of, distribution
 
 PolicyMaker = Callable[[Space, Space, torch.Generator], nn.Module]

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metarl.core.distributions import Categorical, Gaussian
 from metarl.core.layers import mlp, prepared_mlp
 from metarl.core.params import Params
 from metarl.errors import UserError
-from metarl.rl.distributions import Categorical, Gaussian
 
 Activation = Literal["tanh", "relu", "elu", "gelu", "silu"]
 """What follows a hidden layer."""

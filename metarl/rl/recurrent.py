@@ -11,10 +11,10 @@ from gymnasium import Space, spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from metarl.core.distributions import Valued
 from metarl.core.layers import mlp, prepared_mlp
 from metarl.core.params import Params, of_part, stack
 from metarl.rl import gru, lstm
-from metarl.rl.distributions import Valued
 from metarl.rl.policies import CategoricalMLP, Policy, make_policy, observation_size
 from metarl.seeding import seed_of_part
 from metarl.threads import one_thread

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from metarl.core.distributions import Distribution, stacked
 from metarl.core.params import Params
 from metarl.errors import Fault, UserError
-from metarl.rl.distributions import Distribution, stacked
 from metarl.rl.episodes import Episodes, span_of
 from metarl.threads import one_thread
 

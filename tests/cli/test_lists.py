@@ -4,10 +4,12 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 
 import metarl
+from metarl.cli.helptext import documented
 from metarl.cli.main import main
 from metarl.experiment.presets import PRESETS
 from metarl.methods import METHODS
@@ -48,6 +50,24 @@ def test_an_unknown_environment_names_the_nearest(capsys):
     assert "MetaWorld-v0 plays the package metaworld's own environments" in capsys.readouterr().err
     assert main(["envs", "AntGol"]) == 2
     assert "unknown environment 'AntGol'; did you mean 'metarl/AntGoal-v0'?" in capsys.readouterr().err
+
+
+@dataclass
+class Base:
+    lone: int = 1
+    unit: str = "default text"
+    """What is
+    counted."""
+
+
+@dataclass
+class Derived(Base):
+    many: bool = False
+    """Whether there are several."""
+
+
+def test_a_field_is_told_by_the_sentence_below_it_and_by_nothing_else():
+    assert documented(Derived) == {"unit": "What is counted.", "many": "Whether there are several."}
 
 
 def help_of(capsys, *arguments):

@@ -159,13 +159,13 @@ def test_batch_norm_does_not_leak_between_tasks(conv_objective):
     objective, params = conv_objective
     batch_loss = batch_loss_of(objective)
     stacked, query = P.stack(P.unflatten(params, batch_loss.like), 2), batch_loss.batch.query
-    together = batch_loss.losses.outputs(stacked, query).values
+    together = batch_loss.losses.outputs(stacked, query).logits
     alone = batch_loss.losses.outputs(
         P.stack(P.unflatten(params, batch_loss.like), 1), Examples(query.x[:1], query.y[:1])
-    ).values
+    ).logits
     assert_close(together[0], alone[0])
     other = Examples(torch.stack([query.x[0], 100 * query.x[1] + 7]), query.y)
-    assert_close(batch_loss.losses.outputs(stacked, other).values[0], alone[0])
+    assert_close(batch_loss.losses.outputs(stacked, other).logits[0], alone[0])
 
 
 def test_a_block_normalises_over_its_own_examples(double):

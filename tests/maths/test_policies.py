@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from metarl import UserError
 from metarl.core import params as P
-from metarl.rl.distributions import Categorical, Gaussian
+from metarl.core.distributions import Categorical, Gaussian
 from metarl.rl.policies import distribution, make_policy
 
 G = torch.Generator().manual_seed(0)

@@ -11,11 +11,11 @@ from scipy import stats
 
 from metarl import UserError
 from metarl.cli.main import main
+from metarl.core.statistics import mean_and_interval
 from metarl.report import run_figures
 from metarl.report.plot import looks
 from metarl.report.run_figures import Look, aligned, plot_runs, smoothed
 from metarl.report.run_groups import groups_of, labels_of, read_curve, read_progress
-from metarl.report.statistics import over_seeds
 
 SMALL = "--tasks 2 --episodes 2 --horizon 6 --eval-tasks 3 --eval-episodes 2 --iterations 3 --eval-every 2 --no-film"
 
@@ -62,15 +62,22 @@ def test_the_curves_are_the_runs_means(folder, aggregate):
 @pytest.mark.parametrize(("aggregate", "seeds"), [("mean", 3), ("mean", 8), ("iqm", 8)])
 def test_the_interval_over_seeds_holds_the_truth_as_often_as_it_says(aggregate, seeds):
     drawn = np.random.default_rng(0).normal(size=(seeds, 4000))
-    centre, low, high = over_seeds(drawn, aggregate)
+    centre, low, high = mean_and_interval(drawn, aggregate)
     assert np.allclose(centre, stats.trim_mean(drawn, 0.25 * (aggregate == "iqm"), axis=0))
     assert np.mean((low < 0) & (high > 0)) == pytest.approx(0.95, abs=0.02)
     if aggregate == "mean":
         assert np.allclose((low, high), stats.t.interval(0.95, seeds - 1, drawn.mean(0), stats.sem(drawn)))
 
 
+def test_what_is_no_number_in_one_seed_is_none_in_their_mean():
+    values = np.arange(16.0).reshape(8, 2)
+    values[3, 0] = np.nan
+    for aggregate in ("mean", "iqm"):
+        assert np.isfinite(mean_and_interval(values, aggregate)).all(0).tolist() == [False, True]
+
+
 def test_with_one_seed_the_interval_is_empty():
-    centre, low, high = over_seeds(np.ones((1, 3)))
+    centre, low, high = mean_and_interval(np.ones((1, 3)))
     assert np.array_equal(low, centre) and np.array_equal(high, centre)
 
 

@@ -1,4 +1,4 @@
-"""Means over seeds, and their 95 % intervals."""
+"""Means of a few values, and their 95 % intervals."""
 
 from __future__ import annotations
 
@@ -6,28 +6,32 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 Aggregate = Literal["mean", "iqm"]
 """What becomes of several seeds: the mean, or the interquartile mean."""
 
 
-def over_seeds(
+def mean_and_interval(
     values: NDArray[np.float64], aggregate: Aggregate = "mean"
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return the mean of curves `[S, n]` over seeds, and the ends of its 95 % interval, `[n]` each.
+    """Return the mean of curves `[S, n]` over seeds or tasks, and the ends of its 95 % interval, `[n]` each.
 
     A seed is a single draw, however many tasks its policy is judged on: the interval is Student's t of the seeds'
     values, wide for two or three of them. (Resampling each task's seeds by itself, as Agarwal et al. 2021 do for games
     that have runs of their own, would count the tasks of one policy as independent runs.) That of the interquartile
     mean, which of fewer than four seeds is the mean, is Tukey and McLaughlin's of a trimmed mean (1963). With one seed
-    the interval is empty.
+    the interval is empty. What is not a number in a seed is none in the mean.
     """
-    trimmed, n = 0.25 if aggregate == "iqm" else 0.0, len(values)
-    centre = np.asarray(stats.trim_mean(values, trimmed, axis=0))
+    n = len(values)
+    cut = n // 4 if aggregate == "iqm" else 0
+    kept = n - 2 * cut
+    ordered = np.where(np.isnan(values).any(0), np.nan, np.sort(values, axis=0))
+    middle = ordered[cut : n - cut]
+    centre = middle.mean(0)
     if n < 2:
         return centre, centre, centre
-    kept = n - 2 * int(trimmed * n)
-    squares = n * np.asarray(stats.mstats.winsorize(values, (trimmed, trimmed), axis=0)).var(0)
-    half = stats.t.ppf(0.975, kept - 1) * np.sqrt(squares / (kept * (kept - 1)))
+    from scipy.special import stdtrit  # here: it takes long to import, and an evaluation alone needs none
+
+    ordered[:cut], ordered[n - cut :] = middle[0], middle[-1]  # winsorised
+    half = stdtrit(kept - 1, 0.975) * np.sqrt(n * ordered.var(0) / (kept * (kept - 1)))
     return centre, centre - half, centre + half

@@ -1,4 +1,4 @@
-"""Distributions of actions: what a policy returns."""
+"""Distributions: what a policy says of actions, and a network of what it predicts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class Distribution(Protocol):
-    """Action distributions in N states of K tasks, `[K, N]`."""
+    """Distributions of actions in N states of K tasks, or of what N examples are, `[K, N]`."""
 
     @property
     def parameters(self) -> tuple[Tensor, ...]:
@@ -90,7 +90,7 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Categorical:
-    """Distributions over n actions; log-probabilities `[K, N, n]`, normalised."""
+    """Distributions over n actions or classes; log-probabilities `[K, N, n]`, normalised."""
 
     logits: Tensor
 
