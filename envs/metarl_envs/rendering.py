@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Frame = NDArray[np.uint8]
 
-WHITE, GREY, BLACK = (255, 255, 255), (200, 205, 215), (40, 40, 50)
+WHITE, GREY = (255, 255, 255), (200, 205, 215)
 RED, BLUE, GREEN = (225, 60, 40), (40, 100, 210), (60, 160, 80)
 
 

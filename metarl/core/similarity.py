@@ -38,19 +38,18 @@ def canonical_correlations(x: Tensor, y: Tensor) -> Tensor:
     return torch.linalg.svdvals(_basis(x).mT @ _basis(y)).clamp(max=1.0)
 
 
-def svcca(x: Tensor, y: Tensor, variance: float = 0.99) -> float:
+def svcca(x: Tensor, y: Tensor) -> float:
     """Return the mean canonical correlation of the main directions (Raghu et al. 2017, section 2.1).
 
     Args:
         x: Features `[n, p]`.
         y: Features `[n, q]`.
-        variance: The main directions are those that explain this share of it.
 
     Raises:
         UserError: If the numbers of examples differ, or are below 2.
     """
     x, y = _centred(x, y)
-    found = canonical_correlations(_main(x, variance), _main(y, variance))
+    found = canonical_correlations(_main(x), _main(y))
     return float(found.mean()) if len(found) else 1.0 if torch.equal(x, y) else 0.0
 
 
@@ -74,9 +73,9 @@ def _basis(x: Tensor) -> Tensor:
     return u[:, s > floor]
 
 
-def _main(x: Tensor, variance: float) -> Tensor:
-    """Return the projections on the first principal directions that explain this share of the variance."""
+def _main(x: Tensor) -> Tensor:
+    """Return the projections on the first principal directions, which explain 99 % of the variance."""
     u, s, _ = torch.linalg.svd(x, full_matrices=False)
     explained = s.square().cumsum(0) / s.square().sum().clamp(min=1e-30)
-    number = int((explained < variance).sum()) + 1 if s.any() else 0
+    number = int((explained < 0.99).sum()) + 1 if s.any() else 0
     return u[:, :number] * s[:number]

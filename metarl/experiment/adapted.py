@@ -64,7 +64,7 @@ def policies_for(
     steps = config.method.inner_steps if steps is None else steps
     episodes = config.episodes if episodes is None else episodes
     check_counts(steps=(steps, 0), episodes=(episodes, 1), seed=(seed, 0))
-    episodes = 1 if getattr(config.method, "remembers", False) else episodes
+    episodes = 1 if config.method.remembers else episodes
     tasks = _numbers(tasks)
     if tasks.ndim != 2 or not len(tasks):
         raise UserError(f"tasks are numbers [n, d] with n of 1 or more, got shape {list(tasks.shape)}")

@@ -40,7 +40,7 @@ def build_shot_loop(config: FewShotConfig, parts: Parts, tasks: int, held_out: b
         source, losses = _own(config, parts.data, queries, held_out)
     else:
         parts.check(config.named_parts)
-        source, losses = (_pictures if config.pictures else _waves)(config, queries, held_out)
+        source, losses = _pictures(config, queries, held_out) if config.pictures else _waves(config, queries)
     # Reptile's steps see new examples each, the others the same few (Nichol et al. 2018, section 3)
     fresh = not (config.method.plays_query or held_out)
     return ShotInnerLoop(source, losses, config.method, tasks, fresh, config.device, config.later_lr)
@@ -62,7 +62,7 @@ def _own(
     return source, Classification(network) if source.classifies else Regression(network)
 
 
-def _waves(config: FewShotConfig, queries: int, held_out: bool) -> tuple[Sinusoids, Regression]:
+def _waves(config: FewShotConfig, queries: int) -> tuple[Sinusoids, Regression]:
     source = Sinusoids(config.shots, queries, config.oracle)
     return source, Regression(MLP((source.inputs,), config.hidden, 1, config.seed, config.context_size))
 

@@ -197,7 +197,7 @@ class Config(Settings):
             instead = ", ".join(f"{name} {ours[name]}" for name in unheard)
             raise UserError(f"{given}: for the built-in policy only, got {self.policy}; give {instead}")
         method: Any = self.method
-        if getattr(method, "remembers", False) and getattr(method, "vf_coef", 0.0) and self.baseline != "linear":
+        if method.remembers and getattr(method, "vf_coef", 0.0) and self.baseline != "linear":
             raise UserError(
                 f"the memory has a critic: baseline must stay linear unless vf_coef is 0, got {self.baseline}"
             )

@@ -138,7 +138,7 @@ class Method(Protocol):
         """
         before = settings.method
         clipped = [getattr(method.outer, "clip", None) for method in (before, self)]
-        forgets = getattr(before, "remembers", False) and not self.remembers
+        forgets = before.remembers and not self.remembers
         deaf = getattr(settings, "reward_coef", 0.0) > 0 and not getattr(self, "hears_rewards", False)
         suited: dict[str, Any] = WITHOUT_CONTEXT if deaf else {}
         tasks, times = settings.tasks, 1.0

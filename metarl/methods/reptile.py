@@ -14,6 +14,7 @@ from metarl.core.params import Params, grad
 from metarl.errors import NotFinite, UserError, check_counts, check_fields, check_positive
 from metarl.methods.protocols import Loss, Method
 from metarl.outer import Adam, Interpolation, MetaObjective, State, Updated
+from metarl.outer.adam import adam, adam_state
 
 SQUARES, STEPS = "adam.v.", "adam.t"
 """What the inner Adam carries beside the params: running squares of each gradient, and the steps taken `[K]`."""
@@ -57,12 +58,12 @@ class Reptile(Method):
             return gradient_step(loss, adapted, support, scale * self.inner_lr, create_graph=False)
         params = {n: value.detach().requires_grad_() for n, value in adapted.items() if not n.startswith("adam.")}
         gradients = grad(loss(params, support).sum(), list(params.values()))
-        t = adapted.get(STEPS, torch.zeros(len(next(iter(adapted.values()))))) + 1
-        stepped: Params = {STEPS: t}
+        t = adapted.get(STEPS, torch.zeros(len(next(iter(adapted.values())))))
+        stepped: Params = {STEPS: t + 1}
         for (name, value), g in zip(params.items(), gradients, strict=True):
-            v = 0.999 * adapted.get(SQUARES + name, torch.zeros_like(g)) + 0.001 * g.square()
-            root = (v / (1 - 0.999 ** float(t[0]))).sqrt()
-            stepped |= {name: value.detach() - scale * self.inner_lr * g / (root + 1e-8), SQUARES + name: v}
+            state = adam_state(g) | {"v": adapted.get(SQUARES + name, torch.zeros_like(g)), "t": t[0]}
+            moved, state = adam(value.detach(), g, state, scale * self.inner_lr, beta1=0.0)
+            stepped |= {name: moved, SQUARES + name: state["v"]}
         return stepped
 
     def update(self, objective: MetaObjective, params: Tensor, state: State) -> Updated:

@@ -18,16 +18,10 @@ def adam_state(params: Tensor) -> State:
 
 
 def adam(
-    params: Tensor,
-    gradient: Tensor,
-    state: State,
-    lr: float,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-8,
+    params: Tensor, gradient: Tensor, state: State, lr: float, beta1: float = 0.9, epsilon: float = 1e-8
 ) -> tuple[Tensor, State]:
     """Return the params and the state after one step of Adam (Kingma & Ba 2015, algorithm 1)."""
-    t = state["t"] + 1
+    t, beta2 = state["t"] + 1, 0.999
     m = beta1 * state["m"] + (1 - beta1) * gradient
     v = beta2 * state["v"] + (1 - beta2) * gradient.square()
     m_hat, v_hat = m / (1 - beta1 ** float(t)), v / (1 - beta2 ** float(t))

@@ -128,9 +128,10 @@ def train_and_evaluate(
     parts.check(config.named_parts)
     if not isinstance(method, str) or method not in BASELINES:
         curve, train_steps, seconds = _method(config, method, protocol, run, parts)
+    elif method == "scratch":
+        curve, train_steps, seconds = _scratch(config, protocol, parts)
     else:
-        kind = _scratch if method == "scratch" else _baseline
-        curve, train_steps, seconds = kind(config, method, protocol, run, parts)
+        curve, train_steps, seconds = _baseline(config, method, protocol, run, parts)
     return {
         **curve,
         "train_steps": train_steps,
@@ -192,9 +193,7 @@ def adapted_by_steps(config: Config) -> Config:
     return dataclasses.replace(config, context=0, reward_coef=0.0)
 
 
-def _scratch(
-    config: Config, method: str, protocol: Protocol, run: Path, parts: Parts
-) -> tuple[dict[str, Any], int, float]:
+def _scratch(config: Config, protocol: Protocol, parts: Parts) -> tuple[dict[str, Any], int, float]:
     """Train PPO on each of the first held-out tasks; they share the budget."""
     started = time.perf_counter()
     inner_loop = build_inner_loop(config, parts, 1, 1)

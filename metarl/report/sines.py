@@ -17,18 +17,18 @@ SHADES = ("#9aa0a6", "#efb118", "#ff725c", "#a463f2", "#4269d0")
 """Colours from before adaptation to the last number of steps."""
 
 
-def plot_sines(model: FewShot, steps: tuple[int, ...] = (0, 1, 10), tasks: int = 4, seed: int = 0) -> Figure:
-    """Draw held-out sine waves, their shots, and what the network makes of them (Finn et al. 2017, figure 2).
+def plot_sines(model: FewShot, steps: tuple[int, ...] = (0, 1, 10), seed: int = 0) -> Figure:
+    """Draw four held-out sine waves, their shots, and what the network makes of them (Finn et al. 2017, figure 2).
 
     Args:
         model: A model of sine waves, which stays as it is.
         steps: Numbers of gradient steps to show.
-        tasks: Number of sine waves.
         seed: Chooses the tasks and shots.
 
     Raises:
         UserError: If the model is of other tasks.
     """
+    tasks = 4
     inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=tasks)
     if not isinstance(inner_loop.source, Sinusoids):
         raise UserError(f"fitted sine waves are drawn of sinusoid runs only, this one is of {model.config.data}")

@@ -173,9 +173,7 @@ def linear_baseline(obs: Tensor, mask: Tensor, returns: Tensor, ridge: float = 1
     return (features @ weights)[..., 0].reshape(returns.shape).to(returns.dtype)
 
 
-def network_baseline(
-    obs: Tensor, mask: Tensor, returns: Tensor, width: int = 32, steps: int = 50, lr: float = 0.05
-) -> Tensor:
+def network_baseline(obs: Tensor, mask: Tensor, returns: Tensor) -> Tensor:
     """Fit each task's returns by a network with one tanh layer on the linear baseline's features.
 
     All tasks start from the same weights, which no randomness but a constant seed chooses, and take
@@ -185,13 +183,11 @@ def network_baseline(
         obs: Observations, `[K, E, T, o]`.
         mask: 1 where a step was taken, `[K, E, T]`.
         returns: Discounted returns to fit, `[K, E, T]`.
-        width: Width of the layer.
-        steps: Steps of Adam.
-        lr: Their size.
 
     Returns:
         Fitted values, `[K, E, T]`, in the dtype of `returns`.
     """
+    width, steps, lr = 32, 50, 0.05
     weight = (mask / mask.sum((1, 2), keepdim=True)).flatten(1)[..., None]  # [K, N, 1]
     x, _, _ = _standardise(baseline_features(obs), weight.double())
     y, mean, std = _standardise(returns.flatten(1)[..., None].double(), weight.double())
@@ -223,18 +219,17 @@ def _standardise(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (x - mean) / (std + 1e-6), mean, std
 
 
-def picture_baseline(name: str, shape: tuple[int, ...], grid: int = 4) -> Baseline:
-    """Return a baseline of ours on pictures: instead of numbers it sees means over a grid of fields.
+def picture_baseline(name: str, shape: tuple[int, ...]) -> Baseline:
+    """Return a baseline of ours on pictures: instead of numbers it sees means over 4 x 4 fields.
 
     Args:
         name: Name of the baseline.
         shape: Shape of a picture, `(h, w, c)`.
-        grid: Fields a side.
     """
 
     def fit(episodes: Episodes, returns: Tensor) -> Tensor:
         pixels = episodes.obs.flatten(0, 2).unflatten(-1, shape).movedim(-1, 1)  # [K E T, c, h, w]
-        fields = torch.nn.functional.adaptive_avg_pool2d(pixels, grid).flatten(1) / 255
+        fields = torch.nn.functional.adaptive_avg_pool2d(pixels, 4).flatten(1) / 255
         return BASELINES[name](replace(episodes, obs=fields.view(*episodes.mask.shape, -1)), returns)
 
     return fit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -142,10 +142,12 @@ class GaussianMLP(Policy):
         hidden: Width of each hidden layer.
         generator: Source of the initial weights.
         init_std: Standard deviation to begin with, in the policy's units.
-        min_std: Floor of the standard deviation.
         reward: What the context tells of rewards, if anything.
         look: Keyword arguments of `mlp`.
     """
+
+    min_log_std: ClassVar[float] = math.log(1e-6)
+    """Floor of the standard deviation's logarithm."""
 
     def __init__(
         self,
@@ -154,14 +156,12 @@ class GaussianMLP(Policy):
         hidden: Sequence[int],
         generator: torch.Generator,
         init_std: float = 1.0,
-        min_std: float = 1e-6,
         reward: ExpectedReward | None = None,
         **look: Any,
     ) -> None:
         super().__init__(actions, reward)
         self.mean = mlp([obs_size, *hidden, actions.size], generator, **look)
         self.log_std = nn.Parameter(torch.full((actions.size,), math.log(init_std)))
-        self.min_log_std = math.log(min_std)
 
     def forward(self, obs: Tensor) -> Gaussian:
         """Return the action distributions in states `[..., N, o]`."""
