@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from metarl.models.rl import Model
     from metarl.models.supervised import FewShot
     from metarl.outer import PPO, TRPO, Adam, Interpolation
+    from metarl.rl.check_env import check_env
     from metarl.sb3.vec_env import SB3VecEnv
 
 _PLACES = {
@@ -38,6 +39,7 @@ _PLACES = {
     ),
     "metarl.models.rl": ("Model",),
     "metarl.models.supervised": ("FewShot",),
+    "metarl.rl.check_env": ("check_env",),
     "metarl.outer": ("PPO", "TRPO", "Adam", "Interpolation"),
     "metarl.core.distributions": ("Categorical", "Gaussian"),
     "metarl.sb3.vec_env": ("SB3VecEnv",),
@@ -69,6 +71,7 @@ __all__ = [
     "UserError",
     "VariBAD",
     "adaptation_curve",
+    "check_env",
     "from_preset",
     "load",
 ]

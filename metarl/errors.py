@@ -59,12 +59,40 @@ def stop_at(faults: Mapping[int, Fault], left: int | None = None) -> None:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `; did you mean '...'?` with the nearest match, or nothing.
 
-    A part of longer names is nearest to them: `lr` to `inner_lr` and `outer_lr`, or `Id-v0` to `metarl/Id-v0`.
+    A part of longer names is nearest to them: `lr` to `inner_lr` and `outer_lr`, or `Id-v0` to `metarl/Id-v0`. What
+    other libraries call something is known too.
     """
-    known = list(known)
-    near = [other for other in known if name and name in re.split("[_/]", other)][:3]
-    near = near or difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+    names = {_plain_name(other): other for other in known}
+    typed = _plain_name(name)
+    near = [typed_as for typed_as in ELSEWHERE.get(typed, ()) if typed_as in names]
+    near = near or [other for other in names if typed and typed in re.split("[_/]", other)][:3]
+    near = near or difflib.get_close_matches(typed, names, n=1, cutoff=0.5)
+    return f"; did you mean {' or '.join(repr(names[other]) for other in near)}?" if near else ""
+
+
+def _plain_name(name: str) -> str:
+    """Return a name as Python has it, of an option too."""
+    return name.removeprefix("--").replace("-", "_") if name.startswith("--") else name
+
+
+ELSEWHERE = {
+    "gamma": ("discount",),
+    "learning_rate": ("outer_lr", "inner_lr"),
+    "n_epochs": ("epochs",),
+    "clip_range": ("clip",),
+    "target_kl": ("max_kl",),
+    "n_envs": ("tasks", "episodes"),
+    "net_arch": ("hidden",),
+    "policy_kwargs": ("hidden", "activation"),
+    "total_timesteps": ("iterations",),
+    "tensorboard_log": ("log_dir",),
+    "meta_batch_size": ("tasks",),
+    "adapt_lr": ("inner_lr",),
+    "fast_lr": ("inner_lr",),
+    "meta_lr": ("outer_lr",),
+    "num_inner_steps": ("inner_steps",),
+}
+"""What stable-baselines3, learn2learn and others call settings of ours."""
 
 
 def check_known(what: str, name: str, known: Iterable[str], also: str = "") -> str:

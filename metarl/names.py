@@ -34,6 +34,8 @@ def import_module(module: str) -> Any:
             raise
         raise UserError(f"{module!r} is no module's name; module:name takes one as Python's import does") from error
     except ModuleNotFoundError as error:
+        if module.endswith(".py"):
+            raise UserError(f"{module!r} is a file; its module is called {module.removesuffix('.py')!r}") from error
         if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
             raise UserError(needs(f"module {module!r}", error)) from error
         raise UserError(f"there is no module {module!r}, in {folder} or installed") from error
@@ -63,19 +65,29 @@ def made(thing: Any) -> Any:
     return call(thing, "give an object of it") if isinstance(thing, type) else thing
 
 
-def call(maker: Callable[[], Any], hint: str) -> Any:
-    """Return what a class or a function of the user's makes without arguments.
+def call(maker: Callable[..., Any], hint: str, **options: Any) -> Any:
+    """Return what a class or a function of the user's makes, with options or without.
 
     Raises:
-        UserError: If it needs some; ends with the hint.
+        UserError: If it needs others; ends with the hint.
     """
     try:
-        inspect.signature(maker).bind()
+        inspect.signature(maker).bind(**options)
     except TypeError as error:
-        raise UserError(f"{getattr(maker, '__name__', maker)} needs arguments ({error}); {hint}") from error
+        why = "needs arguments" if "missing" in str(error) else "cannot be called so"
+        raise UserError(f"{getattr(maker, '__name__', maker)} {why} ({error}); {hint}") from error
     except ValueError:  # what is written in C has no signature
         pass
-    return maker()
+    return maker(**options)
+
+
+def takes(maker: Callable[..., Any], name: str) -> bool:
+    """Return whether a class or a function of the user's takes an argument of this name."""
+    try:
+        known = inspect.signature(maker).parameters
+    except ValueError:
+        return False
+    return name in known or any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
 
 
 def is_id(name: str) -> bool:

@@ -12,12 +12,14 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from metarl.cli.options import Envs, Presets
+from metarl.cli.own import typed_modules
 from metarl.cli.parse import parse
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.config_file import as_dict
 from metarl.experiment.presets import PRESETS, UNTRAINED
 from metarl.methods import method_name
-from metarl.names import is_id
+from metarl.names import find, is_id
+from metarl.rl.check_env import check_env
 from metarl.rl.ids import catalogue
 
 ADAPTOR = "metarl/MetaWorld-v0"
@@ -47,6 +49,8 @@ def envs(args: list[str]) -> int:
     """List the task distributions, or tell all about one."""
     command: Envs = parse(Envs, args, "metarl envs")
     entries = {entry.env_id: entry for entry in catalogue()}
+    if command.check:
+        return _check(command.id, entries)
     if command.id is not None:
         entries = {command.id: entries[_known(command.id, entries)]}
     if command.json:
@@ -61,6 +65,20 @@ def envs(args: list[str]) -> int:
     console.print(_lines(console, ("environment", "task", "steps"), rows))
     console.print("\n'metarl envs ID' tells all about one: its tasks, reward, options and source.", soft_wrap=True)
     console.print(f"{ADAPTOR} --env-options task NAME: any task of the package metaworld.", soft_wrap=True)
+    return 0
+
+
+def _check(env_id: str | None, entries: dict[str, Any]) -> int:
+    """Check an environment, and say what was found good."""
+    if env_id is None:
+        raise UserError("--check needs an environment's id, or module:Class of your own")
+    if ":" in env_id:
+        typed_modules([env_id])
+    if ":" in env_id and not is_id(env_id):
+        check_env(find(env_id))
+    else:
+        check_env(env_id if ":" in env_id else _known(env_id, entries))
+    print(f"{env_id} is a task distribution: its generator alone draws tasks, and each plays the same again")
     return 0
 
 

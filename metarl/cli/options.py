@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+Imports = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="import")]
+"""`--import`, which may be repeated."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Eval:
@@ -31,8 +34,8 @@ class Eval:
     """Where to write the curve as JSON."""
     figure: Path | None = None
     """Where to draw what adaptation does: paths in 2-D navigation, with what VariBAD believes; or sine waves fitted."""
-    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
-    """Modules of yours that hold what the run was made with."""
+    imports: Imports = ()
+    """Module of yours that holds what the run was made with; may be repeated."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Envs:
 
     id: tyro.conf.Positional[str | None] = None
     """Id of an environment, `metarl/` and `-v0` may be left out."""
+    check: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Check that it is a task distribution: one of ours, or module:Id-v0 or module:Class of your own."""
     json: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print all there is to say of them as JSON."""
 
@@ -91,8 +96,8 @@ class Video:
     """Chooses the task and the episodes."""
     out: Path | None = None
     """Where to write, .gif or .mp4; by default adaptation.gif in the run directory."""
-    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
-    """Modules of yours that hold what the run was made with."""
+    imports: Imports = ()
+    """Module of yours that holds what the run was made with; may be repeated."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +114,8 @@ class Export:
     """Gradient steps, by default as many as in training; 0 exports the policy before adaptation."""
     seed: int = 0
     """Chooses the episodes it adapts by."""
-    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
-    """Modules of yours that hold what the run was made with."""
+    imports: Imports = ()
+    """Module of yours that holds what the run was made with; may be repeated."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +131,7 @@ class Benchmark:
     """Environment steps of each run, which ends with the meta-iteration that reaches them."""
     out: Path | None = None
     """Where to write; what is there already is not done again. By default runs/benchmark-PRESET."""
-    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
+    imports: Imports = ()
     """Modules of yours that hold what a file of settings names."""
 
 
@@ -146,8 +151,8 @@ class Analyse:
     """Analyse every checkpoint kept in the run directory, oldest first; else the best."""
     out: Path | None = None
     """Where to draw it; by default analysis.png in the run directory. The numbers go beside it, as .json."""
-    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
-    """Modules of yours that hold what the run was made with."""
+    imports: Imports = ()
+    """Module of yours that holds what the run was made with; may be repeated."""
 
 
 @dataclasses.dataclass(frozen=True)

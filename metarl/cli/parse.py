@@ -41,7 +41,7 @@ def option_names(value: Any) -> list[str]:
     for f in dataclasses.fields(value):
         inner = None if isinstance(value, type) else getattr(value, f.name)
         names += option_names(inner) if dataclasses.is_dataclass(inner) else [f.name]
-    return [*names, "method", "outer"]
+    return names
 
 
 def parse(
@@ -76,7 +76,8 @@ def parse(
         flag = unknown[0]
         if not flag.startswith("-"):
             raise UserError(f"{prog} takes no arguments such as {flag!r}; '{prog} --help' shows what it takes")
-        known = [f"--{name.replace('_', '-')}" for name in option_names(default if extra else kind)]
+        names = [*option_names(default), "method", "outer"] if extra else option_names(kind)
+        known = [f"--{name.replace('_', '-')}" for name in names]
         hint = elsewhere.get(flag.split("=")[0]) or did_you_mean(flag.split("=")[0], known)
         raise UserError(f"unknown option {flag!r}{hint}; '{prog} --help' lists all")
     return kind(**vars(parsed)) if default is tyro.MISSING else parsed

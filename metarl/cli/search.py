@@ -35,10 +35,15 @@ Range = tuple[float, float, bool]
 """The ends of a search, and whether it is on a logarithmic scale."""
 
 
+def value_now(config: Settings, name: str) -> Any:
+    """Return what a setting is now, of the run, its method or its outer update."""
+    method: Any = config.method
+    return next((getattr(thing, name) for thing in (config, method, method.outer) if hasattr(thing, name)), 0.0)
+
+
 def value_of(config: Settings, name: str, value: float) -> int | float:
     """Return a value as the setting has it: a whole number where it is one now."""
-    method: Any = config.method
-    now = next((getattr(thing, name) for thing in (config, method, method.outer) if hasattr(thing, name)), 0.0)
+    now = value_now(config, name)
     return round(value) if isinstance(now, int) and not isinstance(now, bool) else value
 
 
@@ -65,12 +70,12 @@ class Search:
     def run(self) -> None:
         """Take part in the study until it has its trials."""
         enough = self.optuna.study.MaxTrialsCallback(self.command.trials, states=self.states)
-        console = Console(highlight=False, emoji=False, soft_wrap=True)
+        console = Console(highlight=False, emoji=False)
 
         def told(study: Any, trial: Any) -> None:
             shown = ", ".join(f"{name} {self._shown(name, value)}" for name, value in trial.params.items())
             score = "pruned" if trial.value is None else f"{trial.value:.4g}"
-            console.print(f"trial {trial.number}: {score}  ({shown})")
+            console.print(f"trial {trial.number}: {score}  ({shown})", soft_wrap=not console.is_terminal)
 
         done = len(self.study.get_trials(states=self.states))
         if done < self.command.trials:
@@ -110,14 +115,15 @@ class Search:
         if not complete:
             raise UserError("no trial was finished; give --pruner none, or another --search")
         complete.sort(key=lambda trial: -trial.value)
-        table = Table("trial", "held-out", *self.space)
-        for trial in complete[:5]:
-            values = [self._shown(n, trial.params[n]) if n in trial.params else "" for n in self.space]
-            table.add_row(str(trial.number), f"{trial.value:.4g}", *values)
+        best = complete[:5]
+        table = Table("trial", *(str(trial.number) for trial in best))
+        table.add_row("held-out", *(f"{trial.value:.4g}" for trial in best), end_section=True)
+        for n in self.space:
+            table.add_row(n, *(self._shown(n, trial.params[n]) if n in trial.params else "" for trial in best))
         console, out = Console(highlight=False, emoji=False), self.command.out
         console.print(table)
-        best = {n: value_of(self.config, n, value) for n, value in complete[0].params.items()}
-        write_json(out, self._preset(best))
+        chosen = {n: value_of(self.config, n, value) for n, value in complete[0].params.items()}
+        write_json(out, self._preset(chosen))
         again = f"metarl train {out}{imports(self.modules)}"
         console.print(f"wrote {out}; train with it: {again}", soft_wrap=True)
         flatters = "the settings were selected on these tasks, so their score flatters"

@@ -20,12 +20,13 @@ from metarl.experiment.base_config import Settings
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.own_files import new_folder
 from metarl.experiment.parts import Parts, typed_parts
+from metarl.experiment.preset_file import stated
 from metarl.experiment.run import resume
 from metarl.experiment.run import train as run_training
-from metarl.experiment.settings import check_method, with_method
+from metarl.experiment.settings import check_method, told, with_method
 from metarl.experiment.terminal import Terminal
 from metarl.experiment.trainer import Trainer
-from metarl.methods import METHODS, method_name
+from metarl.methods import METHODS
 from metarl.names import find, name_of
 from metarl.outer import OUTERS
 
@@ -48,8 +49,9 @@ def train(args: list[str]) -> int:
     callbacks, rest = _callbacks(rest)
     rest = _without(rest, "--import")
     config = start(name, modules)
-    chosen = _chosen(rest)
-    command = parse_train("PRESET" if shown else name, _left(rest), Train(_with(config, chosen)))
+    chosen, keep = _chosen(rest), typed_names(rest) | stated(name)
+    suited = _with(_sized(config, rest), chosen, keep)
+    command = parse_train("PRESET" if shown else name, _left(rest), Train(suited), keep)
     if command.seeds is not None:
         return _several(name, args[1:], command)
     if command.resume and command.log_dir is None:
@@ -57,13 +59,14 @@ def train(args: list[str]) -> int:
     method: Any = command.config.method
     if command.resume and command.log_dir is not None and not RunDirectory(command.log_dir).empty:
         begun = _begun(command.log_dir, command.config, chosen, modules)
-        command = parse_train(name, _left(rest), Train(_with(begun, chosen), command.log_dir))  # the rest stays
+        as_begun = Train(_with(begun, chosen, keep), command.log_dir)  # what is not typed
+        command = parse_train(name, _left(rest), as_begun, keep)
         method = begun.method
     if chosen["--method"] in METHODS:
         check_method(chosen["--method"], command.config.method)
     parts = typed_parts(command.config.named_parts, modules)
-    if not command.resume and (brought := _brought(config, command.config, typed_names(rest))):
-        print(f"metarl: {brought}")
+    if not command.resume and (changed := told(config, command.config, keep)):
+        print(f"metarl: {changed}")
     return _run(name, command, parts, callbacks, method)
 
 
@@ -126,6 +129,8 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
             console.print(f"nothing left to do: {done} meta-iterations are done; --iterations N goes on to N of them")
         else:
             curve = run_training(trainer, total, directory, [Terminal(total, title(name))], callbacks=callbacks)
+            if (done := trainer.progress.iteration) < total:
+                console.print(f"a callback ended the run after {done} of {total} meta-iterations")
         show_curve(console, curve or trainer.evaluate(), trainer.config)
     finally:
         trainer.close()
@@ -148,21 +153,18 @@ def _chosen(args: list[str]) -> dict[str, str | None]:
     return {"--method": method, "--outer": outer}
 
 
-def _with(config: Settings, chosen: Mapping[str, str | None]) -> Settings:
+def _sized(config: Settings, args: list[str]) -> Settings:
+    """Return the configuration with the tasks and episodes that are typed, which say how long an iteration is."""
+    typed = {name: _values(args, f"--{name}") for name in ("tasks", "episodes") if hasattr(config, name)}
+    sizes = {name: int(values[-1]) for name, values in typed.items() if values and values[-1].isdecimal()}
+    return dataclasses.replace(config, **{name: size for name, size in sizes.items() if size})
+
+
+def _with(config: Settings, chosen: Mapping[str, str | None], keep: Collection[str]) -> Settings:
     """Apply `--method` and `--outer`, whose settings the other options then change."""
     name = chosen["--method"]
     method = name if name is None or ":" not in name else typed_method(name, config)
-    return with_method(config, method, chosen["--outer"])
-
-
-def _brought(before: Settings, now: Settings, typed: set[str]) -> str:
-    """Say which settings of the run another method, or others of its own, have brought along, and what they were."""
-    names = [field.name for field in dataclasses.fields(before) if field.name not in ("method", *typed)]
-    values = [(name, getattr(before, name), getattr(now, name)) for name in names]
-    brought = ", ".join(f"{name} {new} ({old})" for name, old, new in values if old != new)
-    method, other = method_name(now.method), method_name(before.method)
-    why = f"with {method} instead of {other}" if method != other else f"with these settings of {method}"
-    return brought and f"{why}: {brought}"
+    return with_method(config, method, chosen["--outer"], keep)
 
 
 def _typed_method(log_dir: Path, chosen: Mapping[str, str | None], modules: Collection[str]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -13,6 +13,7 @@ import tyro
 from metarl.cli.helptext import as_option, documented
 from metarl.cli.parse import parse
 from metarl.experiment.base_config import Settings
+from metarl.experiment.settings import brought
 from metarl.methods import method_name
 from metarl.outer import OUTERS
 
@@ -60,8 +61,8 @@ class Train:
     """How many of them to train at a time."""
 
 
-def parse_train(name: str, args: list[str], default: Train) -> Train:
-    """Parse the options of a training, which change the default's settings."""
+def parse_train(name: str, args: list[str], default: Train, keep: Collection[str] = ()) -> Train:
+    """Parse the options of a training, which change the default's settings; those to keep are asked for."""
     config = default.config
     form = _form(default)
     typed: Any = parse(form, args, f"metarl train {name}", default=form(), elsewhere=_elsewhere(config))
@@ -72,7 +73,7 @@ def parse_train(name: str, args: list[str], default: Train) -> Train:
         outer = type(method.outer)(**_values(typed.outer))
         method = type(method)(**_values(typed.method), outer=outer)
     if method != config.method:
-        values |= {n: v for n, v in method.suited(config).items() if n not in typed_names(args)}
+        values |= brought(dataclasses.replace(config, **values), method, keep)
     own = {f.name: getattr(typed, f.name) for f in dataclasses.fields(Train) if f.name != "config"}
     return Train(type(config)(**values, method=method), **own)
 

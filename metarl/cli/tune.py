@@ -5,22 +5,24 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import tyro
 
 from metarl.cli.helpers import Helpers
+from metarl.cli.options import Imports
 from metarl.cli.output_file import output_file
 from metarl.cli.own import typed_method, typed_modules
 from metarl.cli.parse import parse
-from metarl.cli.search import Range, Search, value_of
+from metarl.cli.search import Range, Search, value_now, value_of
 from metarl.cli.seeds import COMMAND
 from metarl.cli.start import start, title
 from metarl.errors import UserError
 from metarl.experiment.base_config import Settings
 from metarl.experiment.parts import typed_parts
-from metarl.experiment.settings import field_names, with_method, with_settings
+from metarl.experiment.preset_file import stated
+from metarl.experiment.settings import field_names, told, with_method, with_settings
 from metarl.experiment.signals import Interrupted
 
 SPACES: dict[str, Range] = {
@@ -41,14 +43,14 @@ class Tune:
     """Search for settings by Optuna; the best of them become a preset file, which `metarl train` takes."""
 
     trials: int = 20
-    """Trainings of the whole study."""
+    """Trainings of the whole study; several processes may end with some more."""
     method: str | None = None
     """Method, a name of ours or module:Class; by default the preset's."""
     iterations: int | None = None
     """Meta-iterations of a trial, by default the preset's."""
     search: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
-    """A setting and where to search it, NAME=LOW:HIGH or NAME=LOW:HIGH:log; may be repeated. By default inner_lr,
-    the outer update's step size, and in environments discount and gae_lambda."""
+    """A setting and where to search it, NAME=LOW:HIGH or NAME=LOW:HIGH:log; may be repeated. By default those of
+    inner_lr, outer_lr, max_kl, step_size, clip, inner_kl, discount and gae_lambda that the run has."""
     sampler: Literal["tpe", "random", "qmc"] = "tpe"
     """Optuna's sampler."""
     pruner: Literal["median", "hyperband", "none"] = "median"
@@ -63,8 +65,8 @@ class Tune:
     """Seed of the sampler; the runs have the preset's."""
     out: Path = Path("best.json")
     """Where to write the preset file."""
-    imports: Annotated[tuple[str, ...], tyro.conf.arg(name="import")] = ()
-    """Modules of yours that hold what a file of settings names."""
+    imports: Imports = ()
+    """Module of yours that holds what a file of settings names; may be repeated."""
     job: tyro.conf.Suppress[int] = 0
     """Which of several processes this is; the first begins the others."""
 
@@ -87,17 +89,19 @@ def tune(args: list[str]) -> int:
         raise UserError("several jobs share a study by its storage: give --storage sqlite:///tune.db, say")
     if command.out.suffix != ".json":
         raise UserError(f"the preset file is written as JSON: its name must end in .json, got {str(command.out)!r}")
-    if output_file(command.out).exists() and not command.job:
-        raise UserError(f"{command.out} exists; choose another --out")
+    output_file(command.out)
     try:
         import optuna
     except ImportError as error:
         raise UserError("tune needs Optuna: pip install 'metarl-toolkit[tune]'") from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    search = Search(optuna, _study(optuna, name, command), name, command, config, space, parts, modules)
-    others = [[*COMMAND, "tune", name, *rest, "--jobs", "1", "--job", str(job)] for job in range(1, command.jobs)]
+    study = _study(optuna, name, command)
+    if command.out.exists() and not study.trials and not command.job:  # a study that goes on replaces its own
+        raise UserError(f"{command.out} exists; choose another --out")
+    search = Search(optuna, study, name, command, config, space, parts, modules)
+    others = [[*COMMAND, "tune", name, *rest, "--job", str(job)] for job in range(1, command.jobs)]
     try:
-        with Helpers(others):
+        with Helpers([] if command.job else others):
             search.run()
     except Interrupted as stop:
         if not command.job:
@@ -110,7 +114,11 @@ def tune(args: list[str]) -> int:
 def _configured(name: str, command: Tune, modules: tuple[str, ...]) -> Settings:
     """Return the configuration that the trials change."""
     config, method = start(name, modules), command.method
-    return with_method(config, typed_method(method, config) if method is not None and ":" in method else method)
+    own = typed_method(method, config) if method is not None and ":" in method else method
+    chosen = with_method(config, own, keep=stated(name))
+    if not command.job and (changed := told(config, chosen, ())):
+        print(f"metarl: {changed}")
+    return chosen
 
 
 def _space(config: Settings, typed: tuple[str, ...]) -> dict[str, Range]:
@@ -118,8 +126,8 @@ def _space(config: Settings, typed: tuple[str, ...]) -> dict[str, Range]:
     method: Any = config.method
     own = field_names(config) | field_names(method)
     own |= field_names(method.outer) if "outer" in own else set()
-    if not typed:
-        return {name: ends for name, ends in SPACES.items() if name in own}
+    if not typed:  # what is switched off stays so
+        return {name: ends for name, ends in SPACES.items() if name in own and value_now(config, name) is not None}
     space = {}
     for text in typed:
         name, _, ends = text.partition("=")

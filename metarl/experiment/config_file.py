@@ -74,6 +74,8 @@ def _method(name: str, settings: dict[str, Any], outer: dict[str, Any], given: A
         raise UserError(f"the method {name} is not one of ours, and nothing is imported from a file; give it")
     if ":" in name:
         kind: Any = given if isinstance(given, type) else type(given)
+        if kind.__qualname__ != name.partition(":")[2]:
+            raise UserError(f"the method is {name}, not {name_of(kind)}")
         if not hasattr(kind, "__dataclass_fields__"):  # is_dataclass would narrow the type
             return made(given)
     else:

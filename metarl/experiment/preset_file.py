@@ -42,6 +42,12 @@ def find_preset(name: str | Path, modules: Collection[str] = ()) -> Settings:
     return for_env(name) if is_id(name) and ":" not in name else find_ours(name)
 
 
+def stated(name: str | Path) -> set[str]:
+    """Return the names of the settings that a file of them states; of a preset or a run's `config.json` none."""
+    values = _read(Path(name)) if is_preset_file(name) else {"config": None}
+    return set() if "config" in values else set(values) - {*START}
+
+
 def read_preset(file: Path, modules: Collection[str] = ()) -> Settings:
     """Read a file of settings, or a run's `config.json`.
 
@@ -51,6 +57,21 @@ def read_preset(file: Path, modules: Collection[str] = ()) -> Settings:
     Raises:
         UserError: If it cannot be read, or a setting is unknown or out of range.
     """
+    values = _read(file)
+    try:
+        if "config" not in values:
+            return from_settings(values, modules)
+        return from_dict(values["config"], recorded_method(values["config"], modules))
+    except UserError as error:
+        raise UserError(f"preset {str(file)!r}: {error}") from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return the table of settings in a file.
+
+    Raises:
+        UserError: If there is none.
+    """
     try:
         values = (tomllib.loads if file.suffix == ".toml" else json.loads)(file.read_text())
     except OSError as error:
@@ -59,12 +80,7 @@ def read_preset(file: Path, modules: Collection[str] = ()) -> Settings:
         raise UserError(f"preset {str(file)!r} is no {file.suffix[1:].upper()}: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"preset {str(file)!r} holds no table of settings")
-    try:
-        if "config" not in values:
-            return from_settings(values, modules)
-        return from_dict(values["config"], recorded_method(values["config"], modules))
-    except UserError as error:
-        raise UserError(f"preset {str(file)!r}: {error}") from error
+    return values
 
 
 def from_settings(values: dict[str, Any], modules: Collection[str] = ()) -> Settings:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from metarl.errors import UserError, did_you_mean
@@ -219,5 +220,7 @@ def find_preset(name: str) -> Settings:
     """
     if name not in PRESETS:
         hint = did_you_mean(name, [*PRESETS, *registered()]) or ";"
+        if (file := Path(name).with_suffix(".py")).exists():
+            hint = f"; of {file} here, name an object: {file.stem}:NAME;"
         raise UserError(f"unknown preset {name!r}{hint} 'metarl presets' lists all {len(PRESETS)}")
     return PRESETS[name]

@@ -105,6 +105,7 @@ def resume(trainer: Trainer, directory: RunDirectory, method: Any = None) -> lis
         saved, problems = directory.newest()
         trainer.restore(saved)
         notes = directory.changes(trainer.config)
-        directory.update(trainer.config)
+        if trainer.progress.iteration < trainer.config.iterations:
+            directory.update(trainer.config)
     problems += [] if (directory.path / "progress.csv").exists() else ["progress.csv is gone, and begins anew"]
     return [*(f"{problem}; going on from iteration {trainer.progress.iteration}" for problem in problems), *notes]

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
 from metarl.errors import UserError, check_known, did_you_mean
 from metarl.experiment.base_config import Settings, check_is_method
 from metarl.methods import METHODS, Method, method_name
+from metarl.methods.protocols import times_as_many_iterations
 from metarl.outer import OUTERS
 
 AnyConfig = TypeVar("AnyConfig", bound=Settings)
 
 
-def with_method(config: AnyConfig, method: str | Method | None, outer: str | None = None) -> AnyConfig:
+def with_method(
+    config: AnyConfig, method: str | Method | None, outer: str | None = None, keep: Collection[str] = ()
+) -> AnyConfig:
     """Return the configuration with another method and outer update; None leaves them.
 
     A configuration that has a method of that name already keeps its settings; else the inner step size stays, and so
@@ -25,6 +28,7 @@ def with_method(config: AnyConfig, method: str | Method | None, outer: str | Non
         config: The configuration.
         method: Name of one of our methods, or an object, whose settings are taken as they are.
         outer: Name of an outer update.
+        keep: Settings of the run that were asked for, which stay.
 
     Raises:
         UserError: If a name is unknown, or the method cannot have that outer update.
@@ -35,12 +39,46 @@ def with_method(config: AnyConfig, method: str | Method | None, outer: str | Non
     elif method is not None and not isinstance(method, str):
         check_is_method(method)
         chosen = method
-    suited = {} if method_name(chosen) == method_name(before) else chosen.suited(config)
+    suited = {} if method_name(chosen) == method_name(before) else brought(config, chosen, keep)
     if outer is not None:
         kind = OUTERS[check_known("outer", outer, OUTERS)]
         if not isinstance(chosen.outer, kind):
             chosen = dataclasses.replace(chosen, outer=kind())  # type: ignore[type-var]
     return dataclasses.replace(config, method=chosen, **suited)
+
+
+def brought(config: Settings, method: Method, keep: Collection[str]) -> dict[str, Any]:
+    """Return the settings of the run that suit a method, but those to keep.
+
+    Where the size of a meta-iteration is one of these, the number of iterations is what keeps the run's length.
+    """
+    suited = {name: value for name, value in method.suited(config).items() if name not in keep}
+    if "iterations" in keep:  # what goes by their number stays as well
+        return {name: value for name, value in suited.items() if name not in EVERY}
+    if "iterations" in suited and not {"tasks", "episodes"}.isdisjoint(keep):
+        factor = _episodes_played(config, config.method, {}) / _episodes_played(config, method, suited)
+        suited |= times_as_many_iterations(config, factor)
+    return suited
+
+
+def _episodes_played(config: Settings, method: Method, changed: Mapping[str, Any]) -> int:
+    """Return how many episodes, or batches of examples, a meta-iteration of a method has."""
+    tasks, episodes = (changed.get(name, getattr(config, name, 1)) for name in ("tasks", "episodes"))
+    return tasks * episodes * (method.inner_steps + method.plays_query)
+
+
+EVERY = ("eval_every", "checkpoint_every")
+"""Settings that count meta-iterations."""
+
+
+def told(before: Settings, now: Settings, keep: Collection[str]) -> str:
+    """Say which settings of the run another method, or others of its own, have brought along, and what they were."""
+    names = [field.name for field in dataclasses.fields(before) if field.name not in ("method", *keep)]
+    values = [(name, getattr(before, name), getattr(now, name)) for name in names]
+    changed = ", ".join(f"{name} {new} ({old})" for name, old, new in values if old != new)
+    method, other = method_name(now.method), method_name(before.method)
+    why = f"with {method} instead of {other}" if method != other else f"with these settings of {method}"
+    return changed and f"{why}: {changed}"
 
 
 def _named(config: Settings, name: str) -> Method:
@@ -88,7 +126,7 @@ def with_settings(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
             changes["outer"] = outer
         method = dataclasses.replace(method, **changes)
         check_method(method_name(config.method), method)
-    suited = method.suited(config) if method != config.method else {}
+    suited = brought(config, method, settings) if method != config.method else {}
     given = {name: settings[name] for name in settings.keys() & own}
     return dataclasses.replace(config, method=method, **(suited | given))
 

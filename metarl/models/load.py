@@ -19,7 +19,7 @@ from metarl.experiment.config_file import from_dict
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.experiment.parts import Parts, recorded_method, typed_parts
-from metarl.experiment.preset_file import find_preset
+from metarl.experiment.preset_file import find_preset, stated
 from metarl.experiment.settings import with_method, with_settings
 from metarl.fewshot.own_source import TaskSource, made_source
 from metarl.methods import Method, method_name
@@ -60,16 +60,18 @@ def from_preset(
         UserError: If there is no such preset, or a setting is unknown, of the wrong kind or out of range.
     """
     config = find_preset(name, modules)
+    keep = {*settings, *stated(name)}
     parts = typed_parts({n: at for n, at in config.named_parts.items() if n not in settings}, modules)
     if isinstance(config, FewShotConfig):
         network = FewShot.__new__(FewShot)
-        network._begin(with_settings(with_method(config, method), settings), parts, log_dir, verbose, resume)
+        chosen = with_settings(with_method(config, method, keep=keep), settings)
+        network._begin(chosen, parts, log_dir, verbose, resume)
         return network
     assert isinstance(config, Config)
-    chosen = method_name(config.method) if method is None else method
-    kind = MODELS.get(chosen if isinstance(chosen, str) else method_name(chosen), Model)
+    config = with_method(config, method, keep=keep)
+    kind = MODELS.get(method_name(config.method), Model)
     model = kind.__new__(kind)
-    model._build(config.env, chosen, log_dir, resume, verbose, settings, config, parts)
+    model._build(config.env, config.method, log_dir, resume, verbose, settings, config, parts)
     return model
 
 

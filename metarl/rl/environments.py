@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
 from metarl.errors import UserError, needs
-from metarl.names import call
+from metarl.names import call, takes
 from metarl.rl.ids import EnvSource, find_spec, register, registration
 from metarl.rl.processes import InProcesses
 from metarl.rl.task_slot import TaskSlot
@@ -58,7 +58,7 @@ def make_vec(
         vectorization: For environments without a vector environment of their own: this process or several.
         processes: How many, at most; by default as many as there are CPUs.
         autoreset_mode: What becomes of a row whose episode ends (SyncVectorEnv takes NEXT_STEP for DISABLED).
-        **options: Keyword arguments of the environment (only with an id).
+        **options: Keyword arguments of the environment.
 
     Raises:
         UserError: If the id is unknown, the environment lacks a task method or a time limit, or an
@@ -68,8 +68,6 @@ def make_vec(
     if spec is not None and _vectorised_with_tasks(spec):
         options |= {"autoreset_mode": autoreset_mode} | ({} if horizon is None else {"max_episode_steps": horizon})
         return _call(spec.id, gymnasium.make_vec, spec, num_envs=num_envs, **options)
-    if options and not isinstance(source, str):
-        raise UserError(f"a function as env takes no options, got {', '.join(options)}; set them inside it")
     # SyncVectorEnv refuses to step a batch in which an episode has ended
     mode = AutoresetMode.NEXT_STEP if autoreset_mode is AutoresetMode.DISABLED else autoreset_mode
 
@@ -138,7 +136,9 @@ def make_single(source: EnvSource, horizon: int | None, options: dict[str, Any])
         env = _call(source, gymnasium.make, source, **limit, **options)
     else:
         check_source(source)
-        env = call(source, "as env, give a function that gives them")
+        if not takes(source, "render_mode"):  # it may have set one itself
+            options = {name: value for name, value in options.items() if name != "render_mode"}
+        env = call(source, "what it takes can be given as env_options, or by a function as env", **options)
         if not isinstance(env, gymnasium.Env):
             hint = "; few-shot tasks are for metarl.FewShot, and have sample_tasks and examples"
             hint = hint if hasattr(env, "sample_tasks") else ""

@@ -40,7 +40,8 @@ def find_spec(env_id: str) -> EnvSpec:
         import metarl_envs  # noqa: F401
 
         hint = did_you_mean(env_id, gymnasium.registry) or ";"
-        raise UserError(f"unknown environment {env_id!r}{hint} 'metarl envs' lists all of ours") from error
+        yours = "'metarl envs' lists all of ours, and module:Id-v0 finds what a module of yours registers"
+        raise UserError(f"unknown environment {env_id!r}{hint} {yours}") from error
 
 
 def registration(source: EnvSource) -> list[bytes]:

@@ -148,6 +148,45 @@ def test_settings_bring_along_the_same_on_the_command_line_and_in_python(options
     assert recorded("run") == as_dict(model.config)
 
 
+def test_what_a_file_states_stays_with_another_method(tmp_path, capsys):
+    (tmp_path / "few.toml").write_text(TOML.replace('method = "promp"', "").replace("clip = 0.25", ""))
+    assert main(["train", "few.toml", "--method", "rl2", "--log-dir", "run"]) == 0
+    assert "with rl2 instead of maml: gae_lambda 0.95 (1.0)\n" in capsys.readouterr().out
+    found = recorded("run")
+    assert (found["tasks"], found["episodes"], found["iterations"], found["eval_every"]) == (2, 2, 2, 1)
+    model = metarl.from_preset("few.toml", method="rl2")
+    model.close()
+    assert as_dict(model.config) == found
+
+
+def test_what_is_typed_stays_with_another_method(capsys):
+    size = ["--tasks", "3", "--horizon", "3", "--iterations", "1", "--eval-tasks", "1", "--eval-episodes", "1"]
+    assert main(["train", "half-cheetah-dir", "--method", "maml", *size, "--log-dir", "run"]) == 0
+    assert "instead" not in capsys.readouterr().out
+    found = recorded("run")
+    assert (found["tasks"], found["iterations"], found["eval_every"]) == (3, 1, 40)
+
+
+def test_a_run_with_nothing_left_keeps_its_record(preset, capsys):
+    assert main(["train", preset, "--log-dir", "run"]) == 0
+    assert main(["train", preset, "--log-dir", "run", "--resume", "--iterations", "1"]) == 0
+    assert "nothing left to do: 2 meta-iterations" in capsys.readouterr().out and recorded("run")["iterations"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("tardy", "of tardy.py here, name an object: tardy:NAME"),
+        ("tardy.py:Slower", "'tardy.py' is a file; its module is called 'tardy'"),
+        ("Slower-v0", "module:Id-v0 finds what a module of yours registers"),
+    ],
+)
+def test_a_module_named_in_another_way_is_found(name, message, tmp_path, capsys):
+    (tmp_path / "tardy.py").write_text("")
+    assert main(["train", name]) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_an_option_may_be_typed_with_underscores(preset, tmp_path):
     (tmp_path / "losses.py").write_text("def mine(actions, episodes):\n    return -actions.entropy().sum(-1)\n")
     assert main(["train", preset, "--inner_loss=losses:mine", "--log_dir", "run"]) == 0

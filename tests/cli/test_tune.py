@@ -82,8 +82,8 @@ def test_of_another_method_than_the_files_the_best_is_what_was_tried(tmp_path, c
     arguments = ["--method", "maml", "--iterations", "1", "--trials", "1", "--out", "best.json"]
     assert main(["tune", "mine.json", *arguments]) == 0
     best = find_preset("best.json")
-    assert (type(best.method).__name__, best.tasks, best.horizon) == ("MAML", 20, 5)
-    assert best.iterations == 4  # as many steps altogether as the file has, not the one of a trial
+    assert (type(best.method).__name__, best.horizon) == ("MAML", 5)
+    assert (best.tasks, best.iterations) == (4, 20)  # as the file has them, not the one of a trial
 
 
 def test_tune_in_several_processes(preset):

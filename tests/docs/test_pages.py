@@ -35,7 +35,7 @@ def test_commands_with_parts_of_ones_own_run(page, page_folder, monkeypatch):
     shots = page.stem == "few-shot-tasks"
     evaluating = ["--tasks", "2"] if shots else ["--tasks", "2", "--episodes", "2"]
     for words in commands(text):
-        smaller = {"train": TINY_SHOTS if shots else TINY, "eval": evaluating, "video": ()}[words[0]]
+        smaller = {"train": TINY_SHOTS if shots else TINY, "eval": evaluating, "video": (), "envs": ()}[words[0]]
         assert main([*words, *smaller]) == 0, words
 
 

@@ -8,6 +8,7 @@ import torch
 from stable_baselines3.common.logger import KVWriter
 
 import metarl
+from metarl.cli.main import main
 
 SMALL = {"tasks": 3, "episodes": 3, "horizon": 8, "hidden": (8,), "action_scale": 0.1, "eval_tasks": 2}
 ENV = "metarl/PointNavigation-v0"
@@ -130,6 +131,13 @@ def test_numpys_false_and_plain_functions_and_classes_will_do():
 
     metarl.MAML(ENV, **SMALL).learn(5, callbacks=[stop, Made])
     assert seen == [1, 2, "end"]
+
+
+def test_the_command_says_that_a_callback_has_ended_the_run(tmp_path, capsys):
+    (tmp_path / "ends.py").write_text("def at_once(trainer, metrics):\n    return False\n")
+    size = ["--tasks", "2", "--episodes", "2", "--horizon", "3", "--eval-tasks", "1", "--iterations", "4"]
+    assert main(["train", "point-navigation", "--callback", "ends:at_once", *size, "--log-dir", "run"]) == 0
+    assert "a callback ended the run after 1 of 4 meta-iterations" in capsys.readouterr().out
 
 
 def test_a_callback_that_needs_arguments_is_asked_for_as_an_object():
