@@ -6,10 +6,12 @@ import io
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import metarl
 from metarl.errors import NotFinite, UserError, did_you_mean
@@ -99,6 +101,12 @@ def _say(text: str) -> None:
         print(f"metarl: {text}", file=sys.stderr)
 
 
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, line: int, *_: Any) -> None:
+    """Tell the user of a warning, in a line as an error is told; where others' code is at fault, say where."""
+    at = "" if category is UserWarning else f"{category.__name__} at {filename}:{line}: "
+    _say(f"{at}{message}")
+
+
 def _of_printing(error: OSError) -> bool:
     """Return whether an error came up where this command line prints."""
     frames = traceback.extract_tb(error.__traceback__)
@@ -130,6 +138,7 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that does not know γ or ²
+    warnings.showwarning = _show_warning
     try:
         status = main()
     except SystemExit as stop:  # after --help, which may have gone to a pipe that is shut

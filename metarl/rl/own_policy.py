@@ -72,23 +72,10 @@ class OwnPolicy(Policy):
 
     def _check(self) -> None:
         """Run the network under params stacked over two tasks, there and back, before anything depends on it."""
-        for name, layer in self.network.named_modules():
-            if isinstance(layer, STATEFUL):
-                raise UserError(
-                    f"the policy's layer {name!r} ({type(layer).__name__}) keeps or draws something of its own, so it "
-                    "cannot run with the params of several tasks at once; use LayerNorm or GroupNorm, and no dropout"
-                )
-        for name, value in self.network.named_parameters():
-            if not value.requires_grad:
-                raise UserError(
-                    f"the policy's param {name!r} is frozen, which meta-learning does not heed; "
-                    "what must not learn can be a plain tensor"
-                )
+        _check_layers(self.network)
         params = P.params_of(self)
-        if not params:
-            raise UserError(f"the policy network {type(self.network).__name__} has no params")
         self.dims = {name.removeprefix("network."): value.dim() for name, value in params.items()}
-        buffers = {name: value.clone() for name, value in self.network.named_buffers()}
+        before = {name: value.clone() for name, value in self.network.named_buffers()}
         size = int(np.prod(self.shape))
         obs = torch.linspace(0, 1, 3 * size, dtype=next(iter(params.values())).dtype).view(1, 3, size).repeat(2, 1, 1)
         try:
@@ -97,6 +84,10 @@ class OwnPolicy(Policy):
             raise UserError(f"the policy network fails on observations {[3, *self.shape]}: {error}") from error
         _check_distribution(found, self.actions)
         self.kind = type(found)
+        self._check_derivatives(params, obs)
+        _check_buffers(self.network, before)
+
+    def _check_derivatives(self, params: P.Params, obs: Tensor) -> None:
         stacked = {name: value.expand(2, *value.shape).clone().requires_grad_() for name, value in params.items()}
         try:
             total = torch.stack([value.square().sum() for value in distribution(self, stacked, obs).parameters]).sum()
@@ -107,12 +98,42 @@ class OwnPolicy(Policy):
                 f"the policy network {type(self.network).__name__} cannot run with the params of several tasks "
                 f"at once, or has no second derivatives: {str(error).splitlines()[0]}"
             ) from error
-        for name, value in self.network.named_buffers():
-            if name not in buffers or not torch.allclose(value, buffers[name], rtol=0, atol=0, equal_nan=True):
-                raise UserError(
-                    f"the policy's buffer {name!r} changes as it runs, which no checkpoint would know of; "
-                    "a buffer must stay what it was made as"
-                )
+
+
+def _check_layers(network: nn.Module) -> None:
+    """Refuse layers and params that cannot learn as those of several tasks.
+
+    Raises:
+        UserError: If there are some; names the first.
+    """
+    for name, layer in network.named_modules():
+        if isinstance(layer, STATEFUL):
+            raise UserError(
+                f"the policy's layer {name!r} ({type(layer).__name__}) keeps or draws something of its own, so it "
+                "cannot run with the params of several tasks at once; use LayerNorm or GroupNorm, and no dropout"
+            )
+    for name, value in network.named_parameters():
+        if not value.requires_grad:
+            raise UserError(
+                f"the policy's param {name!r} is frozen, which meta-learning does not heed; "
+                "what must not learn can be a plain tensor"
+            )
+    if not list(network.parameters()):
+        raise UserError(f"the policy network {type(network).__name__} has no params")
+
+
+def _check_buffers(network: nn.Module, before: P.Params) -> None:
+    """Refuse buffers that are no longer what they were.
+
+    Raises:
+        UserError: If there are some; names the first.
+    """
+    for name, value in network.named_buffers():
+        if name not in before or not torch.allclose(value, before[name], rtol=0, atol=0, equal_nan=True):
+            raise UserError(
+                f"the policy's buffer {name!r} changes as it runs, which no checkpoint would know of; "
+                "a buffer must stay what it was made as"
+            )
 
 
 def _check_distribution(found: Any, actions: BoxActions | DiscreteActions) -> None:
@@ -252,4 +273,7 @@ def make_own_policy(
         network = make(observation_space, action_space, torch.Generator().manual_seed(seed))
     if not isinstance(network, nn.Module):
         raise UserError(f"the policy's maker must return a torch.nn.Module, got {type(network).__name__}")
+    for name, value in network.named_parameters():
+        if value.dtype != torch.float32:
+            raise UserError(f"the policy's params must be torch.float32, {name!r} is {value.dtype}")
     return OwnPolicy(network, observation_space, action_space, action_scale)

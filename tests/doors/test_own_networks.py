@@ -74,6 +74,11 @@ def test_a_network_of_layer_norm_and_relu_trains_and_comes_back(tmp_path):
     assert np.array_equal(one, other)
 
 
+def test_params_of_another_precision_are_refused():
+    with pytest.raises(metarl.UserError, match=r"params must be torch\.float32, 'log_std' is torch\.float64"):
+        metarl.MAML(ENV, policy=lambda *given: make_norm_net(*given).double(), **SMALL)
+
+
 def test_tasks_computed_together_are_as_each_alone():
     model = metarl.MAML(ENV, policy=make_norm_net, **SMALL)
     policy = model.trainer.network
