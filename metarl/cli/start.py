@@ -30,5 +30,7 @@ def start(name: str, modules: Collection[str] = ()) -> Settings:
 
 
 def title(name: str) -> str:
-    """Return what its runs are called: the preset, the file's name or the environment's."""
+    """Return what its runs are called: the preset, the file's name (a run's folder) or the environment's."""
+    if Path(name).name == "config.json":
+        return Path(name).absolute().parent.name
     return Path(name).stem if is_preset_file(name) else name.rpartition("/")[2].rpartition(":")[2]

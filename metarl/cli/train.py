@@ -86,10 +86,12 @@ def _begun(log_dir: Path, typed: Settings, chosen: dict[str, str | None], module
 
 
 def _with_settings_first(args: list[str]) -> list[str]:
-    """Return the arguments with the file of `--settings` where a preset would stand."""
+    """Return the arguments with the file of `--settings`, or of a run to go on with, where a preset would stand."""
     files = _values(args, "--settings")
     if not files:
-        return args
+        record = Path(next(iter(reversed(_values(args, "--log-dir"))), "")) / "config.json"
+        goes_on = args[:1] != ["-h"] and "--resume" in args and args[0].startswith("-") and record.exists()
+        return [str(record), *args] if goes_on else args
     if len(files) > 1 or not args[0].startswith("-"):
         raise UserError("train takes one preset, environment or --settings FILE")
     return [files[0], *_without(args, "--settings")]

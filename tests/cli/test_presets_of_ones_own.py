@@ -167,6 +167,14 @@ def test_what_is_typed_stays_with_another_method(capsys):
     assert (found["tasks"], found["iterations"], found["eval_every"]) == (3, 1, 40)
 
 
+def test_a_run_goes_on_by_its_folder_alone(preset, capsys):
+    assert main(["train", preset, "--log-dir", "run"]) == 0
+    assert main(["train", "--log-dir", "run", "--resume", "--iterations", "3"]) == 0
+    told = capsys.readouterr().out
+    assert "run: metarl/PointNavigation-v0, 3 meta-iterations" in told and recorded("run")["method"]["name"] == "promp"
+    assert main(["train", "--log-dir", "nowhere", "--resume"]) == 2
+
+
 def test_a_run_with_nothing_left_keeps_its_record(preset, capsys):
     assert main(["train", preset, "--log-dir", "run"]) == 0
     assert main(["train", preset, "--log-dir", "run", "--resume", "--iterations", "1"]) == 0
