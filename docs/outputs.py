@@ -19,7 +19,7 @@ COMMANDS = {
     "video": "video runs/short --task 0.4 -0.3",
     "export": "export pretrained:half-cheetah-dir --task 1 --to sb3 forward.zip",
     "analyse": "analyse pretrained:point-navigation --tasks 10",
-    "benchmark": "benchmark point-navigation --methods maml,fomaml,random --seeds 2 --budget 200000",
+    "benchmark": "benchmark point-navigation --methods maml,fomaml,random --seeds 3 --budget 200000",
 }
 """Each command, in the order in which they run."""
 
@@ -27,7 +27,7 @@ COMMANDS = {
 def run() -> None:
     """Run the commands in an empty folder."""
     FOLDER.mkdir(exist_ok=True)
-    os.environ["COLUMNS"] = "100"
+    os.environ["COLUMNS"] = "110"
     with tempfile.TemporaryDirectory() as empty, contextlib.chdir(empty):
         for name, command in COMMANDS.items():
             said = io.StringIO()

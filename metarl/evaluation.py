@@ -16,6 +16,9 @@ from metarl.errors import Fault, NotFinite, stop_at
 from metarl.methods.protocols import InnerLoop
 from metarl.seeding import TEST, draw_tasks, task_rngs
 
+LARGEST_TASK = 100
+"""Numbers of a task, at most, with which it is written down beside what was reached in it."""
+
 
 @dataclass(frozen=True, repr=False)
 class AdaptationCurve:
@@ -39,6 +42,8 @@ class AdaptationCurve:
     """Each task's share of episodes that solved it, `[tasks, steps + 1]`; None where the environment does not say."""
     episodes_per_step: int | None = None
     """Episodes of its task that a policy sees in each step; None where there are none, or nobody noted it."""
+    tasks: NDArray[Any] | None = None
+    """The tasks, in the order of `per_task`, `[tasks, d]`; None where nobody noted them."""
 
     @property
     def steps(self) -> list[int]:
@@ -109,7 +114,9 @@ class AdaptationCurve:
         per_task = np.concatenate([part.per_task for part in parts])
         env_steps, dropped = sum(part.env_steps for part in parts), sum(part.dropped for part in parts)
         success = filled_success([part.success for part in parts], [part.per_task for part in parts])
+        tasks = [part.tasks for part in parts if part.tasks is not None]
         joined = replace(parts[0], per_task=per_task, env_steps=env_steps, change=change, dropped=dropped)
+        joined = replace(joined, tasks=np.concatenate(tasks) if len(tasks) == len(parts) else None)
         return replace(joined, success=np.concatenate(success) if success else None)
 
     def __repr__(self) -> str:
@@ -121,9 +128,11 @@ class AdaptationCurve:
         return f"<{self.measure} in {len(self.per_task)} tasks of {self.env} by {self.unit}: {points}>"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the curve as JSON takes it."""
+        """Return the curve as JSON takes it; the tasks too, unless they are long."""
         low, high = self.interval
-        own = {} if self.of_success is None else {"success": self.of_success.as_dict()}
+        own = {} if self.of_success is None else {"success": replace(self.of_success, tasks=None).as_dict()}
+        short = self.tasks is not None and self.tasks[:1].size <= LARGEST_TASK
+        tasks = self.tasks.tolist() if self.tasks is not None and short else None
         return (
             {
                 "env": self.env,
@@ -136,6 +145,7 @@ class AdaptationCurve:
                 "per_task": self.per_task.tolist(),
                 "env_steps": self.env_steps,
             }
+            | ({} if tasks is None else {"tasks": tasks})
             | ({"episodes_per_step": self.episodes_per_step} if self.episodes_per_step else {})
             | ({"dropped": self.dropped} if self.dropped else {})
             | own
@@ -209,5 +219,5 @@ def evaluate(
     per_task, unit = np.stack(means, axis=1)[kept], inner_loop.adapts_by
     success = filled_success(success, means)
     solved = np.stack(success, axis=1)[kept] if success else None
-    dropped, per_step = len(faults), inner_loop.episodes_per_step
-    return AdaptationCurve(env, per_task, env_steps, change, unit, inner_loop.measure, dropped, solved, per_step)
+    dropped, per_step, left = len(faults), inner_loop.episodes_per_step, drawn[kept]
+    return AdaptationCurve(env, per_task, env_steps, change, unit, inner_loop.measure, dropped, solved, per_step, left)

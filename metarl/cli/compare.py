@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from metarl.cli.options import Benchmark
 from metarl.cli.own import typed_method, typed_modules
 from metarl.cli.parse import parse
 from metarl.cli.start import start, title
-from metarl.errors import UserError
+from metarl.cli.tables import results_table
+from metarl.errors import UserError, check_counts
 from metarl.experiment.config import Config
 from metarl.experiment.parts import typed_parts
 from metarl.methods import METHODS
-from metarl.report.benchmark import Protocol
+from metarl.report.benchmark import ENDINGS, Protocol
 from metarl.report.benchmark import benchmark as compare
 from metarl.report.comparison import BASELINES
 
 
-def label(method: str) -> str:
-    """Return what results call a method: of `module:Class` the class, where we have none of that name."""
-    own = method.rpartition(":")[2]
-    return method.replace(":", ".") if ":" in method and own in (*METHODS, *BASELINES) else own
+def labels(methods: Sequence[str]) -> list[str]:
+    """Return what results call each method: of `module:Class` the class, or module.Class where that is taken."""
+    classes = [method.rpartition(":")[2] for method in methods]
+    taken = {*METHODS, *BASELINES, *(name for name in classes if classes.count(name) > 1)}
+    return [
+        method.replace(":", ".") if ":" in method and name in taken else name
+        for method, name in zip(methods, classes, strict=True)
+    ]
 
 
 def benchmark(args: list[str]) -> int:
@@ -37,28 +43,37 @@ def benchmark(args: list[str]) -> int:
     config = start(name, modules)
     if not isinstance(config, Config):
         raise UserError(f"benchmark compares policies in environments; {name} is of {config.title}")
-    if command.seeds < 1 or command.budget < 1:
-        raise UserError(f"seeds and budget must be at least 1, got {command.seeds} and {command.budget}")
+    counts = ("seeds", "budget", "steps", "tasks", "episodes")
+    check_counts(**{name: (getattr(command, name), 1) for name in counts})
     console = Console(highlight=False, emoji=False, soft_wrap=True)
     out = command.out or Path("runs") / f"benchmark-{title(name)}"
-    protocol = Protocol(command.budget)
-    own = {label(method): typed_method(method, config) for method in typed if ":" in method}
+    protocol = Protocol(command.budget, command.steps, command.tasks, command.episodes)
+    methods = labels(typed)
+    own = {label: typed_method(m, config) for label, m in zip(methods, typed, strict=True) if ":" in m}
     parts = typed_parts(config.named_parts, modules)
-    methods = [label(method) for method in typed]
-    summary = compare(config, methods, command.seeds, protocol, out, console.print, own, parts)
-    steps = [f"{k} step{'s' * (k != 1)}" for k in range(protocol.steps + 1)]
-    table = Table("method", *steps, "gain", "trained", "minutes")
-    for method, row in summary["methods"].items():
-        curve = [f"{value:.1f}" for value in (*row["mean"], row["gain_step1"])]
-        table.add_row(method, *curve, f"{row['env_steps']:,.0f}", f"{row['seconds'] / 60:.1f}")
-    Console(highlight=False, emoji=False).print(table)
-    scratch = summary.get("scratch", {"reached": {}})
-    for method, value in ((name, reached) for name, reached in scratch["reached"].items() if name not in BASELINES):
-        needed = scratch["steps_needed"][method]
-        when = f"{needed:,} environment steps" if needed else f"more than {scratch['env_steps'][-1]:,} steps"
-        console.print(
-            f"PPO from scratch needs {when} in one task for what {method} reaches there by 1 step ({value:.1f})"
-        )
-    over = "seeds" if command.seeds > 1 else "tasks of its one seed"
-    console.print(f"means; 95 % intervals over the {over}, results.csv, results.json\nand curves.png are in {out}")
+    summary = compare(config, methods, command.seeds, protocol, out, console.print, own, parts, command.style)
+    if summary["methods"]:
+        wrapped = Console(highlight=False, emoji=False)
+        wrapped.print(results_table(summary, wrapped.width))
+        over = "seeds" if command.seeds > 1 else "tasks of the one seed"
+        console.print(f"means, ± half of their 95 % intervals over the {over}")
+    figure = f"curves{ENDINGS[command.style]}"
+    for line in _of_scratch(summary, figure):
+        console.print(line)
+    console.print(f"{figure}, results.csv and results.json are in {out}")
     return 0
+
+
+def _of_scratch(summary: dict[str, Any], figure: str) -> list[str]:
+    """Say where PPO from scratch is, which has no row, and what it needs for what methods reach by one step."""
+    if "scratch" not in summary:
+        return []
+    scratch = summary["scratch"]
+    tasks = f"{len(scratch['tasks'])} task{'s' * (len(scratch['tasks']) != 1)}"
+    lines = [f"scratch, PPO on {tasks} one by one, adapts to none: it is in {figure} and results.json, and has no row"]
+    for method in (name for name in scratch["reached"] if name not in BASELINES):
+        needed, reached = scratch["steps_needed"][method], scratch["reached"][method]
+        when = f"{needed:,} environment steps" if needed else f"more than {scratch['env_steps'][-1]:,} steps"
+        told = f"in one task for what {method} reaches there by 1 step ({reached:.1f})"
+        lines.append(f"PPO from scratch needs {when} {told}")
+    return lines

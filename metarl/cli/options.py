@@ -14,10 +14,10 @@ Imports = Annotated[tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(na
 
 @dataclasses.dataclass(frozen=True)
 class Eval:
-    """Draw the adaptation curve of a run on held-out tasks."""
+    """Draw the adaptation curve of a run on held-out tasks; of runs that differ in their seed, that over the seeds."""
 
     run: tyro.conf.Positional[Path]
-    """Run directory, a file that `save` wrote, or pretrained:NAME."""
+    """Run directory, a folder of them such as `train --seeds` makes, a file that `save` wrote, or pretrained:NAME."""
     steps: int = 3
     """Gradient steps."""
     tasks: int = 40
@@ -68,8 +68,10 @@ class Plot:
     """Where to write the picture, the ending says which format; by default runs.png, or runs.pdf with --style paper."""
     x: tuple[Literal["steps", "seconds", "iterations"], ...] = ("steps", "seconds")
     """What learning curves are drawn against, a panel each."""
+    tasks: Literal["train", "held-out"] = "train"
+    """Tasks of the learning curves: those trained on, or held-out ones, by which a run chooses its best params."""
     smooth: int = 1
-    """Running mean over so many logged iterations."""
+    """Running mean over so many logged iterations, or evaluations."""
     aggregate: Literal["mean", "iqm"] = "mean"
     """What becomes of several seeds: the mean, or the interquartile mean (of fewer than four, the mean)."""
     labels: tuple[str, ...] = ()
@@ -129,6 +131,14 @@ class Benchmark:
     """Number of seeds."""
     budget: int = 2_000_000
     """Environment steps of each run, which ends with the meta-iteration that reaches them."""
+    steps: int = 3
+    """Steps of the evaluation: gradient steps, or episodes where a memory adapts."""
+    tasks: int = 40
+    """Held-out tasks of the evaluation, the same for all."""
+    episodes: int = 20
+    """Episodes a task and step of the evaluation."""
+    style: Literal["screen", "paper"] = "screen"
+    """For a screen, as curves.png; or paper: as wide as a column, with fonts of 8 points, as curves.pdf."""
     out: Path | None = None
     """Where to write; what is there already is not done again. By default runs/benchmark-PRESET."""
     imports: Imports = ()

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 from dataclasses import fields, replace
 from pathlib import Path
 
-import matplotlib
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -28,30 +26,39 @@ from metarl.models.supervised import FewShot
 from metarl.report.analysis import analyse as analyse_model
 from metarl.report.analysis import draw_analysis
 from metarl.report.beliefs import plot_beliefs
-from metarl.report.plot import plot_paths
+from metarl.report.over_seeds import over_seeds, runs_of_seeds, seeds_as_dict
+from metarl.report.plot import as_file, plot_paths
 from metarl.report.run_figures import Look, plot_runs
 from metarl.report.sines import plot_sines
 
 
 def eval(args: list[str]) -> int:
-    """Draw the adaptation curve of a run."""
+    """Draw the adaptation curve of a run, or of several that differ in their seed."""
     command: Eval = parse(Eval, args, "metarl eval")
     command = replace(command, json=output_file(command.json), figure=output_file(command.figure))
     if command.json is not None and command.json == command.figure:
         raise UserError(f"--json and --figure are both {str(command.json)!r}")
     if command.task and command.figure is not None:
         raise UserError("--figure draws held-out tasks; --task is for the curve alone")
-    model = load(command.run, best=command.checkpoint == "best", modules=typed_modules((), command.imports))
-    try:
-        if command.figure is not None:
-            _save(_figure(model, command), command.figure)
-        tasks = list(command.task) or command.tasks
-        curve = adaptation_curve(model, command.steps, tasks, command.episodes, command.seed)
-    finally:
-        model.close()
+    runs = runs_of_seeds(command.run)
+    if command.figure is not None and len(runs) > 1:
+        raise UserError(f"--figure draws one run, and {str(command.run)!r} holds {len(runs)}: name one of them")
+    curves = []
+    for run in runs:
+        model = load(run, best=command.checkpoint == "best", modules=typed_modules((), command.imports))
+        try:
+            if command.figure is not None:
+                _save(_figure(model, command), command.figure)
+            tasks = list(command.task) or command.tasks
+            curves.append(adaptation_curve(model, command.steps, tasks, command.episodes, command.seed))
+        finally:
+            model.close()
+    curve = curves[0] if len(curves) == 1 else over_seeds(curves)
     if command.json is not None:  # first: whoever reads the table may be gone
-        write_json(command.json, curve.as_dict())
-    show_curve(Console(highlight=False, emoji=False), curve, model.config, "" if command.task else "held-out ")
+        told = {run.name: of_run for run, of_run in zip(runs, curves, strict=True)}
+        write_json(command.json, curve.as_dict() if len(curves) == 1 else seeds_as_dict(curve, told))
+    about = "" if command.task else "held-out ", len(runs), len(curves[0].per_task)
+    show_curve(Console(highlight=False, emoji=False), curve, model.config, *about)
     return 0
 
 
@@ -80,14 +87,11 @@ def plot(args: list[str]) -> int:
 
 def _save(figure: Figure, out: Path) -> None:
     """Write a figure in the format that the file's ending says."""
-    drawn = io.BytesIO()
     try:
-        with matplotlib.rc_context({"pdf.fonttype": 42, "ps.fonttype": 42}):  # TrueType, which journals ask for
-            dpi = 300 if figure.get_figwidth() < 5 else 150
-            figure.savefig(drawn, dpi=dpi, format=out.suffix.removeprefix(".") or "png")
+        drawn = as_file(figure, out.suffix)
     except ValueError as error:
         raise UserError(f"cannot write {str(out)!r}: {error}") from error
-    write_atomically(out, drawn.getvalue())
+    write_atomically(out, drawn)
     print(f"wrote {named(out)}")
 
 

@@ -64,7 +64,8 @@ def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, l
             for number, handler in before.items():
                 signal.signal(number, handler)
     typed = shlex.quote(str(log_dir))
-    console.print(f"\nLook further:\n  metarl plot {typed}\n  tensorboard --logdir {typed}", markup=False)
+    further = [f"metarl plot {typed}", f"metarl eval {typed}", f"tensorboard --logdir {typed}"]
+    console.print("\n  ".join(["\nLook further:", *further]), markup=False)
     return max(statuses)
 
 

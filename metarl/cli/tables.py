@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
@@ -9,15 +11,28 @@ from metarl.evaluation import AdaptationCurve
 from metarl.experiment.base_config import Settings
 from metarl.experiment.terminal import DIGITS
 from metarl.report.analysis import Analysis, frozen_name
+from metarl.report.run_figures import time_unit
+
+NARROW = 90
+"""Characters of a line that leave no room for everything."""
 
 
-def curve_table(curve: AdaptationCurve, kind: str = "held-out ") -> Table:
-    """Return an adaptation curve, a row for each number of steps; its title says of which kind the tasks are."""
+def curve_table(curve: AdaptationCurve, kind: str = "held-out ", seeds: int = 1, tasks: int | None = None) -> Table:
+    """Return an adaptation curve, a row for each number of steps.
+
+    Args:
+        curve: The curve; of several seeds, that over them.
+        kind: Of which kind the tasks are, for the title.
+        seeds: How many seeds.
+        tasks: How many tasks each; by default as many as the curve has rows.
+    """
+    tasks = len(curve.per_task) if tasks is None else tasks
     shown = [curve] if curve.of_success is None else [curve, curve.of_success]
-    alone = len(curve.per_task) == 1  # then there is no interval over tasks
+    alone = len(curve.per_task) == 1  # then there is no interval
     headings = [heading for part in shown for heading in (part.measure, *["95 % interval"] * (not alone))]
-    tasks = "1 task" if alone else f"{len(curve.per_task)} {kind}tasks"
-    table = Table(curve.unit, *headings, title=f"{curve.env}\n{tasks}")
+    about = "1 task" if tasks == 1 else f"{tasks} {kind}tasks"
+    about += f", means over {seeds} seeds" * (seeds > 1)
+    table = Table(curve.unit, *headings, title=f"{curve.env}\n{about}")
     for step in curve.steps:
         cells = []
         for part in shown:
@@ -43,9 +58,30 @@ def analysis_table(found: Analysis) -> Table:
     return table
 
 
-def show_curve(console: Console, curve: AdaptationCurve, config: Settings, kind: str = "held-out ") -> None:
-    """Print an adaptation curve, of tasks of a kind."""
-    console.print(curve_table(curve, kind))
+def results_table(summary: dict[str, Any], width: int) -> Table:
+    """Return the adaptation curves of a benchmark, a row a method: means, ± half of their intervals.
+
+    A narrow terminal has no room for the gain, which is the difference of two of them.
+    """
+    rows = summary["methods"]
+    unit, seconds = time_unit(max(row["seconds"] for row in rows.values()))
+    steps = [f"{k} step{'s' * (k != 1)}" for k in range(summary["protocol"]["steps"] + 1)]
+    headings = ["method", "episodes\na step", *steps, *["gain"] * (width > NARROW), "trained", unit]
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, no_wrap=heading not in steps, overflow="fold")
+    for method, row in rows.items():
+        ends = zip(row["mean"], row["ci_low"], row["ci_high"], strict=True)
+        curve = [f"{mean:.1f}" + f" ±{(high - low) / 2:.1f}" * (low != high) for mean, low, high in ends]
+        per_step, took = row["episodes_per_step"], f"{row['seconds'] / seconds:.1f}"
+        gain = [f"{row['gain_step1']:.1f}"] * ("gain" in headings)
+        table.add_row(method, str(per_step or ""), *curve, *gain, f"{row['env_steps']:,.0f}", took)
+    return table
+
+
+def show_curve(console: Console, curve: AdaptationCurve, config: Settings, *about: Any) -> None:
+    """Print an adaptation curve, with what else `curve_table` is told of it."""
+    console.print(curve_table(curve, *about))
     trained = config.method.inner_steps
     if curve.steps[-1] > trained and config.later_lr != 1 and curve.unit == AdaptationCurve.unit:
         console.print(f"(steps beyond {trained} use {config.later_lr:g} times the inner step size)")

@@ -124,8 +124,13 @@ Up to rounding, and while all is finite.
 def differences(old: Settings, new: Settings) -> list[str]:
     """Return the settings in which a resumed run would differ, as `name: old -> new`."""
     before, after = (flat(as_dict(c)) | {"context": c.context_size} for c in (old, new))  # 0 may mean the method's own
-    names = sorted((before.keys() | after.keys()) - FREE)
-    return [f"{n}: {before.get(n)!r} -> {after.get(n)!r}" for n in names if before.get(n) != after.get(n)]
+    return changes(*({n: v for n, v in values.items() if n not in FREE} for values in (before, after)))
+
+
+def changes(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return in what two dictionaries differ, as `name: old -> new`; what one lacks is None there."""
+    names = sorted(old.keys() | new.keys())
+    return [f"{n}: {old.get(n)!r} -> {new.get(n)!r}" for n in names if old.get(n) != new.get(n)]
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -155,7 +155,7 @@ def oracle_curve(
     vec.seed(seed)
     total, env_steps = first_episodes(model, _normalised_alike(vec, model))
     per_task = total.reshape(tasks, episodes).mean(1)
-    return AdaptationCurve(config.env, np.repeat(per_task[:, None], steps + 1, axis=1), env_steps)
+    return AdaptationCurve(config.env, np.repeat(per_task[:, None], steps + 1, axis=1), env_steps, tasks=drawn)
 
 
 def _normalised_alike(vec: SB3VecEnv, model: PPO) -> VecEnv:

@@ -13,9 +13,9 @@ from metarl.core import params as P
 from metarl.errors import UserError, did_you_mean, warn
 from metarl.evaluation import evaluate
 from metarl.experiment.build import build_inner_loop
-from metarl.experiment.checkpoint import write_json
+from metarl.experiment.checkpoint import write_atomically, write_json
 from metarl.experiment.config import Config
-from metarl.experiment.config_file import as_dict, differences, from_dict
+from metarl.experiment.config_file import as_dict, changes, differences, flat, from_dict
 from metarl.experiment.parts import Parts
 from metarl.experiment.run import RunDirectory, resume, train
 from metarl.experiment.settings import with_method
@@ -23,11 +23,15 @@ from metarl.experiment.trainer import NO_PARTS, Trainer
 from metarl.methods import METHODS, Method, method_name
 from metarl.report.baselines import Baseline, cached_baseline, learn_from_scratch, oracle_curve
 from metarl.report.comparison import BASELINES, compare_scratch, draw, summarise, write_csv
+from metarl.report.plot import Medium, as_file
 from metarl.sb3.convert import as_params, is_perceptron
 from metarl.seeding import TEST, draw_tasks
 
 SCRATCH_TASKS = 2
 """Held-out tasks that PPO from scratch learns, each with a policy of its own."""
+
+ENDINGS: dict[Medium, str] = {"screen": ".png", "paper": ".pdf"}
+"""The format of the figure."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +61,12 @@ def benchmark(
     say: Callable[[str], object] = print,
     own: Mapping[str, Method] | None = None,
     parts: Parts = NO_PARTS,
+    style: Medium = "screen",
 ) -> dict[str, Any]:
     """Train and evaluate every method with every seed; what is in `out` already is not done again.
 
     Writes `METHOD-seedS/` (a run directory, and `result.json` when done), `results.json`, `results.csv`
-    and `curves.png`.
+    and `curves.png`, or `curves.pdf` for a paper.
 
     Args:
         config: The preset.
@@ -72,6 +77,7 @@ def benchmark(
         say: Tells the user of each run.
         own: Methods of the user's, by the names that results and figures have of them.
         parts: Objects that the preset names.
+        style: What the figure is for.
 
     Raises:
         UserError: If a method is unknown, or `out` holds results of another protocol.
@@ -106,7 +112,8 @@ def benchmark(
         summary["scratch"] = compare_scratch(scratch, results)
     write_json(out / "results.json", summary)
     write_csv(summary, out / "results.csv")
-    draw(summary).savefig(out / "curves.png", dpi=150)
+    ending = ENDINGS[style]
+    write_atomically(out / f"curves{ending}", as_file(draw(summary, style), ending))
     return summary
 
 
@@ -239,17 +246,35 @@ def _finished(file: Path, protocol: Protocol, config: Config, own: Method | None
         return None
     try:
         found = json.loads(file.read_text())
-        before = found["protocol"]
-        names = {str(found["config"].get("method", {}).get("name")), method_name(config.method)}
-        same = len(names) == 1 or not any(":" in name for name in names)  # a class of the user's, and the same
-        same = same and not differences(from_dict(found["config"], config.method), config)
-        same = same and found.get("own") == (None if own is None else _about(own))
+        judged = changes(flat(found["protocol"]), dataclasses.asdict(protocol))
+        made = _made_otherwise(found, config, own)
     except UserError as error:
         raise UserError(f"{str(file)!r} was made with other settings ({error}); choose another --out") from error
     except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error!r}); remove it to run it again") from error
-    if before != dataclasses.asdict(protocol):
-        raise UserError(f"{str(file)!r} was made under another protocol {before}; choose another --out")
-    if not same:
-        raise UserError(f"{str(file)!r} was made with other settings or another preset; choose another --out")
+    if judged:
+        same_runs = found["protocol"].get("budget") == protocol.budget and not made
+        again = ", or remove the files result.json to evaluate the same runs again" * same_runs
+        raise UserError(f"{str(file)!r} was made under another protocol ({_few(judged)}); choose another --out{again}")
+    if made:
+        raise UserError(
+            f"{str(file)!r} was made with other settings or another preset ({_few(made)}); choose another --out"
+        )
     return found
+
+
+def _made_otherwise(found: dict[str, Any], config: Config, own: Method | None) -> list[str]:
+    """Return the settings, and those of a method of the user's, in which a result differs, as `name: old -> new`."""
+    before, now = str(found["config"].get("method", {}).get("name")), method_name(config.method)
+    if before != now and ":" in before + now:  # a class of the user's, and not the same
+        return [f"method: {before} -> {now}"]
+    told = found.get("own") or {}, {} if own is None else _about(own)
+    return [
+        *differences(from_dict(found["config"], config.method), config),
+        *changes(*({f"method.{name}": value for name, value in flat(values).items()} for values in told)),
+    ]
+
+
+def _few(told: list[str]) -> str:
+    """Return the first few of many things in a line."""
+    return ", ".join([*told[:6], *["..."] * (len(told) > 6)])

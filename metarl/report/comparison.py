@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, LogLocator
 
 from metarl.core.statistics import mean_and_interval
 from metarl.experiment.checkpoint import write_atomically
 from metarl.methods import METHODS
-from metarl.report.plot import LINES, draw_band, logarithmic
+from metarl.report.plot import COLUMN, LINES, SEED, Medium, draw_spread, drawn_for, logarithmic
 
 BASELINES = ("random", "pretrained", "oracle", "scratch")
 """What is compared besides the methods: an untrained policy, two that PPO trains on all tasks, and PPO on one task."""
@@ -33,6 +35,7 @@ def summarise(results: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, A
             "ci_high": high.tolist(),
             "by_seed": by_seed.tolist(),
             "remembers": _remembers(method, runs[0]),
+            "episodes_per_step": _episodes_per_step(method, runs[0]),
             "gain_step1": float(centre[min(1, len(centre) - 1)] - centre[0]),
             "env_steps": float(np.mean([run["train_steps"] for run in runs])),
             "seconds": float(np.mean([run["seconds"] for run in runs])),
@@ -70,16 +73,25 @@ def compare_scratch(runs: list[dict[str, Any]], others: dict[str, list[dict[str,
     return {**found, "reached": reached, "steps_needed": needed}
 
 
-def draw(summary: dict[str, Any]) -> Figure:
+def draw(summary: dict[str, Any], style: Medium = "screen") -> Figure:
     """Draw the adaptation curves of all methods, and beside them how PPO learns from scratch.
 
     They are drawn against gradient steps; where a method with a memory is among them, against the episodes of the task
     that each has seen, so that they answer how much data adaptation needs.
+
+    Args:
+        summary: What `results.json` holds.
+        style: For a screen; or paper, as wide as a column, with the panels below each other and the legend under them.
     """
-    both = "scratch" in summary
-    figure = Figure(figsize=(11 if both else 6.5, 4.2), layout="constrained")
-    axes = figure.subplots(1, 2, squeeze=False)[0] if both else [figure.subplots()]
-    axis = axes[0]
+    with drawn_for(style):
+        return _figure(summary, style == "paper")
+
+
+def _figure(summary: dict[str, Any], paper: bool) -> Figure:
+    panels = 1 + ("scratch" in summary)
+    size = (COLUMN, 2.3 * panels + 0.3) if paper else (6.5 if panels == 1 else 11, 4.2)
+    figure = Figure(figsize=size, layout="constrained")
+    axis, *beside = np.ravel(figure.subplots(panels, 1) if paper else figure.subplots(1, panels))
     colours = dict(zip(summary["methods"], LINES * 3, strict=False))
     memories = [method for method, row in summary["methods"].items() if row.get("remembers")]
     for number, (method, row) in enumerate(summary["methods"].items()):
@@ -89,19 +101,25 @@ def draw(summary: dict[str, Any]) -> Figure:
         style = ":" if method in BASELINES else "-" if number < len(LINES) else "--"
         axis.plot(steps, row["mean"], style, color=colours[method], marker="o", ms=3, label=method)
         ends = row["ci_low"], row["ci_high"]
-        draw_band(axis, steps, ends, row["by_seed"], color=colours[method], alpha=0.12)
+        draw_spread(axis, steps, ends, row["by_seed"], colour=colours[method], style=style, alpha=0.12)
     budget, seeds = summary["protocol"]["budget"], summary["seeds"]
     unit = "episodes of the task seen" if memories else "gradient steps"
     axis.set(xlabel=unit, ylabel="return")
-    axis.set(title=f"{summary['env']}, {budget / 1e6:g}M steps, {seeds} seeds")
+    trained = f"{budget / 1e6:g}M steps, {seeds} seed{'s' * (seeds != 1)}"
+    axis.set(title=f"{summary['env']}{chr(10) if paper else ', '}{trained}")
     if memories:
         logarithmic(axis)
     else:
         axis.set_xticks(range(summary["protocol"]["steps"] + 1))
-    if summary["methods"]:
+    if seeds == 2:
+        axis.plot([], [], color="grey", label="one seed", **SEED)
+    if summary["methods"] and paper:
+        columns = min(3, math.ceil(math.sqrt(len(summary["methods"]))))
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=columns, frameon=False)
+    elif summary["methods"]:
         axis.legend(fontsize=8, frameon=False, bbox_to_anchor=(1, 1))
-    if both:
-        _draw_scratch(axes[1], summary["scratch"], colours)
+    for other in beside:
+        _draw_scratch(other, summary["scratch"], colours)
     return figure
 
 
@@ -112,18 +130,31 @@ def _remembers(method: str, run: dict[str, Any]) -> bool:
     return method in METHODS and METHODS[method].remembers
 
 
+def _episodes_per_step(method: str, run: dict[str, Any]) -> int | None:
+    """Return how many episodes of its task a method sees in a step; None of the oracle, which has nothing to see."""
+    if method == "oracle":
+        return None
+    older = 1 if _remembers(method, run) else run.get("protocol", {}).get("episodes")
+    return run.get("episodes_per_step", older)
+
+
 def _draw_scratch(axis: Any, scratch: dict[str, Any], colours: dict[str, str]) -> None:
     axis.plot(scratch["env_steps"], scratch["returns"], color="black", lw=1.2)
     for method, value in scratch["reached"].items():
         axis.axhline(value, color=colours[method], lw=1, ls=":" if method in BASELINES else "-")
     axis.set(xscale="log", xlabel="environment steps in one task", ylabel="return")
+    few = scratch["env_steps"][-1] < 30 * scratch["env_steps"][0]
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if few else (1,)))
+    axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axis.minorticks_off()
     axis.set(title=f"PPO from scratch, {len(scratch['tasks'])} tasks\nlines: the methods after one step")
 
 
 def write_csv(summary: dict[str, Any], file: Path) -> None:
-    """Write the adaptation curves of all methods as a table."""
-    lines = ["method,step,mean,ci_low,ci_high"]
+    """Write the adaptation curves of all methods as a table; a step is so many episodes of the task."""
+    lines = ["method,step,mean,ci_low,ci_high,episodes_per_step"]
     for method, row in summary["methods"].items():
+        per_step = "" if row["episodes_per_step"] is None else row["episodes_per_step"]
         points = zip(row["mean"], row["ci_low"], row["ci_high"], strict=True)
-        lines += [",".join(map(str, (method, step, *point))) for step, point in enumerate(points)]
+        lines += [",".join(map(str, (method, step, *point, per_step))) for step, point in enumerate(points)]
     write_atomically(file, "\n".join([*lines, ""]).encode())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any, Literal
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,11 +21,49 @@ from metarl.seeding import TEST, draw_tasks, task_rngs
 LINES = ["#4269d0", "#ff725c", "#3ca951", "#a463f2", "#9c6b4e", "#ff8ab7", "#6cc5b0", "#efb118"]
 """Colours of the runs, in the order in which they are named."""
 
+Medium = Literal["screen", "paper"]
+"""What a figure of curves is made for: a screen, or a paper, as wide as a column of it."""
+
+COLUMN = 3.25
+"""Width of a column of a paper, in inches."""
+
+RC: dict[Medium, dict[Any, Any]] = {
+    "paper": {
+        "font.size": 8,
+        "axes.titlesize": 8,
+        "legend.fontsize": 7,
+        "axes.linewidth": 0.6,
+        "lines.linewidth": 1.0,
+    },
+    "screen": {"font.size": 10, "axes.titlesize": 11, "legend.fontsize": 9, "lines.linewidth": 1.5},
+}
+"""Fonts and lines."""
+
+
+def drawn_for(medium: Medium) -> AbstractContextManager[None]:
+    """Return the context in which a figure is made for a medium."""
+    return matplotlib.rc_context(RC[medium])
+
+
+def as_file(figure: Figure, ending: str) -> bytes:
+    """Return a figure as a file of a format, fine enough for its size, with TrueType fonts, which journals ask for.
+
+    Raises:
+        ValueError: If there is no such format.
+    """
+    drawn = io.BytesIO()
+    with matplotlib.rc_context({"pdf.fonttype": 42, "ps.fonttype": 42}):
+        figure.savefig(drawn, dpi=300 if figure.get_figwidth() < 5 else 150, format=ending.removeprefix(".") or "png")
+    return drawn.getvalue()
+
 
 Style = Literal["-", "--", ":", "-."]
 
 STYLES: tuple[Style, ...] = ("-", "--", ":", "-.")
 """Line styles, each of which goes through all colours before the next."""
+
+SEED: dict[str, Any] = {"lw": 0.4}
+"""How a single seed is drawn beside the mean of all."""
 
 
 def looks(number: int) -> list[tuple[str, Style]]:
@@ -37,14 +78,21 @@ def looks(number: int) -> list[tuple[str, Style]]:
     return pairs[:number]
 
 
-def draw_band(axis: Axes, x: Any, ends: tuple[Any, Any], seeds: Any, **drawn: Any) -> None:
-    """Fill between the ends of an interval; the axis makes room for the seeds `[S, n]`, and what is wider is cut off.
+def draw_spread(
+    axis: Axes, x: Any, ends: tuple[Any, Any], seeds: Any, *, colour: str, style: Style = "-", alpha: float
+) -> None:
+    """Draw how far seeds `[S, n]` lie apart: each of two as a thin line, more as the band between an interval's ends.
 
-    The interval of two or three seeds may be many times as wide as all that there is to see. That of a lone one, which
-    is over its tasks, is shown whole.
+    The interval of two seeds says next to nothing: it may be many times as wide as all that there is to see. For three
+    or more the axis makes room for the seeds, and what is wider is cut off. The interval of a lone one, which is over
+    its tasks, is shown whole.
     """
+    if len(seeds) == 2:
+        for values in seeds:
+            axis.plot(x, values, style, color=colour, **SEED)
+        return
     room = axis.dataLim.frozen()
-    axis.fill_between(x, *ends, lw=0, **drawn)
+    axis.fill_between(x, *ends, color=colour, alpha=alpha, lw=0)
     axis.dataLim.set(room)
     for values in seeds if len(seeds) > 1 else ends:
         axis.update_datalim(np.column_stack([x, values]))
@@ -59,6 +107,10 @@ def logarithmic(axis: Axes) -> None:
     axis.set_xticks([0, *(tick for tick in ticks if tick <= most)])
     axis.minorticks_off()
     axis.xaxis.set_major_formatter(ScalarFormatter())
+    scale = axis.xaxis.get_transform()
+    left, right = scale.transform(np.array([0.0, max(most, 1.0)]))  # as they lie on paper
+    margin = 0.04 * (right - left)
+    axis.set_xlim(*scale.inverted().transform(np.array([left - margin, right + margin])))
 
 
 def check_plane(model: Model) -> None:

@@ -34,6 +34,8 @@ class Group:
     """Name of the method."""
     paths: list[Path]
     """Run directories."""
+    steps: int | None = None
+    """Steps of adaptation trained with, by which a run chooses its best params; None where its settings do not say."""
 
     @property
     def name(self) -> str:
@@ -70,10 +72,10 @@ def groups_of(paths: Sequence[Path]) -> list[Group]:
         config, title, method = _settings(path)
         compared = {name: value for name, value in flat(config).items() if name not in UNCOMPARED}
         key = json.dumps(compared, sort_keys=True)
-        groups.setdefault(key, Group(title, method, [])).paths.append(path)
+        groups.setdefault(key, Group(title, method, [], _trained_steps(config))).paths.append(path)
     titles = sorted({group.title for group in groups.values()})
     if len(titles) > 1:
-        raise UserError(f"one figure shows runs of one environment, these are of {', '.join(titles)}")
+        raise UserError(f"the runs must be of one environment, these are of {', '.join(titles)}")
     return list(groups.values())
 
 
@@ -87,6 +89,15 @@ def _settings(path: Path) -> tuple[dict[str, Any], str, str]:
         title = ""
     config = json.loads(directory.config_file.read_text())["config"]
     return config, title or str(config.get("env", config.get("data"))), str(name or config["method"]["name"])
+
+
+def _trained_steps(config: dict[str, Any]) -> int | None:
+    """Return the inner steps of a run's method, or the episodes of a lifetime that others follow, if it has either."""
+    method = config.get("method")
+    for name, first in (("inner_steps", 0), ("lifetime", 1)):
+        if isinstance(method, dict) and isinstance(found := method.get(name), int):
+            return found - first
+    return None
 
 
 def labels_of(groups: Sequence[Group]) -> list[str]:
@@ -134,6 +145,7 @@ def read_curve(path: Path, measure: str | None = None) -> AdaptationCurve | None
         return None
     try:
         found = json.loads(file.read_text())
+        tasks = found.get("tasks")
         if measure == "success":
             if "success" not in found:  # told in no episode of the last evaluation
                 return None
@@ -147,6 +159,17 @@ def read_curve(path: Path, measure: str | None = None) -> AdaptationCurve | None
         per_step = found.get("episodes_per_step")
         per_step = None if per_step is None else int(per_step)
         how: dict[str, Any] = {"unit": found["unit"], "measure": what, "episodes_per_step": per_step}
+        how["tasks"] = _as_tasks(tasks, len(per_task))
         return AdaptationCurve(found["env"], per_task, int(found["env_steps"]), **how)
     except (AttributeError, KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error})") from error
+
+
+def _as_tasks(told: Any, number: int) -> NDArray[Any] | None:
+    """Return the tasks of a curve `[tasks, d]`, if it tells them, which older ones do not."""
+    if told is None:
+        return None
+    tasks = np.array(told, dtype=np.float64)
+    if tasks.ndim != 2 or len(tasks) != number:
+        raise ValueError(f"tasks is {tasks.shape}, not {number} tasks by their size")
+    return tasks

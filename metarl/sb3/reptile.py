@@ -249,7 +249,7 @@ class Reptile:
         finally:
             vec.close()
             shown.close()
-        return AdaptationCurve(self.title, per_task, env_steps, unit=f"x {self.k:,} environment steps")
+        return AdaptationCurve(self.title, per_task, env_steps, unit=f"x {self.k:,} environment steps", tasks=drawn)
 
     def save(self, path: str | Path) -> None:
         """Write `model`, which the algorithm's own `load` reads, as in `PPO.load(path)`."""

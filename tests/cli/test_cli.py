@@ -3,7 +3,9 @@
 import json
 import re
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from metarl.cli import main
 
@@ -38,6 +40,7 @@ def test_eval_prints_and_writes_the_curve(run, tmp_path, capsys):
         "ci_low",
         "ci_high",
         "per_task",
+        "tasks",
         "env_steps",
         "unit",
         "measure",
@@ -45,6 +48,7 @@ def test_eval_prints_and_writes_the_curve(run, tmp_path, capsys):
     }
     assert curve["steps"] == [0, 1, 2]
     assert [len(task) for task in curve["per_task"]] == [3] * 4
+    assert [len(task) for task in curve["tasks"]] == [2] * 4
     assert all(
         low < mean < high for low, mean, high in zip(curve["ci_low"], curve["mean"], curve["ci_high"], strict=True)
     )
@@ -81,6 +85,7 @@ def test_a_curve_of_several_tasks_that_are_given(tmp_path, capsys):
         out = tmp_path / f"{len(found)}.json"
         assert main(["eval", str(tmp_path / "run"), *typed, "--episodes", "2", "--json", str(out)]) == 0
         found.append(json.loads(out.read_text())["per_task"])
+        assert json.loads(out.read_text())["tasks"] == tasks
     said = capsys.readouterr().out
     assert [len(per_task) for per_task in found] == [1, 1, 2]
     assert found[2][0] == pytest.approx(found[0][0]) and "2 tasks" in said and "1 task" in said
@@ -150,9 +155,38 @@ def test_bad_input_is_one_clear_line_and_status_2(arguments, message, capsys):
 
 
 def test_a_folder_of_runs_names_them(run, tmp_path, capsys):
-    assert main(["eval", str(tmp_path)]) == 2
+    assert main(["video", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert f"holds no run (no config.json); there are runs in it: {run[0]}" in said and said.count("\n") == 1
+
+
+def test_a_folder_of_seeds_has_a_curve_over_them(tmp_path, capsys):
+    for seed in ("0", "1", "2"):
+        directory = str(tmp_path / "runs" / f"seed-{seed}")
+        assert main([*TRAIN, *SMALL, "--seed", seed, "--log-dir", directory]) == 0
+    evaluation = ["--tasks", "4", "--episodes", "2", "--steps", "1"]
+    few = [*evaluation, "--json", str(tmp_path / "curve.json")]
+    assert main(["eval", str(tmp_path / "runs" / "seed-1"), *few]) == 0
+    alone = json.loads((tmp_path / "curve.json").read_text())
+    capsys.readouterr()
+    assert main(["eval", str(tmp_path / "runs"), *few]) == 0
+    assert "4 held-out tasks, means over 3 seeds" in capsys.readouterr().out
+    found = json.loads((tmp_path / "curve.json").read_text())
+    assert list(found["runs"]) == ["seed-0", "seed-1", "seed-2"] and found["runs"]["seed-1"] == alone
+    assert "per_task" not in found
+    by_seed = np.array([run["mean"] for run in found["runs"].values()])
+    assert np.allclose(found["by_seed"], by_seed) and np.allclose(found["mean"], by_seed.mean(0))
+    ends = stats.t.interval(0.95, 2, by_seed.mean(0), stats.sem(by_seed))
+    assert np.allclose((found["ci_low"], found["ci_high"]), ends)
+
+    assert main(["eval", str(tmp_path / "runs"), *evaluation, "--figure", str(tmp_path / "x.png")]) == 2
+    assert "--figure draws one run" in capsys.readouterr().err
+    other = tmp_path / "runs" / "other"
+    assert main([*TRAIN, *SMALL, "--horizon", "5", "--log-dir", str(other)]) == 0
+    capsys.readouterr()
+    assert main(["eval", str(tmp_path / "runs"), *evaluation]) == 2
+    said = capsys.readouterr().err
+    assert "differ in more than their seed; name one of them: " in said and str(other) in said
 
 
 def test_bad_input_loses_nothing(run, capsys):

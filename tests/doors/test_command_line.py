@@ -207,11 +207,15 @@ def test_two_methods_of_one_name_and_a_result_of_another_class_are_told_apart(fo
     (folder / "other.py").write_text("import corridor\n\n\nclass Slow(corridor.Slow):\n    pass\n")
     budget = ["--seeds", "1", "--budget", "100", "--out", "out"]
     both = metarl(folder, "benchmark", "corridor:Corridor-v0", "--methods", "corridor:Slow,other:Slow", *budget)
-    assert both.end() == 2 and "each method once, got Slow, Slow" in both.said
+    assert both.end() == 0, both.said
+    both = json.loads((folder / "out" / "results.json").read_text())
+    assert list(both["methods"]) == ["corridor.Slow", "other.Slow"]
+    twice = metarl(folder, "benchmark", "corridor:Corridor-v0", "--methods", "corridor:Slow,corridor:Slow", *budget)
+    assert twice.end() == 2 and "each method once, got corridor.Slow, corridor.Slow" in twice.said
     done = metarl(folder, "benchmark", "corridor:Corridor-v0", "--methods", "corridor:Slow", *budget)
     assert done.end() == 0, done.said
     other = metarl(folder, "benchmark", "corridor:Corridor-v0", "--methods", "other:Slow", *budget)
-    assert other.end() == 2 and "was made with other settings or another preset" in other.said
+    assert other.end() == 2 and "another preset (method.name: 'corridor:Slow' -> 'other:Slow')" in other.said
     (folder / "out" / "Slow-seed0" / "result.json").unlink()  # begun, and not finished
     other = metarl(folder, "benchmark", "corridor:Corridor-v0", "--methods", "other:Slow", *budget)
     assert other.end() == 2 and "holds a run of corridor:Slow; choose another --out" in other.said

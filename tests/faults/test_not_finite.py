@@ -230,7 +230,8 @@ def test_a_run_drops_counts_and_goes_on(tmp_path, observe):
     resume(again, directory)
     curve = train(again, 4, directory)
     assert curve.dropped == 1 and curve.per_task.shape == (2, 2) and np.isfinite(curve.per_task).all()
-    assert json.loads(directory.curve_file.read_text())["dropped"] == 1
+    found = json.loads(directory.curve_file.read_text())
+    assert found["dropped"] == 1 and len(found["tasks"]) == 2  # those that are left
     rows = list(csv.DictReader((tmp_path / "run" / "progress.csv").read_text().splitlines()))
     assert [row["train/dropped_tasks"] for row in rows] == ["1", "2", "3", "4"]
     assert rows[-1]["eval/dropped_tasks"] == "1"

@@ -1,6 +1,7 @@
 """The Python API, as scripts use it."""
 
 import dataclasses
+import json
 
 import gymnasium
 import numpy as np
@@ -50,6 +51,22 @@ def test_a_saved_model_is_the_same_model(model, tmp_path):
     loaded.learn(1)
     model.learn(1)
     assert all(torch.equal(model.trainer.params[n], loaded.trainer.params[n]) for n in loaded.trainer.params)
+
+
+def test_a_curve_tells_of_which_tasks_it_is(model):
+    curve = metarl.adaptation_curve(model, steps=1, tasks=3, episodes=2, seed=4)
+    drawn = draw_tasks(model.trainer.inner_loop, 3, 4, TEST)
+    assert np.array_equal(curve.tasks, drawn) and json.loads(json.dumps(curve.as_dict()))["tasks"] == drawn.tolist()
+    again = metarl.adaptation_curve(model, steps=1, tasks=curve.as_dict()["tasks"], episodes=2, seed=4)
+    assert np.allclose(again.per_task, curve.per_task)
+    both = metarl.AdaptationCurve.joined([curve, again])
+    assert np.array_equal(both.tasks, [*drawn, *drawn])
+    older = dataclasses.replace(again, tasks=None)
+    assert metarl.AdaptationCurve.joined([curve, older]).tasks is None and "tasks" not in older.as_dict()
+    long = dataclasses.replace(curve, tasks=np.zeros((3, 101)))  # a whole MDP, say
+    assert "tasks" not in long.as_dict()
+    solved = dataclasses.replace(curve, success=np.zeros((3, 2))).as_dict()
+    assert "tasks" in solved and "tasks" not in solved["success"]  # once is enough
 
 
 def test_a_run_directory_loads_its_best_checkpoint(tmp_path):

@@ -1,19 +1,24 @@
 """Methods and baselines compared: the statistics, the networks handed over, and whole runs."""
 
+import csv
 import dataclasses
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
 from torch.testing import assert_close
 
 from metarl import UserError
 from metarl.cli import main
+from metarl.cli.compare import labels
 from metarl.core import params as P
 from metarl.experiment.build import Parts, build_inner_loop
 from metarl.experiment.presets import PRESETS
+from metarl.methods import METHODS
 from metarl.report import baselines
 from metarl.report.baselines import oracle_curve, train_baseline
 from metarl.report.benchmark import Protocol, benchmark
@@ -96,13 +101,36 @@ def test_the_oracle_sees_its_task_and_its_curve_is_flat():
     assert np.array_equal(curve.per_task, oracle_curve(model, SMALL, steps=2, tasks=3, episodes=2, seed=0).per_task)
 
 
-@pytest.mark.parametrize("by_seed", [[[0.0, 1.0]], [[-0.1, 0.9], [0.1, 1.1]]])
+@pytest.mark.parametrize("by_seed", [[[0.0, 1.0]], [[-0.1, 0.9], [0.1, 1.1]], [[-0.1, 0.9], [0.1, 1.1], [0.0, 1.0]]])
 def test_there_is_room_for_the_interval_of_one_seed_and_for_several_seeds(by_seed):
     row = {"mean": [0.0, 1.0], "ci_low": [-5.0, -5.0], "ci_high": [5.0, 5.0], "by_seed": by_seed, "remembers": False}
     summary = {"env": "x", "seeds": len(by_seed), "protocol": {"budget": 1000, "steps": 1, "episodes": 20}}
     (axis,) = draw(summary | {"methods": {"maml": row}}).axes
     low, high = axis.get_ylim()
-    assert (low < -5 and high > 5) == (len(by_seed) == 1) and low < -0.1 * (len(by_seed) - 1) and high > 1
+    assert (low < -5 and high > 5) == (len(by_seed) == 1) and low < -0.1 * (len(by_seed) > 1) and high > 1
+    thin = [list(line.get_ydata()) for line in axis.lines if line.get_marker() != "o" and len(line.get_ydata())]
+    assert thin == (by_seed if len(by_seed) == 2 else []) and bool(axis.collections) == (len(by_seed) != 2)
+
+
+@pytest.mark.parametrize("methods", [1, 7])
+def test_a_figure_for_a_paper_is_as_wide_as_a_column_and_nothing_is_cut_off_or_overlaps(methods):
+    row = {"mean": [0.0, 1.0], "ci_low": [-0.5, 0.5], "ci_high": [0.5, 1.5], "by_seed": [[0.0, 1.0]]}
+    names = [*METHODS, "random", "oracle"][:methods]
+    summary = {"env": "metarl/HumanoidDirection2D-v0", "seeds": 1, "protocol": {"budget": 8_000_000, "steps": 1}}
+    summary["methods"] = {name: row | {"remembers": False} for name in names}
+    for steps in ([2000, 4000, 30_000], [1000, 50_000, 3_000_000]):
+        scratch = {"tasks": [[0.0]], "env_steps": steps, "returns": [0.0, 1.0, 2.0], "reached": {}}
+        summary |= {"protocol": {"budget": 8_000_000, "steps": 1, "episodes": 20}, "scratch": scratch}
+        figure = draw(summary, "paper")
+        assert figure.get_figwidth() == 3.25 and len(figure.axes) == 2
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+        box, whole = figure.get_tightbbox(renderer), figure.bbox_inches
+        assert box.x0 >= whole.x0 and box.y0 >= whole.y0 and box.x1 <= whole.x1 and box.y1 <= whole.y1
+        for axis in figure.axes:
+            shown = [label.get_window_extent(renderer) for label in axis.get_xticklabels() if label.get_text()]
+            inside = [box for box in shown if axis.bbox.x0 <= (box.x0 + box.x1) / 2 <= axis.bbox.x1]
+            assert len(inside) > 1 and all(left.x1 < right.x0 for left, right in pairwise(inside))
 
 
 @pytest.mark.parametrize("preset", ["sparse-navigation", "ant-vel"])
@@ -122,6 +150,11 @@ def test_a_benchmark_runs_once_and_writes_all(tmp_path):
     assert summary["methods"]["maml"]["env_steps"] >= TINY.budget
     assert summary["methods"]["random"]["env_steps"] == 0
     assert {"results.json", "results.csv", "curves.png"} <= {path.name for path in tmp_path.iterdir()}
+    header, *rows = csv.reader((tmp_path / "results.csv").read_text().splitlines())
+    assert header == ["method", "step", "mean", "ci_low", "ci_high", "episodes_per_step"]
+    assert {row[0]: row[5] for row in rows} == {"maml": "2", "reptile": "2", "random": "2", "oracle": ""}
+    tasks = [json.loads((tmp_path / f"{name}-seed1" / "result.json").read_text())["tasks"] for name in methods]
+    assert np.shape(tasks[0]) == (3, 2) and all(others == tasks[0] for others in tasks)
     again = benchmark(SMALL, methods, 2, TINY, tmp_path, said.append)
     assert len(said) == 8 and again == json.loads((tmp_path / "results.json").read_text())
 
@@ -135,10 +168,50 @@ def test_a_benchmark_runs_once_and_writes_all(tmp_path):
     file.write_text(json.dumps(found))
     benchmark(SMALL, methods, 2, TINY, tmp_path, said.append)
     assert len(said) == 9
-    with pytest.raises(UserError, match="other settings"):
-        benchmark(dataclasses.replace(SMALL, discount=0.9), methods, 2, TINY, tmp_path, said.append)
-    with pytest.raises(UserError, match="another protocol"):
+    with pytest.raises(UserError, match=r"other settings .* \(discount: 0.99 -> 0.9, horizon: 8 -> 9\);"):
+        benchmark(dataclasses.replace(SMALL, discount=0.9, horizon=9), methods, 2, TINY, tmp_path, said.append)
+    with pytest.raises(UserError, match=r"another protocol \(budget: 300 -> 400\); choose another --out$"):
         benchmark(SMALL, methods, 2, dataclasses.replace(TINY, budget=400), tmp_path, said.append)
+    more = dataclasses.replace(TINY, tasks=4)
+    with pytest.raises(UserError, match=r"\(tasks: 3 -> 4\); choose another --out, or remove the files result.json to"):
+        benchmark(SMALL, methods, 2, more, tmp_path, said.append)
+    for file in tmp_path.glob("maml-seed*/result.json"):
+        file.unlink()
+    trained = [checkpoint.read_bytes() for checkpoint in sorted(tmp_path.glob("maml-seed*/checkpoints/*"))]
+    fourth = benchmark(SMALL, ["maml"], 2, more, tmp_path, said.append)
+    assert fourth["methods"]["maml"]["env_steps"] == summary["methods"]["maml"]["env_steps"]
+    assert trained == [checkpoint.read_bytes() for checkpoint in sorted(tmp_path.glob("maml-seed*/checkpoints/*"))]
+
+
+def test_the_table_says_what_a_step_is_the_intervals_and_where_scratch_is(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    preset = tmp_path / "small.json"
+    preset.write_text(json.dumps({"preset": "point-navigation", "tasks": 2, "episodes": 2, "horizon": 6}))
+    options = ["--seeds", "2", "--budget", "60", "--steps", "1", "--tasks", "3", "--episodes", "4", "--out", "out"]
+    arguments = ["benchmark", str(preset), *options, "--methods", "maml,rl2,scratch"]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    summary = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert summary["protocol"] | {"steps": 1, "tasks": 3, "episodes": 4} == summary["protocol"]
+    maml = summary["methods"]["maml"]
+    step = f"{maml['mean'][1]:.1f} ±{(maml['ci_high'][1] - maml['ci_low'][1]) / 2:.1f}"
+    row = next(line for line in said.splitlines() if "│ maml" in line)
+    assert [cell.strip() for cell in row.split("│")][2:6:2] == ["4", step] and "seconds" in said
+    assert "±" in row and "half of their 95 % intervals over the seeds" in said
+    assert "│ rl2    │ 1 " in said and "│ scratch" not in said
+    assert "scratch, PPO on 2 tasks one by one, adapts to none: it is in curves.png and results.json" in said
+
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([*arguments, "--style", "paper"]) == 0
+    said = capsys.readouterr().out
+    assert (tmp_path / "out" / "curves.pdf").read_bytes().startswith(b"%PDF") and "curves.pdf" in said
+    assert "…" not in said and "episodes" in said and max(map(len, said.splitlines()[:8])) <= 80
+
+
+def test_classes_of_one_name_are_told_apart_by_their_modules():
+    assert labels(["maml", "a:MAML2", "b:Other"]) == ["maml", "MAML2", "Other"]
+    assert labels(["a:MAML2", "b.c:MAML2", "b:Other"]) == ["a.MAML2", "b.c.MAML2", "Other"]
+    assert labels(["maml", "a:maml"]) == ["maml", "a.maml"]
 
 
 def test_ppo_models_are_trained_once(tmp_path, monkeypatch):
@@ -180,6 +253,7 @@ def test_the_steps_that_scratch_needs():
         (["point-nav"], "did you mean 'point-navigation'?"),
         (["point-navigation", "--methods", "maml,mamml"], "unknown method 'mamml'; did you mean 'maml'?"),
         (["point-navigation", "--budget", "0"], "budget must be at least 1"),
+        (["point-navigation", "--tasks", "0"], "tasks must be at least 1, got 0"),
         (["point-navigation", "--seed", "1"], "unknown option '--seed'; did you mean '--seeds'?"),
     ],
 )

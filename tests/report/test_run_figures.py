@@ -31,6 +31,16 @@ def folder(tmp_path_factory):
     return home
 
 
+def three_seeds(folder, home):
+    """A folder with three seeds of MAML, the last of which is no run of its own."""
+    for number, seed in enumerate((0, 1, 1)):
+        shutil.copytree(folder / "maml" / f"seed-{seed}", home / "three" / f"seed-{number}")
+    curve = home / "three" / "seed-2" / "curve.json"
+    found = json.loads(curve.read_text())
+    curve.write_text(json.dumps(found | {"per_task": (np.array(found["per_task"]) + 1).tolist()}))
+    return sorted((home / "three").iterdir())
+
+
 def test_runs_that_differ_in_their_seed_are_one_group(folder):
     seeds = [folder / "maml" / f"seed-{seed}" for seed in range(2)]
     for paths in ([folder / "maml", folder / "reptile"], [*seeds, folder / "reptile" / "seed-0", seeds[0]]):
@@ -40,11 +50,11 @@ def test_runs_that_differ_in_their_seed_are_one_group(folder):
 
 
 @pytest.mark.parametrize("aggregate", ["mean", "iqm"])
-def test_the_curves_are_the_runs_means(folder, aggregate):
-    """Of two seeds the interquartile mean is the mean."""
-    figure = plot_runs([folder / "maml"], Look(x=("iterations",), aggregate=aggregate))
+def test_the_curves_are_the_runs_means(folder, aggregate, tmp_path):
+    """Of three seeds the interquartile mean is the mean."""
+    seeds = three_seeds(folder, tmp_path)
+    figure = plot_runs([tmp_path / "three"], Look(x=("iterations",), aggregate=aggregate))
     learning, adaptation = figure.axes
-    seeds = sorted((folder / "maml").iterdir())
     mean = np.mean([read_progress(seed)["meta/return_step1"] for seed in seeds], axis=0)
     assert np.allclose(learning.lines[0].get_ydata(), mean)
     assert np.array_equal(learning.lines[0].get_xdata(), [1, 2, 3])
@@ -52,11 +62,58 @@ def test_the_curves_are_the_runs_means(folder, aggregate):
     assert np.allclose(adaptation.lines[0].get_ydata(), curves.mean(0))
     (band,) = adaptation.collections
     low, high = band.get_paths()[0].get_extents().intervaly
-    widest = stats.t.interval(0.95, 1, curves.mean(0), stats.sem(curves))
+    widest = stats.t.interval(0.95, 2, curves.mean(0), stats.sem(curves))
     assert (low, high) == pytest.approx((widest[0].min(), widest[1].max()))
-    bottom, top = adaptation.get_ylim()  # there is room for the seeds, not for all that two seeds leave open
+    bottom, top = adaptation.get_ylim()  # there is room for the seeds, not for all that three seeds leave open
     assert low < bottom < curves.min() and curves.max() < top < high
     assert learning.collections
+
+
+def test_each_of_two_seeds_is_a_thin_line_and_there_is_no_band(folder):
+    figure = plot_runs([folder / "maml"], Look(x=("iterations",)))
+    seeds = sorted((folder / "maml").iterdir())
+    for axis, whole in zip(
+        figure.axes,
+        ([read_progress(seed)["meta/return_step1"] for seed in seeds], [read_curve(seed).mean for seed in seeds]),
+        strict=True,
+    ):
+        mean, *thin = axis.lines[:3]
+        assert not axis.collections
+        assert np.allclose([line.get_ydata() for line in thin], whole)
+        assert all(line.get_linewidth() < mean.get_linewidth() / 2 for line in thin)
+        low, high = axis.get_ylim()
+        assert low < np.min(whole) and np.max(whole) < high
+    assert "one seed" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+@pytest.mark.parametrize("method", ["maml", "reptile"])
+def test_the_learning_curve_on_held_out_tasks_is_that_by_which_the_best_is_chosen(folder, method):
+    run = folder / method / "seed-0"
+    learning, _ = plot_runs([run], Look(x=("iterations",), tasks="held-out")).axes
+    table = read_progress(run)
+    steps = json.loads((run / "config.json").read_text())["config"]["method"]["inner_steps"]
+    for line, step in zip(learning.lines, (min(steps, 3), 0), strict=True):
+        assert list(line.get_xdata()) == [2, 3]  # the iterations after which it was evaluated
+        assert np.allclose(line.get_ydata(), table[f"eval/return_step{step}"][[1, 2]])
+    assert "held-out tasks" in learning.get_title() and "training" not in learning.get_title()
+
+
+def test_the_held_out_curves_of_seeds_are_their_mean(folder, tmp_path):
+    seeds = three_seeds(folder, tmp_path)
+    assert main(["plot", str(tmp_path / "three"), "--tasks", "held-out", "--out", str(tmp_path / "x.png")]) == 0
+    learning, _ = plot_runs([tmp_path / "three"], Look(x=("steps",), tasks="held-out")).axes
+    values = np.array([read_progress(seed)["eval/return_step1"][[1, 2]] for seed in seeds])
+    assert np.allclose(learning.lines[0].get_ydata(), values.mean(0)) and learning.collections
+
+
+def test_a_run_without_evaluations_has_no_curve_on_held_out_tasks(folder, tmp_path, capsys):
+    run = shutil.copytree(folder / "maml" / "seed-0", tmp_path / "run")
+    header, *rows = (run / "progress.csv").read_text().splitlines()
+    kept = [number for number, name in enumerate(header.split(",")) if not name.startswith("eval/")]
+    lines = [",".join(row.split(",")[number] for number in kept) for row in (header, *rows)]
+    (run / "progress.csv").write_text("\n".join([*lines, ""]))
+    assert main(["plot", str(run), "--tasks", "held-out"]) == 2
+    assert "has no evaluations of its return on held-out tasks" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("aggregate", "seeds"), [("mean", 3), ("mean", 8), ("iqm", 8)])
@@ -179,19 +236,39 @@ def test_bad_input_is_one_line(folder, tmp_path, capsys):
 def test_a_memory_and_gradient_steps_are_drawn_against_episodes_seen(folder):
     run = folder / "rl2" / "seed-0"
     assert main(["train", "point-navigation", *SMALL.split(), "--method", "rl2", "--log-dir", str(run)]) == 0
+    learning, *_ = plot_runs([folder / "rl2"], Look(tasks="held-out")).axes
+    lifetime = json.loads((run / "config.json").read_text())["config"]["method"]["lifetime"]
+    found = read_progress(run)[f"eval/return_step{min(lifetime - 1, 3)}"]
+    assert np.allclose(learning.lines[0].get_ydata(), found[np.isfinite(found)])
     *_, alone = plot_runs([folder / "rl2"]).axes
     assert (alone.get_xlabel(), alone.get_xscale()) == ("episodes seen", "linear")
     *_, adaptation = plot_runs([folder / "maml", run]).axes
     assert adaptation.get_xlabel() == "episodes of the task seen"
-    gradient, memory = (list(line.get_xdata()) for line in adaptation.lines)
+    gradient, memory = (list(line.get_xdata()) for line in adaptation.lines if line.get_marker() == "o")
     assert gradient == [0, 2, 4, 6]  # two episodes a step
     assert memory == [0, 1, 2, 3]
+    scale = adaptation.xaxis.get_transform().transform
+    (left, right), (first, last) = scale(np.array(adaptation.get_xlim())), scale(np.array([0.0, 6.0]))
+    margins = (first - left) / (right - left), (right - last) / (right - left)
+    assert all(0.02 < margin < 0.06 for margin in margins)  # room for a marker, and no more
     older = run / "curve.json"
     found = json.loads(older.read_text())
     del found["episodes_per_step"]  # as versions before wrote it
     older.write_text(json.dumps(found))
     *_, adaptation = plot_runs([folder / "maml", run]).axes
     assert adaptation.get_xlabel() == "episodes seen or gradient steps"
+
+
+def test_a_curve_tells_its_tasks_and_one_without_is_read_too(folder, tmp_path, capsys):
+    run = shutil.copytree(folder / "maml" / "seed-0", tmp_path / "run")
+    found = json.loads((run / "curve.json").read_text())
+    curve = read_curve(run)
+    assert np.shape(found["tasks"]) == (3, 2) and curve.tasks.tolist() == found["tasks"]
+    (run / "curve.json").write_text(json.dumps({name: value for name, value in found.items() if name != "tasks"}))
+    assert read_curve(run).tasks is None and "tasks" not in read_curve(run).as_dict()
+    (run / "curve.json").write_text(json.dumps(found | {"tasks": found["tasks"][:2]}))
+    assert main(["plot", str(run)]) == 2
+    assert "is damaged (tasks is (2, 2), not 3 tasks by their size)" in capsys.readouterr().err
 
 
 def test_no_success_in_the_last_evaluation_is_no_damage(folder):
