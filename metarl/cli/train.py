@@ -20,6 +20,7 @@ from metarl.experiment.base_config import Settings
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.own_files import new_folder
 from metarl.experiment.parts import Parts, typed_parts
+from metarl.experiment.presets import ON_DATA
 from metarl.experiment.run import resume
 from metarl.experiment.run import train as run_training
 from metarl.experiment.settings import check_method, with_method
@@ -37,7 +38,8 @@ def train(args: list[str]) -> int:
     """Meta-train a preset, or an environment, and show the adaptation curve."""
     args = _with_settings_first(args)
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
-        raise UserError("train needs a preset or an environment first; 'metarl presets' lists the presets")
+        near = _preset_of(args)
+        raise UserError(f"train needs a preset or an environment first{near}; 'metarl presets' lists the presets")
     name, rest = args[0], args[1:]
     shown = name in ("-h", "--help")  # with the defaults of one preset
     if shown:
@@ -65,6 +67,12 @@ def train(args: list[str]) -> int:
     if not command.resume and (brought := _brought(config, command.config, typed_names(rest))):
         print(f"metarl: {brought}")
     return _run(name, command, parts, callbacks, method)
+
+
+def _preset_of(args: list[str]) -> str:
+    """Return in words which preset has the data that are typed, if one has."""
+    found = [name for name, config in ON_DATA.items() if config.data in _values(args, "--data")]
+    return "".join(f", 'metarl train {name} ...' for data {ON_DATA[name].data}" for name in found[:1])
 
 
 def _begun(log_dir: Path, typed: Settings, chosen: dict[str, str | None], modules: Collection[str]) -> Settings:
