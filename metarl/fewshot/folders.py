@@ -90,7 +90,7 @@ class PictureFolder:
         sizes = [f"{len(part.names)} {part.kind}" for part in self.sets]
         rule = "" if self.given else " (every fifth; FOLDER/train, FOLDER/validation and FOLDER/test would say which)"
         classes = sum(len(part.names) for part in self.sets)
-        return f"{self.path!r} has {classes} classes, of which {', '.join(sizes[:-1])} and {sizes[-1]}{rule}"
+        return f"{self.path!r} has {classes} classes: {', '.join(sizes[:-1])} and {sizes[-1]}{rule}"
 
 
 def find_pictures(folder: str) -> PictureFolder:
@@ -127,8 +127,11 @@ def _given(root: Path) -> dict[str, Path]:
     """Return the folders of the sets that a folder holds, by what they are for; none where it has no sets."""
     if (root / OMNIGLOT["training"]).is_dir():
         return {kind: root / name for kind, name in OMNIGLOT.items()}
-    below = {path.name.lower(): path for path in root.iterdir() if path.is_dir() and _holds_folders(path)}
-    found = {kind: [below[name] for name in names if name in below] for kind, names in SETS.items()}
+    below = {path.name.lower(): path for path in root.iterdir()}
+    found = {
+        kind: [below[name] for name in names if name in below and _holds_folders(below[name])]
+        for kind, names in SETS.items()
+    }
     held = [path.name for paths in found.values() for path in paths]
     lacking = [" or ".join(SETS[kind]) for kind, paths in found.items() if not paths]
     if len(lacking) > 1:  # a class or a group of classes may have such a name
@@ -140,7 +143,7 @@ def _given(root: Path) -> dict[str, Path]:
 
 
 def _holds_folders(path: Path) -> bool:
-    return any(inner.is_dir() for inner in path.iterdir() if not inner.name.startswith("."))
+    return path.is_dir() and any(inner.is_dir() for inner in path.iterdir() if not inner.name.startswith("."))
 
 
 def _class_set(kind: str, root: Path, left_out: list[Path]) -> ClassSet:

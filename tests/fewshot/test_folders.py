@@ -168,9 +168,9 @@ FOLDER = ["train", "folder-5way-1shot", "--folder"]
         (["train", "folder", "--folder", "imgs"], "unknown preset 'folder'; did you mean 'folder-5way-1shot'?"),
         (["train", "--data", "folder"], "a preset or an environment first, 'metarl train folder-5way-1shot ...' for"),
         ([*FOLDER, "imgs", "--ways", "3"], "the held-out classes are 2, 3-way tasks need 3 at least; 'imgs' has 12"),
-        ([*FOLDER, "imgs", "--ways", "3"], "has 12 classes, of which 10 training and 2 held-out (every fifth; FOLDER/"),
+        ([*FOLDER, "imgs", "--ways", "3"], "has 12 classes: 10 training and 2 held-out (every fifth; FOLDER/"),
         ([*FOLDER, "sets", "--ways", "3"], "the validation classes are 2, 3-way tasks need 3 at least; 'sets' has 12"),
-        ([*FOLDER, "sets", "--ways", "3"], "has 12 classes, of which 8 training, 2 validation and 2 test\n"),
+        ([*FOLDER, "sets", "--ways", "3"], "has 12 classes: 8 training, 2 validation and 2 test\n"),
         ([*FOLDER, "flat"], "the training classes are 3, 5-way tasks need 5 at least"),
         (
             [*FOLDER, "imgs", "--ways", "2", "--queries", "12"],
