@@ -16,6 +16,7 @@ from metarl.cli.tables import results_table
 from metarl.errors import UserError, check_counts
 from metarl.experiment.config import Config
 from metarl.experiment.parts import typed_parts
+from metarl.experiment.preset_file import stated
 from metarl.methods import METHODS
 from metarl.report.benchmark import ENDINGS, Protocol
 from metarl.report.benchmark import benchmark as compare
@@ -51,7 +52,9 @@ def benchmark(args: list[str]) -> int:
     methods = labels(typed)
     own = {label: typed_method(m, config) for label, m in zip(methods, typed, strict=True) if ":" in m}
     parts = typed_parts(config.named_parts, modules)
-    summary = compare(config, methods, command.seeds, protocol, out, console.print, own, parts, command.style)
+    summary = compare(
+        config, methods, command.seeds, protocol, out, console.print, own, parts, command.style, stated(name)
+    )
     if summary["methods"]:
         wrapped = Console(highlight=False, emoji=False)
         wrapped.print(results_table(summary, wrapped.width))

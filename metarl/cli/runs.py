@@ -43,7 +43,7 @@ def eval(args: list[str]) -> int:
     runs = runs_of_seeds(command.run)
     if command.figure is not None and len(runs) > 1:
         raise UserError(f"--figure draws one run, and {str(command.run)!r} holds {len(runs)}: name one of them")
-    curves = []
+    curves, config = [], None
     for run in runs:
         model = load(run, best=command.checkpoint == "best", modules=typed_modules((), command.imports))
         try:
@@ -51,6 +51,7 @@ def eval(args: list[str]) -> int:
                 _save(_figure(model, command), command.figure)
             tasks = list(command.task) or command.tasks
             curves.append(adaptation_curve(model, command.steps, tasks, command.episodes, command.seed))
+            config = model.config
         finally:
             model.close()
     curve = curves[0] if len(curves) == 1 else over_seeds(curves)
@@ -58,7 +59,8 @@ def eval(args: list[str]) -> int:
         told = {run.name: of_run for run, of_run in zip(runs, curves, strict=True)}
         write_json(command.json, curve.as_dict() if len(curves) == 1 else seeds_as_dict(curve, told))
     about = "" if command.task else "held-out ", len(runs), len(curves[0].per_task)
-    show_curve(Console(highlight=False, emoji=False), curve, model.config, *about)
+    assert config is not None  # of one run at least
+    show_curve(Console(highlight=False, emoji=False), curve, config, *about)
     return 0
 
 

@@ -21,9 +21,10 @@ from metarl.experiment.directory import RunDirectory
 from metarl.experiment.own_files import new_folder
 from metarl.experiment.parts import Parts, typed_parts
 from metarl.experiment.preset_file import stated
+from metarl.experiment.presets import ON_DATA
 from metarl.experiment.run import resume
 from metarl.experiment.run import train as run_training
-from metarl.experiment.settings import check_method, told, with_method
+from metarl.experiment.settings import check_method, say_brought, with_method
 from metarl.experiment.terminal import Terminal
 from metarl.experiment.trainer import Trainer
 from metarl.methods import METHODS
@@ -38,7 +39,8 @@ def train(args: list[str]) -> int:
     """Meta-train a preset, or an environment, and show the adaptation curve."""
     args = _with_settings_first(args)
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
-        raise UserError("train needs a preset or an environment first; 'metarl presets' lists the presets")
+        near = _preset_of(args)
+        raise UserError(f"train needs a preset or an environment first{near}; 'metarl presets' lists the presets")
     name, rest = args[0], args[1:]
     shown = name in ("-h", "--help")  # with the defaults of one preset
     if shown:
@@ -65,9 +67,15 @@ def train(args: list[str]) -> int:
     if chosen["--method"] in METHODS:
         check_method(chosen["--method"], command.config.method)
     parts = typed_parts(command.config.named_parts, modules)
-    if not command.resume and (changed := told(config, command.config, keep)):
+    if not command.resume and (changed := say_brought(config, command.config, keep)):
         print(f"metarl: {changed}")
     return _run(name, command, parts, callbacks, method)
+
+
+def _preset_of(args: list[str]) -> str:
+    """Return in words which preset has the data that are typed, if one has."""
+    found = [name for name, config in ON_DATA.items() if config.data in _values(args, "--data")]
+    return "".join(f", 'metarl train {name} ...' for data {ON_DATA[name].data}" for name in found[:1])
 
 
 def _begun(log_dir: Path, typed: Settings, chosen: dict[str, str | None], modules: Collection[str]) -> Settings:

@@ -22,7 +22,7 @@ from metarl.errors import UserError
 from metarl.experiment.base_config import Settings
 from metarl.experiment.parts import typed_parts
 from metarl.experiment.preset_file import stated
-from metarl.experiment.settings import field_names, told, with_method, with_settings
+from metarl.experiment.settings import field_names, say_brought, with_method, with_settings
 from metarl.experiment.signals import Interrupted
 
 SPACES: dict[str, Range] = {
@@ -116,7 +116,7 @@ def _configured(name: str, command: Tune, modules: tuple[str, ...]) -> Settings:
     config, method = start(name, modules), command.method
     own = typed_method(method, config) if method is not None and ":" in method else method
     chosen = with_method(config, own, keep=stated(name))
-    if not command.job and (changed := told(config, chosen, ())):
+    if not command.job and (changed := say_brought(config, chosen, ())):
         print(f"metarl: {changed}")
     return chosen
 

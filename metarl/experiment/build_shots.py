@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from metarl.errors import UserError
 from metarl.experiment.build import check_device
-from metarl.experiment.memory import check_memory
-from metarl.fewshot.folders import read_folder
+from metarl.experiment.memory import check_fits, check_memory
+from metarl.fewshot.folders import find_pictures, read_folder
 from metarl.fewshot.glyphs import glyphs
-from metarl.fewshot.images import SIDE, Classes
+from metarl.fewshot.images import Classes, Pictures
 from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.fewshot.losses import Classification, Regression
 from metarl.fewshot.networks import MLP, ConvNet
@@ -68,14 +68,25 @@ def _waves(config: FewShotConfig, queries: int) -> tuple[Sinusoids, Regression]:
 
 
 def _pictures(config: FewShotConfig, queries: int, held_out: bool) -> tuple[Classes, Classification]:
-    if config.data != "glyphs" and not config.folder:
-        raise UserError(f"data {config.data} need --folder (folder=... in Python), where their pictures lie")
-    pictures = glyphs(held_out) if config.data == "glyphs" else read_folder(config.folder, held_out)
-    rotations = config.data == "omniglot" and not held_out
-    try:
-        source = Classes(pictures, config.ways, config.shots, queries, rotations)
-    except UserError as error:
-        raise UserError(f"held-out classes: {error}" if held_out else str(error)) from error
+    pictures = glyphs(held_out) if config.data == "glyphs" else _of_folder(config)[held_out]
+    source = Classes(pictures, config.ways, config.shots, queries, _turns(config) > 1 and not held_out)
+    shape = pictures.pixels.shape[1:]
     if config.network == "conv":
-        return source, Classification(ConvNet(config.filters, config.ways, config.seed))
-    return source, Classification(MLP((1, SIDE, SIDE), config.hidden, config.ways, config.seed, config.context_size))
+        return source, Classification(ConvNet(config.filters, config.ways, config.seed, shape))
+    return source, Classification(MLP(shape, config.hidden, config.ways, config.seed, config.context_size))
+
+
+def _of_folder(config: FewShotConfig) -> tuple[Pictures, Pictures]:
+    """Return the pictures of a folder, those to learn from and those held out, once there are enough of both."""
+    if not config.folder:
+        raise UserError(f"data {config.data} needs --folder (folder=... in Python), where a folder for each class lies")
+    found = find_pictures(config.folder)
+    found.check_enough(config.ways, config.shots, config.queries, config.eval_queries, _turns(config))
+    size = f"the {found.total} pictures of {config.folder!r} with side={config.side}, colour={config.colour}"
+    check_fits(found.total * config.channels * config.side**2, size)
+    return read_folder(found, config.side, config.colour)
+
+
+def _turns(config: FewShotConfig) -> int:
+    """Return how many classes a class to learn from is: letters of Omniglot are others once they are turned."""
+    return 4 if config.data == "omniglot" else 1

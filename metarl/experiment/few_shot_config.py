@@ -27,7 +27,7 @@ class FewShotConfig(Settings):
     method: Method = field(default_factory=lambda: SUPERVISED["maml"], kw_only=True)
     """Method and its outer update, with their settings."""
     data: str
-    """The tasks: sinusoid; pictures of letters: glyphs (drawn from fonts), omniglot, folder (FOLDER/CLASS/*.png); or
+    """The tasks: sinusoid; pictures of letters: glyphs (drawn from fonts), omniglot, folder (pictures of yours); or
     module:name, tasks of your own."""
     shots: int = 10
     """Examples a task is adapted to; of each class in classification."""
@@ -38,8 +38,13 @@ class FewShotConfig(Settings):
     ways: int = 5
     """Classes of a task of classification."""
     folder: str = ""
-    """Folder of the pictures: FOLDER/CLASS/*.png; of omniglot, that which holds images_background and
+    """Folder of the pictures: FOLDER/CLASS/*.png or *.jpg, every fifth class held out; or with FOLDER/train,
+    FOLDER/validation and FOLDER/test, which hold the classes; of omniglot, that which holds images_background and
     images_evaluation."""
+    side: int = SIDE
+    """Pixels that pictures of a folder become high and wide."""
+    colour: bool = False
+    """Keep the colours of a folder's pictures; else they become grey, and their negative: dark ink is 1, white 0."""
     network: Literal["mlp", "conv"] = "mlp"
     """Kind of network: conv, of four blocks, is for classification of pictures."""
     filters: int = 32
@@ -81,6 +86,11 @@ class FewShotConfig(Settings):
         return self.data in PICTURES
 
     @property
+    def channels(self) -> int:
+        """Channels of a picture."""
+        return 3 if self.colour else 1
+
+    @property
     def named_parts(self) -> dict[str, str]:
         """The tasks, where they are the user's."""
         return {"data": self.data} if ":" in self.data else {}
@@ -108,17 +118,23 @@ class FewShotConfig(Settings):
     def least_params(self) -> int:
         """How many params the network has at least."""
         if self.network == "conv":
-            return 9 * self.filters * (1 + 3 * self.filters)
-        return perceptron(SIDE**2 if self.pictures else 1, self.hidden) + self.context_size * sum(self.hidden[:1])
+            return 9 * self.filters * (self.channels + 3 * self.filters)
+        return perceptron(self._inputs, self.hidden) + self.context_size * sum(self.hidden[:1])
 
     def least_data(self, judging: int) -> int:
         """Return how many numbers a task's examples are at least."""
-        return (self.shots + judging) * (self.ways * SIDE**2 if self.pictures else 2)
+        return (self.shots + judging) * (self.ways * self._inputs if self.pictures else 2)
+
+    @property
+    def _inputs(self) -> int:
+        """Numbers that the network is given of an example, at least."""
+        return self.channels * self.side**2 if self.pictures else 1
 
     def sizes(self, tasks: int, judging: int) -> str:
         """Return in words what decides how much memory so many tasks take."""
         width = f"filters={self.filters}" if self.network == "conv" else f"hidden={self.hidden}"
-        return f"tasks={tasks}, shots={self.shots}, queries={judging} and {width}"
+        side = f"side={self.side}, " * (self.data == "folder")
+        return f"tasks={tasks}, {side}shots={self.shots}, queries={judging} and {width}"
 
     @property
     def iteration_size(self) -> str:
@@ -142,4 +158,8 @@ class FewShotConfig(Settings):
             raise UserError(f"a context is for network mlp, got {self.context_size} with conv")
         if self.folder and self.data not in ("omniglot", "folder"):
             raise UserError(f"folder is for data omniglot or folder, the others have none; got {self.folder!r}")
+        check_counts(side=(self.side, 1))
+        if self.data != "folder" and (self.side != SIDE or self.colour):
+            got = f"side={self.side}, colour={self.colour}"
+            raise UserError(f"side and colour are for data folder, those of {self.data} are fixed; got {got}")
         check_widths(self.hidden)

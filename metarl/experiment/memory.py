@@ -32,13 +32,18 @@ def check_memory(config: Settings, tasks: int, judging: int, own_policy: bool = 
     """
     net = 0 if own_policy else config.least_params
     copies = 1 + (0 if config.method.remembers else tasks)  # each task adapts params of its own
-    need = NUMBER * (copies * net + tasks * config.least_data(judging))
+    check_fits(NUMBER * (copies * net + tasks * config.least_data(judging)), config.sizes(tasks, judging))
+
+
+def check_fits(need: int, what: str) -> None:
+    """Refuse what takes more bytes than there are.
+
+    Raises:
+        UserError: If it does; says how many gigabytes it would take.
+    """
     for there, words in ((machine_memory(), "this machine has"), (container_memory(), "this container may use")):
         if there is not None and need > there:
-            raise UserError(
-                f"{config.sizes(tasks, judging)} would take at least {_gigabytes(need)} of memory; "
-                f"{words} {_gigabytes(there)}"
-            )
+            raise UserError(f"{what} would take at least {_gigabytes(need)} of memory; {words} {_gigabytes(there)}")
 
 
 def machine_memory() -> int | None:

@@ -180,6 +180,7 @@ ON_DATA: dict[str, FewShotConfig] = {
     "sinusoid-oracle": replace(SINUSOID, method=PRETRAINED, oracle=True),
     "glyphs-5way-1shot": GLYPHS,
     "omniglot-5way-1shot": replace(GLYPHS, data="omniglot", folder=""),
+    "folder-5way-1shot": replace(GLYPHS, data="folder", eval_queries=5),
     "glyphs-20way-1shot": replace(GLYPHS, ways=20, tasks=4, queries=3, iterations=3000, eval_tasks=40, eval_queries=5),
 }
 """The presets of supervised tasks."""

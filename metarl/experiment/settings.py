@@ -71,7 +71,7 @@ EVERY = ("eval_every", "checkpoint_every")
 """Settings that count meta-iterations."""
 
 
-def told(before: Settings, now: Settings, keep: Collection[str]) -> str:
+def say_brought(before: Settings, now: Settings, keep: Collection[str]) -> str:
     """Say which settings of the run another method, or others of its own, have brought along, and what they were."""
     names = [field.name for field in dataclasses.fields(before) if field.name not in ("method", *keep)]
     values = [(name, getattr(before, name), getattr(now, name)) for name in names]

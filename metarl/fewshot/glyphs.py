@@ -37,7 +37,8 @@ def glyphs(held_out: bool) -> Pictures:
         names.append(letter)
         rng = np.random.default_rng([ord(letter), DRAWERS])
         pixels += [_jitter(upright[drawer % len(found)], rng) for drawer in range(DRAWERS)]
-    return Pictures(np.stack(pixels), np.full(len(names), DRAWERS), tuple(names))
+    kind = "held-out" if held_out else "training"
+    return Pictures(np.stack(pixels)[:, None], np.full(len(names), DRAWERS), tuple(names), kind)
 
 
 def script(letter: str) -> str:

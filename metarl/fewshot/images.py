@@ -1,8 +1,8 @@
-"""N-way K-shot classification of small pictures."""
+"""N-way K-shot classification of pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,19 +15,23 @@ from metarl.fewshot.shots import Examples, Shots
 from metarl.seeding import Split
 
 SIDE = 28
-"""Pictures are this many pixels high and wide."""
+"""Pictures are this many pixels high and wide where nobody says otherwise."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures by class, ink bright on dark."""
+    """Pictures by class; ink is bright on dark where they are grey."""
 
     pixels: NDArray[np.uint8]
-    """All of them, class after class, `[M, 28, 28]`."""
+    """All of them, class after class, `[M, channels, side, side]`."""
     counts: NDArray[np.int64]
     """How many each class has, `[C]`."""
     names: tuple[str, ...]
     """Name of each class."""
+    kind: str = "training"
+    """What the classes are for, in words."""
+    validation: int | None = None
+    """How many of those held out, the first ones, are for validation, where somebody has said which."""
 
     @cached_property
     def first(self) -> NDArray[np.int64]:
@@ -54,14 +58,7 @@ class Classes:
     def __post_init__(self) -> None:
         """Check that there are classes and pictures enough."""
         p = self.pictures
-        if self.total < self.ways:
-            raise UserError(f"{self.ways}-way tasks need as many classes, there are {self.total}")
-        fewest = int(p.counts.argmin())
-        if p.counts[fewest] < self.shots + self.queries:
-            raise UserError(
-                f"{self.shots} shots and {self.queries} queries need {self.shots + self.queries} pictures of each"
-                f" class; class {p.names[fewest]!r} has {p.counts[fewest]}"
-            )
+        check_enough(p.kind, p.names, p.counts, self.total, self.ways, self.shots, self.queries)
 
     @property
     def total(self) -> int:
@@ -71,11 +68,13 @@ class Classes:
     def sample_tasks(self, n: int, rng: np.random.Generator, split: Split = "train") -> NDArray[np.int64]:
         """Return the classes of n tasks, `[n, ways]`.
 
-        Of classes that are held out, every second is for validation and the others for the test; where a half is fewer
-        than the ways, all are for both.
+        Of classes that are held out, where nobody has said which are for what, every second is for validation and the
+        others for the test; where a half is fewer than the ways, all are for both.
         """
-        classes = np.arange(self.total)
-        if split != "train" and self.total // 2 >= self.ways:
+        classes, given = np.arange(self.total), self.pictures.validation
+        if split != "train" and given is not None:
+            classes = classes[:given] if split == "validation" else classes[given:]
+        elif split != "train" and self.total // 2 >= self.ways:
             classes = classes[classes % 2 == (split == "validation")]
         return np.stack([rng.choice(classes, self.ways, replace=False) for _ in range(n)])
 
@@ -87,16 +86,44 @@ class Classes:
         order = np.stack([rng.random((self.ways, most)) for rng in rngs])
         order[np.arange(most) >= p.counts[classes][..., None]] = 2.0  # beyond a class's pictures: last
         chosen = p.first[classes][..., None] + order.argsort(-1)[..., :number]
-        pixels = p.pixels[chosen]  # [K, ways, number, 28, 28]
+        pixels = p.pixels[chosen]  # [K, ways, number, channels, side, side]
         turns = tasks // len(p.counts)
         for quarter in range(1, 4) if self.rotations else ():
             turned = turns == quarter
             pixels[turned] = np.rot90(pixels[turned], quarter, axes=(-2, -1))
-        x = torch.from_numpy(pixels).to(torch.get_default_dtype()) / 255
+        x = torch.from_numpy(pixels).to(torch.get_default_dtype()).div_(255)  # a copy, which may be large
         support, query = (self._batch(x[:, :, part]) for part in (slice(self.shots), slice(self.shots, None)))
         return Shots(support, query)
 
     def _batch(self, x: torch.Tensor) -> Examples:
-        """Return the examples of pictures `[K, ways, n, 28, 28]`."""
+        """Return the examples of pictures `[K, ways, n, channels, side, side]`."""
         y = torch.arange(self.ways).repeat_interleave(x.shape[2]).expand(len(x), -1)
-        return Examples(x.flatten(1, 2).unsqueeze(2), y)
+        return Examples(x.flatten(1, 2), y)
+
+
+def check_enough(
+    kind: str, names: Sequence[str], counts: NDArray[np.int64], total: int, ways: int, shots: int, queries: int
+) -> None:
+    """Refuse classes that are too few for the ways, or have too few pictures for shots and queries.
+
+    Args:
+        kind: What the classes are for, in words.
+        names: Name of each class.
+        counts: How many pictures each has, `[C]`.
+        total: Number of classes, those of rotations among them.
+        ways: Classes of a task.
+        shots: Pictures of each class that a task is adapted to.
+        queries: Pictures of each class that judge it.
+
+    Raises:
+        UserError: If they are; says what is lacking.
+    """
+    if total < ways:
+        raise UserError(f"the {kind} classes are {total}, {ways}-way tasks need {ways} at least")
+    fewest = int(counts.argmin())
+    if counts[fewest] < shots + queries:
+        setting = "queries" if kind == "training" else "eval_queries"
+        raise UserError(
+            f"{kind} classes: {shots} shots and {queries} queries need {shots + queries} pictures of each class; class"
+            f" {names[fewest]!r} has {counts[fewest]} (shots and {setting} are settings)"
+        )

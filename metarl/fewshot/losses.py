@@ -14,10 +14,11 @@ from torch.func import functional_call
 
 from metarl.core.distributions import Categorical, Distribution, Gaussian
 from metarl.core.params import Params
+from metarl.fewshot.images import SIDE
 from metarl.fewshot.shots import Examples
 
 PICTURES_AT_ONCE = 200
-"""Pictures of all tasks that are computed together: with more, a loop over tasks would be faster."""
+"""Pictures of 28 x 28 of all tasks that are computed together: with more, a loop over tasks would be faster."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class Classification(_Supervised):
 
     def tasks_at_once(self, data: Examples) -> int:
         """Return how many tasks to compute together, so that what the layers return stays in the processor's cache."""
-        return max(PICTURES_AT_ONCE // data.x.shape[1], 2)
+        numbers = data.x.shape[1] * max(data.x[0, 0].numel(), SIDE**2)
+        return max(PICTURES_AT_ONCE * SIDE**2 // numbers, 2)
 
     def outputs(self, params: Params, data: Examples) -> Categorical:
         """Return the distributions over the classes under stacked params, log-probabilities `[K, N, ways]`."""

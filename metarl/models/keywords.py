@@ -136,6 +136,8 @@ class FewShotKeywords(RunKeywords, OuterKeywords, total=False):
     oracle: bool
     ways: int
     folder: str
+    side: int
+    colour: bool
     network: Literal["mlp", "conv"]
     filters: int
     hidden: tuple[int, ...]

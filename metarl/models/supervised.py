@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -15,7 +16,9 @@ from metarl.core.params import Params
 from metarl.errors import UserError, check_counts
 from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.experiment.parts import Parts, named
+from metarl.experiment.presets import for_data
 from metarl.experiment.settings import with_method, with_settings
+from metarl.fewshot.folders import read_picture
 from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.fewshot.losses import Classification, Regression
 from metarl.fewshot.networks import ConvNet
@@ -54,8 +57,9 @@ class FewShot(MetaLearner[FewShotConfig, ShotInnerLoop]):
     """A meta-learner for supervised tasks.
 
     Args:
-        data: The tasks: `sinusoid`, `glyphs`, `omniglot` or `folder`; a class of your own, or an object of it, with
-            `sample_tasks(n, rng)` and `examples(task, n, rng)`; or a whole configuration, a preset's say.
+        data: The tasks: `sinusoid`, `glyphs`, `omniglot` or `folder`, which has the settings of its preset; a class of
+            your own, or an object of it, with `sample_tasks(n, rng)` and `examples(task, n, rng)`; or a whole
+            configuration, a preset's say.
         method: The method: a name of ours (`"reptile"`) or an object such as `metarl.methods.Reptile(inner_lr=0.02)`;
             by default MAML with Adam.
         log_dir: Run directory (TensorBoard, CSV, checkpoints); None writes nothing.
@@ -79,6 +83,8 @@ class FewShot(MetaLearner[FewShotConfig, ShotInnerLoop]):
         **settings: Unpack[FewShotKeywords],
     ) -> None:
         parts = Parts()
+        if isinstance(data, str) and data == "folder":
+            data = for_data(data)
         if not isinstance(data, FewShotConfig):
             parts = Parts(data=None if isinstance(data, str) else made_source(data))
             recorded, _ = named("data", data)
@@ -113,6 +119,24 @@ class FewShot(MetaLearner[FewShotConfig, ShotInnerLoop]):
             raise UserError("the examples to adapt to must be finite")
         *_, adapted = inner_loop.adapted(self.trainer.params, Examples(inputs[None], targets[None]), steps)
         return AdaptedNetwork(inner_loop.losses, inner_loop.losses.own(adapted))
+
+    def read_pictures(self, files: str | Path | Iterable[str | Path]) -> NDArray[np.float32]:
+        """Return pictures `[N, channels, side, side]` from files, as those that the model has learned from.
+
+        Args:
+            files: PNG or JPEG files, or one.
+
+        Raises:
+            UserError: If a file is damaged, there is none, or the model has not learned from such pictures.
+        """
+        c = self.config
+        if not c.pictures:
+            raise UserError(f"read_pictures is for pictures that come with metarl or from a folder, not for {c.source}")
+        several = [files] if isinstance(files, str | Path) else files
+        pictures = [read_picture(Path(file), c.side, c.colour)[0] for file in several]
+        if not pictures:
+            raise UserError("read_pictures needs files, got none")
+        return np.stack(pictures).astype(np.float32) / np.float32(255)
 
 
 def _inputs(x: Any, network: Any) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +18,7 @@ from metarl.experiment.config import Config
 from metarl.experiment.config_file import as_dict, changes, differences, flat, from_dict
 from metarl.experiment.parts import Parts
 from metarl.experiment.run import RunDirectory, resume, train
-from metarl.experiment.settings import with_method
+from metarl.experiment.settings import say_brought, with_method
 from metarl.experiment.trainer import NO_PARTS, Trainer
 from metarl.methods import METHODS, Method, method_name
 from metarl.report.baselines import Baseline, cached_baseline, learn_from_scratch, oracle_curve
@@ -62,6 +62,7 @@ def benchmark(
     own: Mapping[str, Method] | None = None,
     parts: Parts = NO_PARTS,
     style: Medium = "screen",
+    keep: Collection[str] = (),
 ) -> dict[str, Any]:
     """Train and evaluate every method with every seed; what is in `out` already is not done again.
 
@@ -78,6 +79,7 @@ def benchmark(
         own: Methods of the user's, by the names that results and figures have of them.
         parts: Objects that the preset names.
         style: What the figure is for.
+        keep: Settings of the preset that stay, whatever would suit a method.
 
     Raises:
         UserError: If a method is unknown, or `out` holds results of another protocol.
@@ -101,8 +103,10 @@ def benchmark(
             run, made_with = out / f"{method}-seed{seed}", dataclasses.replace(config, seed=seed)
             found = _finished(run / "result.json", protocol, made_with, own.get(method))
             if found is None:
-                say(f"{method}, seed {seed}: {protocol.budget:,} environment steps")
-                found = train_and_evaluate(made_with, own.get(method, method), protocol, run, parts)
+                chosen = own.get(method, method)
+                changed = "" if chosen in BASELINES else say_brought(config, with_method(config, chosen, keep=keep), ())
+                say(f"{method}, seed {seed}: {protocol.budget:,} environment steps{changed and f' ({changed})'}")
+                found = train_and_evaluate(made_with, chosen, protocol, run, parts, keep)
                 write_json(run / "result.json", found)
             results[method].append(found)
     summary: dict[str, Any] = {"env": config.env, "protocol": dataclasses.asdict(protocol), "seeds": seeds}
@@ -118,7 +122,12 @@ def benchmark(
 
 
 def train_and_evaluate(
-    config: Config, method: str | Method, protocol: Protocol, run: Path, parts: Parts = NO_PARTS
+    config: Config,
+    method: str | Method,
+    protocol: Protocol,
+    run: Path,
+    parts: Parts = NO_PARTS,
+    keep: Collection[str] = (),
 ) -> dict[str, Any]:
     """Train and evaluate one method or baseline with one seed; a run directory that began already is gone on with.
 
@@ -128,13 +137,15 @@ def train_and_evaluate(
         protocol: How it is measured.
         run: Where its run directory, or the baseline's policy, is or will be.
         parts: Objects that the preset names.
+        keep: Settings of the preset that stay, whatever would suit the method.
 
     Returns:
         The adaptation curve as JSON takes it, `train_steps`, `seconds`, the protocol and the configuration.
     """
     parts.check(config.named_parts)
     if not isinstance(method, str) or method not in BASELINES:
-        curve, train_steps, seconds = _method(config, method, protocol, run, parts)
+        chosen = with_method(config, method, keep=keep)
+        curve, train_steps, seconds = _method(chosen, config, protocol, run, parts)
     elif method == "scratch":
         curve, train_steps, seconds = _scratch(config, protocol, parts)
     else:
@@ -149,11 +160,11 @@ def train_and_evaluate(
 
 
 def _method(
-    config: Config, method: str | Method, protocol: Protocol, run: Path, parts: Parts
+    chosen: Config, config: Config, protocol: Protocol, run: Path, parts: Parts
 ) -> tuple[dict[str, Any], int, float]:
     # judged once, at the end, by the protocol: evaluations along the way cost more steps than the training
     chosen = dataclasses.replace(
-        with_method(config, method, None),
+        chosen,
         eval_every=10**9,
         eval_tasks=config.tasks,
         eval_episodes=config.episodes,

@@ -40,7 +40,7 @@ def test_a_start_is_the_first_preset_or_the_defaults():
     assert for_env("metarl/MetaWorldML1-v0") is PRESETS["ml1-reach"]
     assert for_env("metarl/SwimmerDir-v0") == Config(env="metarl/SwimmerDir-v0")
     assert for_data("glyphs") is PRESETS["glyphs-5way-1shot"]
-    assert for_data("folder") == FewShotConfig(data="folder", method=SUPERVISED["maml"])
+    assert for_data("springs:Springs") == FewShotConfig(data="springs:Springs", method=SUPERVISED["maml"])
     with pytest.raises(UserError, match="unknown data 'sinus'; did you mean 'sinusoid'"):
         for_data("sinus")
 

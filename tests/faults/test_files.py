@@ -255,7 +255,7 @@ def test_a_picture_is_a_png_and_a_file(kind, tmp_path, capsys, monkeypatch, obse
     else:
         odd.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n")
     monkeypatch.setattr(subprocess, "Popen", lambda *args, **kw: pytest.fail("a program was started"))
-    said = said_by(["train", "omniglot-5way-1shot", "--folder", str(tmp_path / "pictures")], "", capsys)
+    said = said_by(["train", "omniglot-5way-1shot", "--ways", "2", "--folder", str(tmp_path / "pictures")], "", capsys)
     assert str(odd) in said and ("no PNG" in said or "not a regular file" in said)
     observe(f"a {kind} named x.png in a folder of pictures", f"status 2, `{said}`")
 

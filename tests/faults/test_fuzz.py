@@ -151,20 +151,20 @@ def test_curves_that_the_long_test_found(old, new, run, tmp_path):
     provoke("curve.json", text.replace(old, new, 1).encode(), run, tmp_path)
 
 
+@pytest.mark.parametrize("ending", ["png", "jpg"])
 @quick
 @given(edits)
-def test_pictures(tmp_path, changes):
+def test_pictures(ending, tmp_path, changes):
     shutil.rmtree(tmp_path / "pictures", ignore_errors=True)
     for name in "abcde":
         (tmp_path / "pictures" / name).mkdir(parents=True)
-        Image.new("L", (12, 12), ord(name)).save(tmp_path / "pictures" / name / "1.png")
-    file = tmp_path / "pictures" / "a" / "1.png"
+        Image.new("L", (12, 12), ord(name)).save(tmp_path / "pictures" / name / f"1.{ending}")
+    file = tmp_path / "pictures" / "a" / f"1.{ending}"
     file.write_bytes(edited(file.read_bytes(), changes))
-    folders.read_folder.cache_clear()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            folders.read_folder(str(tmp_path / "pictures"), held_out=False)
+            folders.read_folder.__wrapped__(folders.find_pictures(str(tmp_path / "pictures")))
         except folders.UserError as error:
             assert str(file) in str(error) and "\n" not in str(error)
     assert not os.path.exists("it-was-run")
@@ -177,7 +177,6 @@ def test_a_picture_that_is_a_bomb(tmp_path, monkeypatch):
         Image.new("L", (40, 40)).save(tmp_path / name / "1.png")
     for most in (1000, 500):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", most)
-        folders.read_folder.cache_clear()
         with pytest.raises(folders.UserError, match=r"1\.png.*decompression bomb") as caught:
-            folders.read_folder(str(tmp_path), held_out=False)
+            folders.read_folder(folders.find_pictures(str(tmp_path)))
         assert "\n" not in str(caught.value)

@@ -20,6 +20,7 @@ SINES, POINT = ["train", "sinusoid"], ["train", "point-navigation"]
         ([*SINES, "--eval-tasks", BILLION], "tasks=1000000000"),
         ([*SINES, "--eval-queries", BILLION], "queries=1000000000"),
         (["train", "glyphs-5way-1shot", "--filters", BILLION], "filters=1000000000"),
+        (["train", "folder-5way-1shot", "--folder", "imgs", "--side", BILLION], "side=1000000000"),
         ([*POINT, "--hidden", BILLION], "hidden=(1000000000,)"),
         ([*POINT, "--method", "rl2", "--hidden", BILLION, BILLION], "hidden=(1000000000, 1000000000)"),
         ([*POINT, "--episodes", BILLION], "episodes=1000000000"),

@@ -17,7 +17,7 @@ from metarl.core import params as P
 from metarl.experiment.presets import PRESETS
 from metarl.experiment.trainer import Trainer
 from metarl.fewshot import glyphs as glyph_module
-from metarl.fewshot.folders import read_folder
+from metarl.fewshot.folders import find_pictures, read_folder
 from metarl.fewshot.glyphs import TEST, TRAIN, glyphs, script
 from metarl.fewshot.images import SIDE, Classes, Pictures
 from metarl.fewshot.inner_loop import ShotInnerLoop
@@ -46,7 +46,7 @@ def few_scripts():
 def numbered(classes=6, each=5) -> Pictures:
     """Pictures whose pixels tell which they are: 10 times the class plus the number."""
     pixels = np.array([10 * c + i for c in range(classes) for i in range(each)], dtype=np.uint8)
-    whole = np.repeat(pixels, SIDE * SIDE).reshape(-1, SIDE, SIDE)
+    whole = np.repeat(pixels, SIDE * SIDE).reshape(-1, 1, SIDE, SIDE)
     return Pictures(whole, np.full(classes, each), tuple(map(str, range(classes))))
 
 
@@ -120,21 +120,21 @@ def test_classes_may_have_different_numbers_of_pictures():
 
 
 def test_turned_pictures_are_classes_of_their_own():
-    pixels = np.zeros((2, SIDE, SIDE), dtype=np.uint8)
-    pixels[:, 0, 1] = 255
+    pixels = np.zeros((2, 1, SIDE, SIDE), dtype=np.uint8)
+    pixels[..., 0, 1] = 255
     source = Classes(Pictures(pixels, np.array([2]), ("a",)), 4, 1, 1, rotations=True)
     assert source.total == 4
     tasks = np.arange(4)[None]
     support = source.draw(tasks, task_rngs(0, 0, 0, [0])(0)).support
     for quarter in range(4):
-        assert np.array_equal(support.x[0, quarter, 0].numpy() * 255, np.rot90(pixels[0], quarter))
+        assert np.array_equal(support.x[0, quarter, 0].numpy() * 255, np.rot90(pixels[0, 0], quarter))
 
 
 @pytest.fixture
 def conv_objective(double):
     method = MAML(inner_lr=0.1, inner_steps=1, outer=Adam())
     rng = np.random.default_rng(0)
-    pictures = Pictures(rng.integers(0, 255, (12, SIDE, SIDE), dtype=np.uint8), np.full(4, 3), tuple("abcd"))
+    pictures = Pictures(rng.integers(0, 255, (12, 1, SIDE, SIDE), dtype=np.uint8), np.full(4, 3), tuple("abcd"))
     network = ConvNet(2, ways=2, seed=0)
     inner_loop = ShotInnerLoop(Classes(pictures, 2, 1, 2), Classification(network), method, 2, False)
     params = P.params_of(network)
@@ -204,17 +204,17 @@ def write_tree(root, classes=5, each=4, side=40):
 
 def test_any_folder_of_classes(tmp_path):
     root = str(write_tree(tmp_path / "pictures", classes=10))
-    train, test = read_folder(root, False), read_folder(root, True)
+    train, test = read_folder(find_pictures(root))
     assert len(train.names) == 8 and test.names == ("class4", "class9")
     assert not set(train.names) & set(test.names)
-    assert train.pixels.shape == (32, SIDE, SIDE)
+    assert train.pixels.shape == (32, 1, SIDE, SIDE)
     assert train.pixels[0].max() == 255 and train.pixels[0].min() == 0 and train.pixels[0].mean() < 60  # ink is bright
 
 
 def test_a_folder_that_may_not_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr("os.access", lambda path, mode: False)  # the tests may run as root, who may read all
     with pytest.raises(metarl.UserError, match="may not be read"):
-        read_folder(str(write_tree(tmp_path / "closed")), False)
+        find_pictures(str(write_tree(tmp_path / "closed")))
 
 
 @pytest.mark.parametrize("at", [0, 11, 20, 30, 37])
@@ -224,13 +224,13 @@ def test_a_picture_with_a_wrong_byte_is_named(at, tmp_path):
     content[at] ^= 0x5A
     file.write_bytes(content)
     with pytest.raises(metarl.UserError, match=r"class1/3\.png' is damaged"):
-        read_folder(str(tmp_path / "pictures"), False)
+        read_folder(find_pictures(str(tmp_path / "pictures")))
 
 
 def test_omniglots_folders_are_told_apart_and_train(tmp_path, capsys):
     for part in ("images_background", "images_evaluation"):
         write_tree(tmp_path / "omniglot" / part / "Alphabet", classes=3)
-    train, test = (read_folder(str(tmp_path / "omniglot"), held_out) for held_out in (False, True))
+    train, test = read_folder(find_pictures(str(tmp_path / "omniglot")))
     assert train.names == test.names == ("Alphabet/class0", "Alphabet/class1", "Alphabet/class2")
     options = "--ways 3 --filters 2 --tasks 2 --iterations 2 --queries 2 --eval-queries 2 --eval-tasks 3".split()
     command = ["train", "omniglot-5way-1shot", "--folder", str(tmp_path / "omniglot"), *options]
@@ -274,13 +274,13 @@ TRAIN_FOLDER = ["train", "glyphs-5way-1shot", "--data", "folder", "--folder"]
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*TRAIN_GLYPHS, "--ways", "5000"], "5000-way tasks need as many classes, there are"),
+        ([*TRAIN_GLYPHS, "--ways", "5000"], "5000-way tasks need 5000 at least"),
         ([*TRAIN_GLYPHS, "--queries", "20"], "need 21 pictures of each class"),
         ([*TRAIN_GLYPHS, "--ways", "1"], "ways must be at least 2, got 1"),
         ([*TRAIN_GLYPHS, "--oracle"], "the oracle is for the sinusoid only"),
         ([*TRAIN_GLYPHS, "--folder", "x"], "the others have none; got 'x'"),
         (["train", "sinusoid", "--network", "conv"], "network must be mlp, got 'conv'"),
-        (["train", "omniglot-5way-1shot"], "need --folder"),
+        (["train", "omniglot-5way-1shot"], "needs --folder"),
         ([*TRAIN_FOLDER, "nowhere"], "'nowhere' is no folder"),
         ([*TRAIN_FOLDER, "."], "holds no pictures, FOLDER/CLASS/*.png"),
         ([*TRAIN_GLYPHS, "--eval-queries", "20"], "held-out classes: 1 shots and 20 queries need 21 pictures of each"),
@@ -289,7 +289,7 @@ TRAIN_FOLDER = ["train", "glyphs-5way-1shot", "--data", "folder", "--folder"]
 )
 def test_bad_input_is_one_clear_line(arguments, message, tmp_path, capsys):
     if "broken" in arguments:
-        file = write_tree(tmp_path / "broken") / "class0" / "2.png"
+        file = write_tree(tmp_path / "broken", 25, 11) / "class0" / "2.png"
         file.write_bytes(file.read_bytes()[:60])
     assert main(arguments) == 2
     said = capsys.readouterr().err
