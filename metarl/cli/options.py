@@ -17,7 +17,7 @@ class Eval:
     """Draw the adaptation curve of a run on held-out tasks; of runs that differ in their seed, that over the seeds."""
 
     run: tyro.conf.Positional[Path]
-    """Run directory, a folder of them such as `train --seeds` makes, a file that `save` wrote, or pretrained:NAME."""
+    """Run directory, a folder of several seeds' runs, a file that `save` wrote, or pretrained:NAME."""
     steps: int = 3
     """Gradient steps."""
     tasks: int = 40

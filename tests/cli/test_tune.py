@@ -134,4 +134,4 @@ def test_an_environment_is_taken_where_a_preset_is(tmp_path, capsys):
     assert json.loads((tmp_path / "of-id.json").read_text())["env"] == "metarl/TabularMDP-v0"
     assert find_preset("of-id.json").env == "metarl/TabularMDP-v0"
     assert main(["benchmark", "metarl/TabularMDP-v0", "--seeds", "0"]) == 2  # past the name
-    assert capsys.readouterr().err == "metarl: seeds and budget must be at least 1, got 0 and 2000000\n"
+    assert capsys.readouterr().err == "metarl: seeds must be at least 1, got 0\n"
