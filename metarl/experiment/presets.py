@@ -118,6 +118,9 @@ UPRIGHT: dict[str, Any] = {
 }
 """A body that falls must learn not to fall first, for which a memory's many small updates are best."""
 
+BODIES: dict[str, Any] = {**UPRIGHT, "method": RL2(lifetime=2), "episodes": 1, "eval_every": 50}
+"""Where a memory adds little, short lifetimes and more updates of them teach the walk faster."""
+
 LARGE: dict[str, Any] = {"tasks": 20, "method": ProMP(inner_lr=0.1), "eval_every": 20}
 """Twice as large meta-iterations of half as many steps of Adam: the families with them have not been trained with those
 above yet."""
@@ -165,7 +168,7 @@ IN_ENVIRONMENTS: dict[str, Config] = {
     "ant-crippled": locomotion("AntCrippled", 400, **MEMORY, eval_every=50),
     "walker-dir": locomotion("Walker2dDir", 30, **LARGE),
     "walker-vel": locomotion("Walker2dVel", 125, **UPRIGHT),
-    "walker-rand-params": locomotion("Walker2dRandParams", 125, **UPRIGHT),
+    "walker-rand-params": locomotion("Walker2dRandParams", 500, **BODIES),
     "hopper-rand-params": locomotion("HopperRandParams", 30, **LARGE),
     "humanoid-dir": locomotion("HumanoidDir", 300, **UPRIGHT),
     "swimmer-vel": locomotion("SwimmerVel", 200, **LARGE),
