@@ -104,7 +104,8 @@ def benchmark(
             found = _finished(run / "result.json", protocol, made_with, own.get(method))
             if found is None:
                 chosen = own.get(method, method)
-                changed = "" if chosen in BASELINES else say_brought(config, with_method(config, chosen, keep=keep), ())
+                silent = seed or chosen in BASELINES  # every seed has the same settings
+                changed = "" if silent else say_brought(config, with_method(config, chosen, keep=keep), ())
                 say(f"{method}, seed {seed}: {protocol.budget:,} environment steps{changed and f' ({changed})'}")
                 found = train_and_evaluate(made_with, chosen, protocol, run, parts, keep)
                 write_json(run / "result.json", found)
