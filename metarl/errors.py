@@ -64,7 +64,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     names = {_plain_name(other): other for other in known}
     typed = _plain_name(name)
-    near = [typed_as for typed_as in ELSEWHERE.get(typed, ()) if typed_as in names]
+    near = [ours for ours in ELSEWHERE.get(typed, ()) if ours in names]
+    if typed in ELSEWHERE and not near:  # what is nearest by its letters would mislead
+        return ""
     near = near or [other for other in names if typed and typed in re.split("[_/]", other)][:3]
     near = near or difflib.get_close_matches(typed, names, n=1, cutoff=0.5)
     return f"; did you mean {' or '.join(repr(names[other]) for other in near)}?" if near else ""
@@ -77,7 +79,8 @@ def _plain_name(name: str) -> str:
 
 ELSEWHERE = {
     "gamma": ("discount",),
-    "learning_rate": ("outer_lr", "inner_lr"),
+    "learning_rate": ("outer_lr",),
+    "n_steps": ("episodes", "horizon"),
     "n_epochs": ("epochs",),
     "clip_range": ("clip",),
     "target_kl": ("max_kl",),

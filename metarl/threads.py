@@ -67,7 +67,7 @@ def cpus_of_environments() -> int:
     Raises:
         UserError: If that is no number of threads.
     """
-    wanted = os.environ.get("METARL_PHYSICS_THREADS", str(cpus()))
+    wanted = os.environ.get("METARL_PHYSICS_THREADS") or str(cpus())
     if not wanted.isdecimal() or int(wanted) < 1:
         raise UserError(f"METARL_PHYSICS_THREADS must be 1 or more threads, got {wanted!r}")
     return min(cpus(), int(wanted))

@@ -185,7 +185,7 @@ def available_cpus() -> int:
         ValueError: If METARL_PHYSICS_THREADS is no positive number.
     """
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = os.environ.get("METARL_PHYSICS_THREADS", str(cpus))
+    wanted = os.environ.get("METARL_PHYSICS_THREADS") or str(cpus)
     if not wanted.isdecimal() or int(wanted) < 1:
         raise ValueError(f"METARL_PHYSICS_THREADS must be 1 or more threads, got {wanted!r}")
     return min(cpus, int(wanted))

@@ -103,7 +103,8 @@ def _say(text: str) -> None:
 
 def _show_warning(message: Warning | str, category: type[Warning], filename: str, line: int, *_: Any) -> None:
     """Tell the user of a warning, in a line as an error is told; where others' code is at fault, say where."""
-    at = "" if category is UserWarning else f"{category.__name__} at {filename}:{line}: "
+    ours = category is UserWarning and "site-packages" not in filename
+    at = "" if ours else f"{category.__name__} at {filename}:{line}: "
     _say(f"{at}{message}")
 
 

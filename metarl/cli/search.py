@@ -31,6 +31,9 @@ from metarl.experiment.trainer import Trainer
 if TYPE_CHECKING:
     from metarl.cli.tune import Tune
 
+OUT = "out"
+"""What a study knows its file by, which it replaces when it goes on."""
+
 Range = tuple[float, float, bool]
 """The ends of a search, and whether it is on a logarithmic scale."""
 
@@ -124,6 +127,7 @@ class Search:
         console.print(table)
         chosen = {n: value_of(self.config, n, value) for n, value in complete[0].params.items()}
         write_json(out, self._preset(chosen))
+        self.study.set_user_attr(OUT, str(out.absolute()))
         again = f"metarl train {out}{imports(self.modules)}"
         console.print(f"wrote {out}; train with it: {again}", soft_wrap=True)
         flatters = "the settings were selected on these tasks, so their score flatters"

@@ -24,7 +24,7 @@ from metarl.experiment.preset_file import stated
 from metarl.experiment.presets import ON_DATA
 from metarl.experiment.run import resume
 from metarl.experiment.run import train as run_training
-from metarl.experiment.settings import check_method, say_brought, with_method
+from metarl.experiment.settings import check_method, say_brought, sized, with_method
 from metarl.experiment.terminal import Terminal
 from metarl.experiment.trainer import Trainer
 from metarl.methods import METHODS
@@ -37,7 +37,7 @@ TYPED = ("--method", "--env", "--data", "--policy", "--baseline", "--inner-loss"
 
 def train(args: list[str]) -> int:
     """Meta-train a preset, or an environment, and show the adaptation curve."""
-    args = _with_settings_first(args)
+    args = _with_settings_first([part for arg in args for part in _split(arg)])
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
         near = _preset_of(args)
         raise UserError(f"train needs a preset or an environment first{near}; 'metarl presets' lists the presets")
@@ -45,14 +45,13 @@ def train(args: list[str]) -> int:
     shown = name in ("-h", "--help")  # with the defaults of one preset
     if shown:
         name, rest = "point-navigation", ["--help"]
-    rest = [part for arg in rest for part in _split(arg)]
     typed = [name, *(value for option in TYPED for value in _values(rest, option))]
     modules = typed_modules(typed, _values(rest, "--import"))
     callbacks, rest = _callbacks(rest)
     rest = _without(rest, "--import")
     config = start(name, modules)
     chosen, keep = _chosen(rest), typed_names(rest) | stated(name)
-    suited = _with(_sized(config, rest), chosen, keep)
+    suited = _with(sized(config, _sizes(rest)), chosen, keep)
     command = parse_train("PRESET" if shown else name, _left(rest), Train(suited), keep)
     if command.seeds is not None:
         return _several(name, args[1:], command)
@@ -98,8 +97,13 @@ def _with_settings_first(args: list[str]) -> list[str]:
     files = _values(args, "--settings")
     if not files:
         record = Path(next(iter(reversed(_values(args, "--log-dir"))), "")) / "config.json"
-        goes_on = args[:1] != ["-h"] and "--resume" in args and args[0].startswith("-") and record.exists()
-        return [str(record), *args] if goes_on else args
+        if not {"--resume", "--log-dir"} <= {*args} or not args[0].startswith("-"):
+            return args
+        if not record.exists():
+            raise UserError(
+                f"there is no run in {str(record.parent)!r}; to begin one, or to go on with seeds, type a preset"
+            )
+        return [str(record), *args]
     if len(files) > 1 or not args[0].startswith("-"):
         raise UserError("train takes one preset, environment or --settings FILE")
     return [files[0], *_without(args, "--settings")]
@@ -163,11 +167,10 @@ def _chosen(args: list[str]) -> dict[str, str | None]:
     return {"--method": method, "--outer": outer}
 
 
-def _sized(config: Settings, args: list[str]) -> Settings:
-    """Return the configuration with the tasks and episodes that are typed, which say how long an iteration is."""
-    typed = {name: _values(args, f"--{name}") for name in ("tasks", "episodes") if hasattr(config, name)}
-    sizes = {name: int(values[-1]) for name, values in typed.items() if values and values[-1].isdecimal()}
-    return dataclasses.replace(config, **{name: size for name, size in sizes.items() if size})
+def _sizes(args: list[str]) -> dict[str, int]:
+    """Return the tasks and episodes that are typed, which say how long an iteration is."""
+    typed = {name: _values(args, f"--{name}") for name in ("tasks", "episodes")}
+    return {name: int(v[-1]) for name, v in typed.items() if v and v[-1].isdecimal() and int(v[-1])}
 
 
 def _with(config: Settings, chosen: Mapping[str, str | None], keep: Collection[str]) -> Settings:

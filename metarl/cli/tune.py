@@ -15,7 +15,7 @@ from metarl.cli.options import Imports
 from metarl.cli.output_file import output_file
 from metarl.cli.own import typed_method, typed_modules
 from metarl.cli.parse import parse
-from metarl.cli.search import Range, Search, value_now, value_of
+from metarl.cli.search import OUT, Range, Search, value_now, value_of
 from metarl.cli.seeds import COMMAND
 from metarl.cli.start import start, title
 from metarl.errors import UserError
@@ -96,7 +96,7 @@ def tune(args: list[str]) -> int:
         raise UserError("tune needs Optuna: pip install 'metarl-toolkit[tune]'") from error
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = _study(optuna, name, command)
-    if command.out.exists() and not study.trials and not command.job:  # a study that goes on replaces its own
+    if command.out.exists() and not command.job and study.user_attrs.get(OUT) != str(command.out.absolute()):
         raise UserError(f"{command.out} exists; choose another --out")
     search = Search(optuna, study, name, command, config, space, parts, modules)
     others = [[*COMMAND, "tune", name, *rest, "--job", str(job)] for job in range(1, command.jobs)]
@@ -115,8 +115,10 @@ def _configured(name: str, command: Tune, modules: tuple[str, ...]) -> Settings:
     """Return the configuration that the trials change."""
     config, method = start(name, modules), command.method
     own = typed_method(method, config) if method is not None and ":" in method else method
-    chosen = with_method(config, own, keep=stated(name))
-    if not command.job and (changed := say_brought(config, chosen, ())):
+    typed = {text.partition("=")[0].replace("-", "_") for text in command.search}
+    keep = stated(name) | typed | ({"iterations"} if command.iterations is not None else set())
+    chosen = with_method(config, own, keep=keep)
+    if not command.job and (changed := say_brought(config, chosen, keep)):
         print(f"metarl: {changed}")
     return chosen
 

@@ -14,7 +14,7 @@ from metarl.experiment.config_file import from_dict
 from metarl.experiment.parts import named_method, recorded_method
 from metarl.experiment.presets import find_preset as find_ours
 from metarl.experiment.presets import for_data, for_env
-from metarl.experiment.settings import with_method, with_settings
+from metarl.experiment.settings import sized, with_method, with_settings
 from metarl.names import is_id, made
 
 START = ("preset", "env", "data")
@@ -103,7 +103,7 @@ def from_settings(values: dict[str, Any], modules: Collection[str] = ()) -> Sett
             raise UserError(f"{name} must be a name, got {value!r}")
     method = chosen["method"]
     own = made(named_method(method, modules)) if method is not None and ":" in method else method
-    config = with_method(config, own, chosen["outer"])
+    config = with_method(sized(config, values), own, chosen["outer"], values)
     settings = {name: value for name, value in values.items() if name not in (*START, *chosen)}
     return with_settings(config, {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()})
 

@@ -67,6 +67,12 @@ def _episodes_played(config: Settings, method: Method, changed: Mapping[str, Any
     return tasks * episodes * (method.inner_steps + method.plays_query)
 
 
+def sized(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
+    """Return the configuration with the tasks and episodes asked for, by which a method finds what suits it."""
+    sizes = {name: settings[name] for name in ("tasks", "episodes") if name in settings and hasattr(config, name)}
+    return dataclasses.replace(config, **sizes)
+
+
 EVERY = ("eval_every", "checkpoint_every")
 """Settings that count meta-iterations."""
 
@@ -126,8 +132,8 @@ def with_settings(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
             changes["outer"] = outer
         method = dataclasses.replace(method, **changes)
         check_method(method_name(config.method), method)
-    suited = brought(config, method, settings) if method != config.method else {}
     given = {name: settings[name] for name in settings.keys() & own}
+    suited = brought(dataclasses.replace(config, **given), method, settings) if method != config.method else {}
     return dataclasses.replace(config, method=method, **(suited | given))
 
 

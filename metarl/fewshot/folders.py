@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from metarl.errors import UserError, warn
 from metarl.fewshot.images import SIDE, Pictures, check_enough
@@ -249,7 +249,10 @@ def read_picture(file: Path, side: int = SIDE, colour: bool = False) -> tuple[ND
 
 
 def _on_white(image: Image.Image) -> Image.Image:
-    """Return a picture without transparency."""
+    """Return a picture upright, of 8 bits a channel, and without transparency."""
+    image = ImageOps.exif_transpose(image)  # phones turn the picture so
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off
+        return Image.fromarray((np.asarray(image) // 257).clip(0, 255).astype(np.uint8))
     if "A" not in image.getbands() and "transparency" not in image.info:
         return image
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))

@@ -20,7 +20,7 @@ from metarl.experiment.directory import RunDirectory
 from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.experiment.parts import Parts, recorded_method, typed_parts
 from metarl.experiment.preset_file import find_preset, stated
-from metarl.experiment.settings import with_method, with_settings
+from metarl.experiment.settings import sized, with_method, with_settings
 from metarl.fewshot.own_source import TaskSource, made_source
 from metarl.methods import Method, method_name
 from metarl.models.base import MetaLearner
@@ -64,11 +64,11 @@ def from_preset(
     parts = typed_parts({n: at for n, at in config.named_parts.items() if n not in settings}, modules)
     if isinstance(config, FewShotConfig):
         network = FewShot.__new__(FewShot)
-        chosen = with_settings(with_method(config, method, keep=keep), settings)
+        chosen = with_settings(with_method(sized(config, settings), method, keep=keep), settings)
         network._begin(chosen, parts, log_dir, verbose, resume)
         return network
     assert isinstance(config, Config)
-    config = with_method(config, method, keep=keep)
+    config = with_method(sized(config, settings), method, keep=keep)
     kind = MODELS.get(method_name(config.method), Model)
     model = kind.__new__(kind)
     model._build(config.env, config.method, log_dir, resume, verbose, settings, config, parts)

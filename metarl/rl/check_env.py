@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
-from metarl.errors import UserError, warn
+from metarl.errors import UserError, check_counts, warn
 from metarl.rl.environments import make_single
 from metarl.rl.ids import EnvSource
+from metarl.rl.policies import observation_size
+from metarl.seeding import Split, sample_split
 
 TASKS = 8
 """Tasks that are drawn, and played two by two."""
@@ -35,10 +39,16 @@ def check_env(env: EnvSource | gymnasium.Env, *, steps: int = 50, seed: int = 0,
     Raises:
         UserError: With the first thing that is wrong, and what is expected.
     """
+    check_counts(steps=(steps, 1), seed=(seed, 0))
+    if isinstance(env, gymnasium.Env) and options:
+        raise UserError(f"an environment is made already, and takes no options such as {next(iter(options))}")
     made = make_single((lambda: env) if isinstance(env, gymnasium.Env) else env, None, options)
     before_all = np.random.get_state()  # noqa: NPY002
     try:
-        tasks = _drawn(made, seed)
+        observation_size(made.observation_space)
+        for split in ("validation", "test"):
+            _drawn(made, seed, split)
+        tasks = _drawn(made, seed, "train")
         made.action_space.seed(seed)
         actions = [made.action_space.sample() for _ in range(steps)]
         played = [_played(made, task, actions, seed) for task in tasks]
@@ -58,21 +68,30 @@ def check_env(env: EnvSource | gymnasium.Env, *, steps: int = 50, seed: int = 0,
             )
     finally:
         np.random.set_state(before_all)  # noqa: NPY002
-        made.close()
+        if made.unwrapped is not env and made is not env:
+            made.close()
 
 
-def _drawn(env: gymnasium.Env, seed: int) -> NDArray[np.float64]:
-    """Return tasks `[n, d]`, drawn twice."""
-    sample, space = env.get_wrapper_attr("sample_tasks"), env.get_wrapper_attr("task_space")
+def _drawn(env: gymnasium.Env, seed: int, split: Split) -> NDArray[np.float64]:
+    """Return tasks `[n, d]` of a set, drawn twice."""
+    own, space = env.get_wrapper_attr("sample_tasks"), env.get_wrapper_attr("task_space")
+
+    def sample(n: int, rng: np.random.Generator) -> Any:
+        return sample_split(own, n, rng, split)
+
     np.random.seed(seed)  # noqa: NPY002
-    first = np.asarray(sample(TASKS, np.random.default_rng(seed)), dtype=np.float64)
+    drawn = sample(TASKS, np.random.default_rng(seed))
+    try:
+        first = np.asarray(drawn, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"sample_tasks(n, rng) must return numbers, an array [n, d]; it returned {drawn!r}") from error
     np.random.seed(seed + 1)  # noqa: NPY002
     if first.ndim != 2 or len(first) != TASKS:
         raise UserError(f"sample_tasks(n, rng) must return n tasks, an array [n, d]; of 8 it returned {first.shape}")
     if not np.array_equal(first, sample(TASKS, np.random.default_rng(seed))):
         raise UserError("sample_tasks(n, rng) must draw with rng alone: the same generator gave other tasks")
     for task in first:
-        if not space.contains(task.astype(space.dtype)):
+        if isinstance(space, spaces.Box) and not space.contains(task.astype(space.dtype)):
             raise UserError(f"sample_tasks drew {task.tolist()}, which is not in task_space {space}")
     return first
 
@@ -82,10 +101,10 @@ def _played(env: gymnasium.Env, task: NDArray[np.float64], actions: list[Any], s
     env.get_wrapper_attr("set_task")(task)
     env.reset(seed=seed + 2)
     observation, _ = env.reset(seed=seed)
-    observations, rewards = [observation], []
+    observations, rewards = [copy.deepcopy(observation)], []
     for action in actions:
         observation, reward, terminated, truncated, _ = env.step(action)
-        observations.append(observation)
+        observations.append(copy.deepcopy(observation))  # which may be the same array in every step
         rewards.append(reward)
         if terminated or truncated:
             break
