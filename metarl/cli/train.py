@@ -96,13 +96,12 @@ def _with_settings_first(args: list[str]) -> list[str]:
     """Return the arguments with the file of `--settings`, or of a run to go on with, where a preset would stand."""
     files = _values(args, "--settings")
     if not files:
-        record = Path(next(iter(reversed(_values(args, "--log-dir"))), "")) / "config.json"
-        if not {"--resume", "--log-dir"} <= {*args} or not args[0].startswith("-"):
+        folders = _values(args, "--log-dir")
+        if "--resume" not in args or not folders or not args[0].startswith("-"):
             return args
+        record = Path(folders[-1]) / "config.json"
         if not record.exists():
-            raise UserError(
-                f"there is no run in {str(record.parent)!r}; to begin one, or to go on with seeds, type a preset"
-            )
+            raise UserError(f"there is no run in {folders[-1]!r}: to begin one, or several, type a preset first")
         return [str(record), *args]
     if len(files) > 1 or not args[0].startswith("-"):
         raise UserError("train takes one preset, environment or --settings FILE")

@@ -159,6 +159,13 @@ def test_what_a_file_states_stays_with_another_method(tmp_path, capsys):
     assert as_dict(model.config) == found
 
 
+def test_a_file_and_the_same_settings_typed_are_the_same_run(tmp_path):
+    (tmp_path / "few.json").write_text(json.dumps({"preset": "half-cheetah-dir", "method": "rl2", "tasks": 12}))
+    model = metarl.from_preset("half-cheetah-dir", method="rl2", tasks=12)
+    model.close()
+    assert find_preset("few.json") == model.config and model.config.tasks == 12
+
+
 def test_what_is_typed_stays_with_another_method(capsys):
     size = ["--tasks", "3", "--horizon", "3", "--iterations", "1", "--eval-tasks", "1", "--eval-episodes", "1"]
     assert main(["train", "half-cheetah-dir", "--method", "maml", *size, "--log-dir", "run"]) == 0
@@ -172,7 +179,9 @@ def test_a_run_goes_on_by_its_folder_alone(preset, capsys):
     assert main(["train", "--log-dir", "run", "--resume", "--iterations", "3"]) == 0
     told = capsys.readouterr().out
     assert "run: metarl/PointNavigation-v0, 3 meta-iterations" in told and recorded("run")["method"]["name"] == "promp"
+    assert main(["train", "--log_dir=run", "--resume", "--iterations", "3"]) == 0
     assert main(["train", "--log-dir", "nowhere", "--resume"]) == 2
+    assert "there is no run in 'nowhere'" in capsys.readouterr().err
 
 
 def test_a_run_with_nothing_left_keeps_its_record(preset, capsys):

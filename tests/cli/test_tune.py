@@ -48,6 +48,9 @@ def test_tune_writes_a_preset_that_train_takes(preset, tmp_path, capsys):
     arguments = ["tune", preset, *KEPT, "--search", "inner_lr=0.1:0.5:log"]
     assert main([*arguments, "--search", "hidden=1:2", "--trials", "1"]) == 2
     assert main([*arguments, "--trials", "2"]) == 0
+    (tmp_path / "mine.json").write_text("{}")
+    assert main([*arguments, "--trials", "3", "--out", "mine.json"]) == 2  # a file of somebody else's
+    assert main([*arguments, "--trials", "2"]) == 0  # its own
     assert main([*arguments, "--trials", "3", "--out", "more.json"]) == 0  # goes on with the study
     found = study()
     assert len(found.trials) == 3 and found.best_value == max(trial.value for trial in found.trials)

@@ -68,6 +68,33 @@ class NotANumber(Corridor):
         return observation, float("nan"), *rest
 
 
+class OutsideOnce(Corridor):
+    """Shows the same array in every step, which is outside for a moment."""
+
+    def reset(self, *, seed=None, options=None):
+        self.shown, self.steps = np.zeros(1, np.float32), 0
+        super().reset(seed=seed)
+        return self.shown, {}
+
+    def step(self, action):
+        _, *rest = super().step(action)
+        self.steps += 1
+        self.shown[0] = 1000.0 if self.steps == 2 else 0.0
+        return self.shown, *rest
+
+
+class GlobalTest(Corridor):
+    """Draws the tasks of one set in another way."""
+
+    def sample_tasks(self, n, rng, split="train"):
+        return super().sample_tasks(n, np.random.default_rng() if split == "test" else rng)
+
+
+class Texts(Corridor):
+    def sample_tasks(self, n, rng):
+        return ["left"] * n
+
+
 class Deaf(Corridor):
     direction = 1.0
 
@@ -112,6 +139,9 @@ def test_ours_and_a_users_are_task_distributions(env):
         (Flat, r"must return n tasks, an array \[n, d\]; of 8 it returned \(8,\)"),
         (Endless, r"shows float64 \(1,\) .* which is not in Box"),
         (NotANumber, "a reward that is not finite"),
+        (OutsideOnce, r"shows float32 \(1,\) \[1000\.\], which is not in Box"),
+        (GlobalTest, r"sample_tasks\(n, rng\) must draw with rng alone"),
+        (Texts, r"must return numbers, an array \[n, d\]; it returned \['left'"),
     ],
 )
 def test_what_is_wrong_is_named(env, message):
