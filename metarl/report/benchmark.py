@@ -85,18 +85,7 @@ def benchmark(
         UserError: If a method is unknown, or `out` holds results of another protocol.
     """
     own = {} if own is None else own
-    known = [*METHODS, *BASELINES, *own]
-    for method in methods:
-        if method not in known:
-            raise UserError(f"unknown method {method!r}{did_you_mean(method, known)}; there are {', '.join(known)}")
-    if len({*methods}) < len(methods):
-        raise UserError(f"each method once, got {', '.join(methods)}")
-    if parts.policy is not None and "pretrained" in methods:
-        raise UserError("pretrained is PPO's own policy, which cannot be fine-tuned as another network; leave it out")
-    if parts.env is not None and not isinstance(parts.env, str) and (told := {*methods} & {*BASELINES} - {"random"}):
-        raise UserError(f"baselines ({', '.join(sorted(told))}) need the environment's id: register it with Gymnasium")
-    if "pretrained" in methods and not is_perceptron(_untrained(adapted_by_steps(config), parts)):
-        raise UserError("pretrained is a perceptron of PPO's, without layer norm and not for pictures; leave it out")
+    _check_methods(config, methods, own, parts)
     results: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
     for seed in range(seeds):  # seed by seed, so that an interrupted benchmark has something of every method
         for method in methods:
@@ -120,6 +109,26 @@ def benchmark(
     ending = ENDINGS[style]
     write_atomically(out / f"curves{ending}", as_file(draw(summary, style), ending))
     return summary
+
+
+def _check_methods(config: Config, methods: Sequence[str], own: Mapping[str, Method], parts: Parts) -> None:
+    """Refuse methods that are unknown or named twice, and baselines that cannot stand beside this policy.
+
+    Raises:
+        UserError: If there are some.
+    """
+    known = [*METHODS, *BASELINES, *own]
+    for method in methods:
+        if method not in known:
+            raise UserError(f"unknown method {method!r}{did_you_mean(method, known)}; there are {', '.join(known)}")
+    if len({*methods}) < len(methods):
+        raise UserError(f"each method once, got {', '.join(methods)}")
+    if parts.policy is not None and "pretrained" in methods:
+        raise UserError("pretrained is PPO's own policy, which cannot be fine-tuned as another network; leave it out")
+    if parts.env is not None and not isinstance(parts.env, str) and (told := {*methods} & {*BASELINES} - {"random"}):
+        raise UserError(f"baselines ({', '.join(sorted(told))}) need the environment's id: register it with Gymnasium")
+    if "pretrained" in methods and not is_perceptron(_untrained(adapted_by_steps(config), parts)):
+        raise UserError("pretrained is a perceptron of PPO's, without layer norm and not for pictures; leave it out")
 
 
 def train_and_evaluate(
