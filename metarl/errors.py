@@ -1,14 +1,15 @@
-"""Errors that are the user's to mend, and the checks that find them."""
+"""Errors that are the user's to mend, the checks that find them, and calls of what the user has written."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import re
 import sys
 import traceback
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -120,6 +121,40 @@ def needs(what: str, error: ImportError) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     at = f" (imported in {frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return f"{what} needs {error.name!r}, which is not installed{at}"
+
+
+def made(thing: Any) -> Any:
+    """Return an object of the user's, made where its class is given.
+
+    Raises:
+        UserError: If the class needs arguments.
+    """
+    return call(thing, "give an object of it") if isinstance(thing, type) else thing
+
+
+def call(maker: Callable[..., Any], hint: str, **options: Any) -> Any:
+    """Return what a class or a function of the user's makes, with options or without.
+
+    Raises:
+        UserError: If it needs others; ends with the hint.
+    """
+    try:
+        inspect.signature(maker).bind(**options)
+    except TypeError as error:
+        why = "needs arguments" if "missing" in str(error) else "cannot be called so"
+        raise UserError(f"{getattr(maker, '__name__', maker)} {why} ({error}); {hint}") from error
+    except ValueError:  # what is written in C has no signature
+        pass
+    return maker(**options)
+
+
+def takes(maker: Callable[..., Any], name: str) -> bool:
+    """Return whether a class or a function of the user's takes an argument of this name."""
+    try:
+        known = inspect.signature(maker).parameters
+    except ValueError:
+        return False
+    return name in known or any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
 
 
 def check_positive(**values: float) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from metarl.errors import UserError
+from metarl.errors import UserError, takes
 
 TRAINING, VALIDATION, SHUFFLE, TEST = 0, 1, 2, 3
 """What training plays, what its own evaluations do (which choose the best policy), how epochs are shuffled, and what
@@ -61,9 +60,7 @@ def sample_split(sample: Callable[..., Any], n: int, rng: np.random.Generator, s
     """
     if split not in get_args(Split):
         raise UserError(f"split must be 'train', 'validation' or 'test', got {split!r}")
-    known = inspect.signature(sample).parameters.values()
-    takes = any(parameter.name == "split" or parameter.kind is parameter.VAR_KEYWORD for parameter in known)
-    return sample(n, rng, split=split) if takes else sample(n, rng)
+    return sample(n, rng, split=split) if takes(sample, "split") else sample(n, rng)
 
 
 def task_rngs(seed: int, stream: int, iteration: int, tasks: Sequence[int]) -> TaskRngs:

@@ -16,9 +16,9 @@ from metarl.cli.own import typed_modules
 from metarl.cli.parse import parse
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.config_file import as_dict
+from metarl.experiment.names import find, is_id
 from metarl.experiment.presets import PRESETS, UNTRAINED
 from metarl.methods import method_name
-from metarl.names import find, is_id
 from metarl.rl.check_env import check_env
 from metarl.rl.ids import catalogue
 

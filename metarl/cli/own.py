@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from metarl.errors import made
 from metarl.experiment.base_config import Settings
+from metarl.experiment.names import find, import_module
 from metarl.experiment.preset_file import is_preset_file
 from metarl.methods import Method
-from metarl.names import find, import_module, made
 
 
 def typed_modules(names: Iterable[str], imports: Iterable[str] = ()) -> tuple[str, ...]:

@@ -18,12 +18,12 @@ from metarl.cli.tables import curve_table
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.callbacks import Callback, StopOnSignal
 from metarl.experiment.checkpoint import Checkpoint, load, save, write_json
+from metarl.experiment.names import find, import_module, is_id
 from metarl.experiment.outputs import make_logger
 from metarl.experiment.own_files import own_files
 from metarl.experiment.presets import IN_ENVIRONMENTS, ON_DATA, PRESETS
 from metarl.experiment.signals import writing
 from metarl.experiment.terminal import Terminal
-from metarl.names import find, import_module, is_id
 from metarl.rl.ids import registered
 from metarl.sb3.reptile import Reptile
 

@@ -6,10 +6,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from metarl.experiment.base_config import Settings
+from metarl.experiment.names import find, is_id
 from metarl.experiment.preset_file import find_preset, is_preset_file
 from metarl.experiment.presets import for_data, for_env
 from metarl.fewshot.own_source import is_source
-from metarl.names import find, is_id
 
 
 def start(name: str, modules: Collection[str] = ()) -> Settings:

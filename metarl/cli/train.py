@@ -18,6 +18,7 @@ from metarl.cli.train_options import Train, parse_train, typed_names
 from metarl.errors import UserError, check_known
 from metarl.experiment.base_config import Settings
 from metarl.experiment.directory import RunDirectory
+from metarl.experiment.names import find, name_of
 from metarl.experiment.own_files import new_folder
 from metarl.experiment.parts import Parts, typed_parts
 from metarl.experiment.preset_file import stated
@@ -28,7 +29,6 @@ from metarl.experiment.settings import check_method, say_brought, sized, with_me
 from metarl.experiment.terminal import Terminal
 from metarl.experiment.trainer import Trainer
 from metarl.methods import METHODS
-from metarl.names import find, name_of
 from metarl.outer import OUTERS
 
 TYPED = ("--method", "--env", "--data", "--policy", "--baseline", "--inner-loss", "--import", "--callback")

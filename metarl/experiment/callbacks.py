@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from metarl.errors import UserError
+from metarl.errors import UserError, made
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.signals import Interrupted, signals
 from metarl.experiment.trainer import Trainer
-from metarl.names import made
 
 
 class Callback:

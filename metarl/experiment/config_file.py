@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from metarl.errors import UserError, check_known, did_you_mean
+from metarl.errors import UserError, check_known, did_you_mean, made
 from metarl.experiment.base_config import Settings
 from metarl.experiment.config import Config
 from metarl.experiment.few_shot_config import FewShotConfig
+from metarl.experiment.names import name_of
 from metarl.methods import METHODS, Method, method_name
-from metarl.names import made, name_of
 from metarl.outer import OUTERS
 
 

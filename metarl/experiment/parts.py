@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from metarl.errors import UserError
+from metarl.experiment.names import find, is_id, name_of
 from metarl.fewshot.own_source import TaskSource, made_source
-from metarl.names import find, is_id, name_of
 from metarl.rl.advantages import Baseline
 from metarl.rl.ids import EnvSource
 from metarl.rl.own_policy import PolicyMaker

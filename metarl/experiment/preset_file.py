@@ -8,14 +8,14 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from metarl.errors import UserError
+from metarl.errors import UserError, made
 from metarl.experiment.base_config import Settings
 from metarl.experiment.config_file import from_dict
+from metarl.experiment.names import is_id
 from metarl.experiment.parts import named_method, recorded_method
 from metarl.experiment.presets import find_preset as find_ours
 from metarl.experiment.presets import for_data, for_env
 from metarl.experiment.settings import sized, with_method, with_settings
-from metarl.names import is_id, made
 
 START = ("preset", "env", "data")
 """What the settings of a file may change: a preset, or the defaults for an environment or for supervised data."""

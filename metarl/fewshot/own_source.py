@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from metarl.errors import UserError
+from metarl.errors import UserError, made
 from metarl.fewshot.shots import Examples, Shots, numbers
-from metarl.names import made
 from metarl.seeding import Split, sample_split
 
 MEMBERS = ("sample_tasks", "examples")

@@ -118,12 +118,7 @@ def load(
     saved, problems = _saved(path, directory, best)
     for problem in problems:
         warn(f"{problem}; going back to iteration {saved.state['iteration']}")
-    kind = recorded_method(saved.config, modules, method)
-    if method is not None and ":" not in (recorded := str(saved.config.get("method", {}).get("name"))):
-        raise UserError(f"{str(path)!r} holds {recorded}, a method of ours: method= gives one of your own again")
-    if directory is not None:
-        directory.config(kind)  # says so if it is damaged
-    config = dataclasses.replace(from_dict(saved.config, kind), device=device, workers="local")
+    config = dataclasses.replace(_config(path, saved, directory, method, modules), device=device, workers="local")
     if isinstance(env, str) and ":" not in env and isinstance(config, Config):  # an id is recorded
         config, env = dataclasses.replace(config, env=env), None
     source = None if data is None else made_source(data)
@@ -138,6 +133,18 @@ def load(
         raise
     model.of_run(directory)
     return model
+
+
+def _config(
+    path: Path, saved: Checkpoint, directory: RunDirectory | None, method: Any, modules: tuple[str, ...]
+) -> Settings:
+    """Return the settings that a checkpoint holds, with the method that was given where it is not one of ours."""
+    kind = recorded_method(saved.config, modules, method)
+    if method is not None and ":" not in (recorded := str(saved.config.get("method", {}).get("name"))):
+        raise UserError(f"{str(path)!r} holds {recorded}, a method of ours: method= gives one of your own again")
+    if directory is not None:
+        directory.config(kind)  # says so if it is damaged
+    return from_dict(saved.config, kind)
 
 
 def _saved(path: Path, directory: RunDirectory | None, best: bool) -> tuple[Checkpoint, list[str]]:

@@ -12,13 +12,13 @@ from metarl.errors import UserError, check_counts
 from metarl.experiment import checkpoint
 from metarl.experiment.adapted import policies_for, policy_before, policy_for, single_env
 from metarl.experiment.config import Config
+from metarl.experiment.names import name_of
 from metarl.experiment.own_files import check_output
 from metarl.experiment.parts import Parts, named
 from metarl.experiment.settings import with_method, with_settings
 from metarl.methods import Method
 from metarl.models.base import MetaLearner
 from metarl.models.keywords import PolicyKeywords
-from metarl.names import name_of
 from metarl.rl.adapted_policy import AdaptedPolicy
 from metarl.rl.environments import check_source
 from metarl.rl.ids import EnvSource

@@ -11,8 +11,7 @@ from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 
-from metarl.errors import UserError, needs
-from metarl.names import call, takes
+from metarl.errors import UserError, call, needs, takes
 from metarl.rl.ids import EnvSource, find_spec, register, registration
 from metarl.rl.processes import InProcesses
 from metarl.rl.task_slot import TaskSlot

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,40 +53,6 @@ def find(name: str) -> Any:
             raise UserError(f"{module!r} has no {inner!r}{did_you_mean(inner, dir(found))}")
         found = getattr(found, part)
     return found
-
-
-def made(thing: Any) -> Any:
-    """Return an object of the user's, made where its class is given.
-
-    Raises:
-        UserError: If the class needs arguments.
-    """
-    return call(thing, "give an object of it") if isinstance(thing, type) else thing
-
-
-def call(maker: Callable[..., Any], hint: str, **options: Any) -> Any:
-    """Return what a class or a function of the user's makes, with options or without.
-
-    Raises:
-        UserError: If it needs others; ends with the hint.
-    """
-    try:
-        inspect.signature(maker).bind(**options)
-    except TypeError as error:
-        why = "needs arguments" if "missing" in str(error) else "cannot be called so"
-        raise UserError(f"{getattr(maker, '__name__', maker)} {why} ({error}); {hint}") from error
-    except ValueError:  # what is written in C has no signature
-        pass
-    return maker(**options)
-
-
-def takes(maker: Callable[..., Any], name: str) -> bool:
-    """Return whether a class or a function of the user's takes an argument of this name."""
-    try:
-        known = inspect.signature(maker).parameters
-    except ValueError:
-        return False
-    return name in known or any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
 
 
 def is_id(name: str) -> bool:
