@@ -57,7 +57,8 @@ def brought(config: Settings, method: Method, keep: Collection[str]) -> dict[str
         return {name: value for name, value in suited.items() if name not in EVERY}
     if "iterations" in suited and not {"tasks", "episodes"}.isdisjoint(keep):
         factor = _episodes_played(config, config.method, {}) / _episodes_played(config, method, suited)
-        suited |= times_as_many_iterations(config, factor)
+        scaled = times_as_many_iterations(config, factor)
+        suited |= {name: value for name, value in scaled.items() if name not in keep}
     return suited
 
 

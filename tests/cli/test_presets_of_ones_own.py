@@ -134,7 +134,12 @@ def test_a_signal_reaches_the_training_that_is_just_being_started(tmp_path, monk
 
 @pytest.mark.parametrize(
     "options",
-    [{"inner_steps": 2}, {"inner_steps": 2, "context": 4}, {"epochs": 2, "episodes": 3}],
+    [
+        {"inner_steps": 2},
+        {"inner_steps": 2, "context": 4},
+        {"epochs": 2, "episodes": 3},
+        {"inner_steps": 2, "eval_every": 7},
+    ],
     ids=lambda options: "-".join(options),
 )
 def test_settings_bring_along_the_same_on_the_command_line_and_in_python(options, capsys):

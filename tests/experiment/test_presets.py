@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metarl.experiment.presets import IN_ENVIRONMENTS
-from metarl.experiment.settings import with_method
+from metarl.experiment.settings import brought, with_method, with_settings
 from metarl.experiment.trainer import Trainer
 from metarl.methods import method_name
 from metarl.outer import PPO, TRPO
@@ -60,3 +60,11 @@ def test_no_environment_has_two_presets():
     # with the same options
     played = {(config.env, *sorted(config.env_options.items())) for config in IN_ENVIRONMENTS.values()}
     assert len(played) == len(IN_ENVIRONMENTS)
+
+
+def test_what_is_kept_stays_where_a_methods_other_settings_change_the_size_of_an_iteration():
+    preset = IN_ENVIRONMENTS["ant-dir"]
+    changed = with_settings(preset, {"lifetime": 20, "tasks": 5, "eval_every": 7})
+    assert (changed.tasks, changed.eval_every) == (5, 7) and changed.iterations != preset.iterations
+    kept = brought(replace(preset, tasks=5, eval_every=7), changed.method, {"tasks", "eval_every"})
+    assert "iterations" in kept and kept.keys().isdisjoint({"tasks", "eval_every"})
