@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,11 @@ import torch
 from gymnasium import Space, spaces
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from metarl.core.distributions import Valued
 from metarl.core.layers import mlp
-from metarl.core.params import Params
-from metarl.rl.gru import unroll
+from metarl.core.params import Params, of_part
+from metarl.rl import gru
 from metarl.rl.policies import make_policy, observation_size
 from metarl.rl.recurrent import Critic, encoded, gated_unit
 from metarl.seeding import seed_of_part
@@ -70,6 +70,11 @@ def in_units(inputs: Tensor, unit: Tensor, obs_size: int) -> Tensor:
     return torch.cat([inputs[..., :-2], rew[..., None], inputs[..., -1:]], dim=-1)
 
 
+def _seen(inputs: Tensor, beliefs: Tensor, obs_size: int) -> Tensor:
+    """Return what policy and critic see, `[K, E L, o + 2 d]`: observations, and beliefs, which they do not move."""
+    return torch.cat([inputs[..., :obs_size], beliefs.detach()], dim=-1).flatten(1, 2)
+
+
 class Encoder(nn.Module):
     """A gated recurrent unit that keeps a Gaussian belief over a latent task.
 
@@ -103,13 +108,25 @@ class Encoder(nn.Module):
             memory: Memory before the first, `[K, E, h]`.
         """
         weights = self.input_weight, self.memory_weight, self.input_bias, self.memory_bias
+        return self._read(lambda x, before: gru.unroll(x, before, weights), self.belief_weight, inputs, memory)
+
+    def prepared(self, params: Params) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Return the forward pass under stacked params that stay the same, of inputs and memory."""
+        weights = params["input_weight"], params["memory_weight"], params["input_bias"], params["memory_bias"]
+        remember = gru.prepared(weights)
+        return partial(self._read, lambda x, before: remember(x, before)[0], params["belief_weight"])
+
+    def _read(
+        self, states_of: Callable[[Tensor, Tensor], Tensor], belief_weight: Tensor, inputs: Tensor, memory: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return beliefs and the memory after the last, from what gives the memory after each input."""
         begun = inputs[..., 0, self.obs_size]
         # a lifetime's first input holds no transition: nothing is known, and nothing is remembered
-        start = torch.where(begun[..., None] > 0, unroll(inputs[:, :, :1], memory, weights)[:, :, 0], memory)
+        start = torch.where(begun[..., None] > 0, states_of(inputs[:, :, :1], memory)[:, :, 0], memory)
         states = start[:, :, None]
         if inputs.shape[2] > 1:
-            states = torch.cat([states, unroll(inputs[:, :, 1:], start, weights)], dim=2)
-        beliefs = (states.flatten(1, 2) @ self.belief_weight.mT).unflatten(1, states.shape[1:3])
+            states = torch.cat([states, states_of(inputs[:, :, 1:], start)], dim=2)
+        beliefs = (states.flatten(1, 2) @ belief_weight.mT).unflatten(1, states.shape[1:3])
         return beliefs, states[:, :, -1]
 
 
@@ -166,12 +183,19 @@ class BeliefPolicy(nn.Module):
         held = beliefs
         if held is None:
             held, memory = self.encoder(in_units(inputs, self.reward_unit, self.obs_size), memory)
-        seen = torch.cat([inputs[..., : self.obs_size], held.detach()], dim=-1).flatten(1, 2)
+        seen = _seen(inputs, held, self.obs_size)
         return self.critic(self.actor(seen), seen), memory
 
-    def prepared(self, params: Params) -> Callable[[Tensor, Tensor], tuple[Valued, Tensor]]:
-        """Return the forward pass under stacked params, of inputs and memory."""
-        return lambda *given: functional_call(self, params, given, tie_weights=False)
+    def prepared(self, params: Params) -> Callable[[Tensor, Tensor], tuple[Any, Tensor]]:
+        """Return the forward pass under stacked params that stay the same, without the critic, of inputs and memory."""
+        actor = self.actor.prepared(of_part("actor.", params))
+        encoder = self.encoder.prepared(of_part("encoder.", params))
+
+        def forward(inputs: Tensor, memory: Tensor) -> tuple[Any, Tensor]:
+            held, after = encoder(in_units(inputs, params["reward_unit"], self.obs_size), memory)
+            return actor(_seen(inputs, held, self.obs_size)), after
+
+        return forward
 
     def seen(self, obs: Tensor, act: Tensor, rew: Tensor, ended: Tensor) -> Tensor:
         """Return what the inputs of the next step hold of this one, `[..., before_size]`.

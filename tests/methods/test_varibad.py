@@ -198,6 +198,23 @@ def test_lifetimes_do_not_see_each_other():
     assert (before[1] != after[1]).flatten().tolist() == [False, True, False, False]
 
 
+@pytest.mark.parametrize("discrete", [True, False], ids=["categorical", "gaussian"])
+def test_the_prepared_pass_is_the_pass(discrete):
+    """Step by step, to the last bit, in lifetimes that begin and in those that go on."""
+    net = policy(discrete).float()
+    params, g = P.stack(P.params_of(net), K), torch.Generator().manual_seed(0)
+    forward, memory = net.prepared(params), torch.randn(K, 5, net.size, generator=g)
+    for step in range(3):
+        inputs = torch.randn(K, 5, 1, 2 + net.before_size, generator=g)
+        inputs[..., 2] = 1.0
+        inputs[:, : 3 - step, :, 2] = 0.0  # lifetimes without a transition yet
+        expected, after = functional_call(net, params, (inputs, memory))
+        actual, memory = forward(inputs, memory)
+        assert torch.equal(memory, after)
+        for mine, true in zip(actual.parameters, expected.actions.parameters, strict=True):
+            assert torch.equal(mine, true)
+
+
 def test_the_update_sees_the_policy_that_played():
     model = metarl.VariBAD(
         "metarl/GridNavigation-v0", lifetime=3, tasks=4, episodes=3, horizon=6, hidden=(8, 4), eval_tasks=2
