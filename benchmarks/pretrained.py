@@ -2,7 +2,8 @@
 
     python benchmarks/pretrained.py RUN_DIR NAME
 
-The card holds the adaptation curve on held-out tasks that training never saw. A test plays it again, so slow
+What the outer update remembers stays behind, so the file holds little more than the params. The card holds the
+adaptation curve on held-out tasks that training never saw. A test plays it again, so slow
 environments want fewer tasks and episodes.
 """
 
@@ -10,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 
 import tyro
@@ -18,6 +18,7 @@ from common import machine
 from ledger import without_paths
 
 import metarl
+from metarl.experiment import checkpoint
 from metarl.experiment.directory import RunDirectory
 from metarl.methods import method_name
 from metarl.models.pretrained import FOLDER
@@ -61,7 +62,8 @@ def main() -> None:
         "curve": {name: curve[name] for name in ("steps", "mean", "ci_low", "ci_high")},
     }
     FOLDER.mkdir(exist_ok=True)
-    shutil.copyfile(RunDirectory(args.run).best, FOLDER / f"{args.name}.safetensors")
+    best = dataclasses.replace(checkpoint.load(RunDirectory(args.run).best), outer={}, run=None)
+    checkpoint.save(best, FOLDER / f"{args.name}.safetensors")
     (FOLDER / f"{args.name}.json").write_text(json.dumps(card, indent=2) + "\n")
     print(f"{args.name}: {[round(value, 1) for value in curve['mean']]}")
 

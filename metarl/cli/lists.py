@@ -19,6 +19,7 @@ from metarl.experiment.config_file import as_dict
 from metarl.experiment.names import find, is_id
 from metarl.experiment.presets import PRESETS, UNTRAINED
 from metarl.methods import method_name
+from metarl.models.pretrained import PREFIX, cards
 from metarl.rl.check_env import check_env
 from metarl.rl.ids import catalogue
 
@@ -42,6 +43,7 @@ def presets(args: list[str]) -> int:
     console.print("x steps; of few-shot tasks it has tasks x shots (of each class).", soft_wrap=True)
     console.print("'metarl train PRESET --help' shows a preset's settings; --json all of them.", soft_wrap=True)
     console.print(f"Not trained yet, with published settings: {', '.join(UNTRAINED)}.", soft_wrap=True)
+    console.print(f"Policies that come with the package, for 'metarl eval {PREFIX}NAME': {', '.join(cards())}.")
     return 0
 
 
