@@ -57,7 +57,7 @@ def benchmark(args: list[str]) -> int:
     )
     if summary["methods"]:
         wrapped = Console(highlight=False, emoji=False)
-        wrapped.print(results_table(summary, wrapped.width))
+        wrapped.print(results_table(summary, wrapped))
         over = "seeds" if command.seeds > 1 else "tasks of the one seed"
         console.print(f"means, ± half of their 95 % intervals over the {over}")
     figure = f"curves{ENDINGS[command.style]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.base_config import Settings
@@ -13,8 +13,8 @@ from metarl.experiment.terminal import DIGITS
 from metarl.report.analysis import Analysis, frozen_name
 from metarl.report.run_figures import time_unit
 
-NARROW = 90
-"""Characters of a line that leave no room for everything."""
+UNBOUNDED = 10_000
+"""Characters of a line that everything has room in."""
 
 
 def curve_table(curve: AdaptationCurve, kind: str = "held-out ", seeds: int = 1, tasks: int | None = None) -> Table:
@@ -58,25 +58,34 @@ def analysis_table(found: Analysis) -> Table:
     return table
 
 
-def results_table(summary: dict[str, Any], width: int) -> Table:
-    """Return the adaptation curves of a benchmark, a row a method: means, ± half of their intervals.
+def results_table(summary: dict[str, Any], console: Console) -> Table:
+    """Return the adaptation curves of a benchmark, means ± half of their intervals, as wide as the terminal allows.
 
-    A narrow terminal has no room for the gain, which is the difference of two of them.
+    A row is a method where that fits, with what one step gains; else a step of a method.
     """
     rows = summary["methods"]
     unit, seconds = time_unit(max(row["seconds"] for row in rows.values()))
-    steps = [f"{k} step{'s' * (k != 1)}" for k in range(summary["protocol"]["steps"] + 1)]
-    headings = ["method", "episodes\na step", *steps, *["gain"] * (width > NARROW), "trained", unit]
-    table = Table()
-    for heading in headings:
-        table.add_column(heading, no_wrap=heading not in steps, overflow="fold")
+    curves, cost = {}, {}
     for method, row in rows.items():
         ends = zip(row["mean"], row["ci_low"], row["ci_high"], strict=True)
-        curve = [f"{mean:.1f}" + f" ±{(high - low) / 2:.1f}" * (low != high) for mean, low, high in ends]
-        per_step, took = row["episodes_per_step"], f"{row['seconds'] / seconds:.1f}"
-        gain = [f"{row['gain_step1']:.1f}"] * ("gain" in headings)
-        table.add_row(method, str(per_step or ""), *curve, *gain, f"{row['env_steps']:,.0f}", took)
-    return table
+        curves[method] = [f"{mean:.1f}" + f" ±{(high - low) / 2:.1f}" * (low != high) for mean, low, high in ends]
+        cost[method] = [f"{row['env_steps']:,.0f}", f"{row['seconds'] / seconds:.1f}"]
+    headings = [f"{k} step{'s' * (k != 1)}" for k in range(summary["protocol"]["steps"] + 1)]
+    wide = Table("method", "episodes\na step", *headings, "gain", "trained", unit)
+    for method, row in rows.items():
+        first = [method, str(row["episodes_per_step"] or ""), *curves[method]]
+        wide.add_row(*first, f"{row['gain_step1']:.1f}", *cost[method])
+    if console.measure(wide, options=console.options.update_width(UNBOUNDED)).maximum <= console.width:
+        return wide
+    long = Table(
+        Column("method", overflow="fold"), "episodes\na step", "steps", Column("return", no_wrap=True), "trained", unit
+    )
+    for method, row in rows.items():
+        long.add_section()
+        for step, reached in enumerate(curves[method]):
+            first = [method, str(row["episodes_per_step"] or "")] if step == 0 else ["", ""]
+            long.add_row(*first, str(step), reached, *(cost[method] if step == 0 else ["", ""]))
+    return long
 
 
 def show_curve(console: Console, curve: AdaptationCurve, config: Settings, *about: Any) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import json
 from itertools import pairwise
 
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from rich.console import Console
 from scipy import stats
 from torch.testing import assert_close
 
 from metarl import UserError
 from metarl.cli import main
 from metarl.cli.compare import labels
+from metarl.cli.tables import results_table
 from metarl.core import params as P
 from metarl.experiment.build import Parts, build_inner_loop
 from metarl.experiment.presets import PRESETS
@@ -206,6 +209,23 @@ def test_the_table_says_what_a_step_is_the_intervals_and_where_scratch_is(tmp_pa
     said = capsys.readouterr().out
     assert (tmp_path / "out" / "curves.pdf").read_bytes().startswith(b"%PDF") and "curves.pdf" in said
     assert "…" not in said and "episodes" in said and max(map(len, said.splitlines()[:8])) <= 80
+
+
+@pytest.mark.parametrize("steps", [1, 3, 7])
+def test_a_narrow_terminal_has_a_line_for_each_step_and_breaks_no_number(steps):
+    mean = [-312.2 * (k + 1) for k in range(steps + 1)]
+    row = {"mean": mean, "ci_low": [x - 11.2 for x in mean], "ci_high": [x + 11.2 for x in mean], "gain_step1": -312.2}
+    row |= {"seconds": 400, "episodes_per_step": 10, "env_steps": 2_000_000}
+    summary = {"protocol": {"steps": steps}, "methods": {"promp": row, "half-cheetah.MAML2": row}}
+    for width in (80, 200):
+        console = Console(width=width, file=io.StringIO())
+        console.print(results_table(summary, console))
+        lines = console.file.getvalue().splitlines()
+        assert max(map(len, lines)) <= width and lines[0].startswith("┏")
+        for x in mean:
+            assert sum(f" {x:.1f} ±11.2 " in line for line in lines) == 2
+        assert sum("±" in line for line in lines) == (2 if width == 200 else 2 * len(mean))
+        assert sum(" half-cheetah.MAML2 " in line and " 2,000,000 " in line for line in lines) == 1
 
 
 def test_classes_of_one_name_are_told_apart_by_their_modules():
