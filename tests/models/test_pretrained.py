@@ -10,9 +10,13 @@ from metarl.cli import main
 from metarl.models.pretrained import cards
 
 
+SLOW = "ant", "walker"
+"""Beginnings of the names of bodies that take seconds to play."""
+
+
 @pytest.mark.parametrize("steps", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * name.startswith("ant")) for name in cards()]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * name.startswith(SLOW)) for name in cards()]
 )
 def test_a_pretrained_policy_reaches_the_curve_of_its_card(name, steps):
     card = cards()[name]
