@@ -9,7 +9,6 @@ from metarl import UserError
 from metarl.cli import main
 from metarl.models.pretrained import cards
 
-
 SLOW = "ant", "walker"
 """Beginnings of the names of bodies that take seconds to play."""
 
