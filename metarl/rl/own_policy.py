@@ -176,8 +176,7 @@ class PictureNet(nn.Module):
 
     Args:
         observation_space: Pictures, `Box` of uint8 `[h, w, c]`.
-        actions: Size of an action, or number of actions.
-        discrete: Whether they are a number.
+        actions: The environment's actions.
         generator: Source of the initial weights.
         hidden: Width of each layer after the convolutions.
         init_std: Standard deviation to begin with.
@@ -190,8 +189,7 @@ class PictureNet(nn.Module):
     def __init__(
         self,
         observation_space: Space,
-        actions: int,
-        discrete: bool,
+        actions: BoxActions | DiscreteActions,
         generator: torch.Generator,
         hidden: Sequence[int],
         init_std: float,
@@ -214,11 +212,11 @@ class PictureNet(nn.Module):
             convolutions += [layer, *([nn.LayerNorm([number, *sizes[-1]])] if layer_norm else []), act()]
             channels = number
         self.convolutions = nn.Sequential(*convolutions)
-        widths = [channels * sizes[-1][0] * sizes[-1][1], *hidden, actions]
+        widths = [channels * sizes[-1][0] * sizes[-1][1], *hidden, actions.size]
         self.head = mlp(widths, generator, act, layer_norm=layer_norm, last_std=last_layer_std, context=context)
-        self.discrete = discrete
-        if not discrete:
-            self.log_std = nn.Parameter(torch.full((actions,), float(np.log(init_std))))
+        self.discrete = isinstance(actions, DiscreteActions)
+        if not self.discrete:
+            self.log_std = nn.Parameter(torch.full((actions.size,), float(np.log(init_std))))
 
     def forward(self, obs: Tensor) -> Gaussian | Categorical:
         """Return the action distributions for pictures `[N, h, w, c]`."""
@@ -250,9 +248,8 @@ def make_picture_policy(
 ) -> OwnPolicy:
     """Build the conv policy on pictures; its weights depend on the seed alone."""
     actions, generator = actions_of(action_space), torch.Generator().manual_seed(seed)
-    discrete = isinstance(actions, DiscreteActions)
-    look = (activation, layer_norm, last_layer_std, context)
-    network = PictureNet(observation_space, actions.size, discrete, generator, hidden, init_std, *look)
+    look = (init_std, activation, layer_norm, last_layer_std, context)
+    network = PictureNet(observation_space, actions, generator, hidden, *look)
     return OwnPolicy(network, observation_space, action_space, action_scale)
 
 
