@@ -201,7 +201,7 @@ def evaluate(
     share = range(inner_loop.tasks) if share is None else share
     drawn = draw_tasks(inner_loop, tasks or inner_loop.tasks, seed, stream) if given is None else given
     drawn = drawn[list(share)]
-    played = inner_loop.play(params, drawn, task_rngs(seed, stream, 0, share), drop=True)
+    played = inner_loop.play(params, drawn, task_rngs(seed, stream, 0, share), stop=False)
     means, success, env_steps, change = [], [], 0, {}
     faults: dict[int, Fault] = {}
     for step, (adapted, episodes) in enumerate(islice(played, steps + 1)):

@@ -53,7 +53,7 @@ class Worker:
         rngs = task_rngs(self.seed, TRAINING, iteration, self.share)
         phases = method.inner_steps + method.plays_query
         named = P.unflatten(params, self.like)
-        played = loop.play(named, tasks, rngs, drop=True)
+        played = loop.play(named, tasks, rngs, stop=False)
         reached, data = zip(*islice(played, phases), strict=True)
         support, query = loop.arrange(list(data), named, rngs)
         adapted = {}
