@@ -14,7 +14,7 @@ from torch import Tensor
 from metarl.core import params as P
 from metarl.core.params import Params
 from metarl.errors import NotFinite, UserError
-from metarl.evaluation import AdaptationCurve, evaluate
+from metarl.evaluation import AdaptationCurve, Evaluation, evaluate
 from metarl.experiment.base_config import Settings
 from metarl.experiment.build import threads_for_tasks
 from metarl.experiment.checkpoint import Checkpoint
@@ -239,18 +239,12 @@ class Trainer(Generic[AnySettings, AnyInnerLoop]):
     def evaluate(self) -> AdaptationCurve:
         """Draw the adaptation curve on this run's held-out tasks, the same ones every time."""
         c = self.config
-        how = {
-            "env": c.title,
-            "steps": c.eval_steps,
-            "seed": c.seed,
-            "stream": VALIDATION,
-            "drop": c.on_nan == "drop",
-        }
+        how = Evaluation(c.title, c.eval_steps, c.seed, VALIDATION, drop=c.on_nan == "drop")
         if isinstance(self.workers, RayWorkers):
             return self.workers.evaluate(P.flatten(self.params.values()), how)
         if self._eval_loop is None:
             self._eval_loop = self.build_inner_loop(held_out=True)
-        return evaluate(self._eval_loop, self.params, **how)
+        return evaluate(self._eval_loop, self.params, how)
 
     def close(self) -> None:
         """Close the environments, and the workers' processes."""

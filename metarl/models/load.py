@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metarl.errors import UserError, check_counts, warn
-from metarl.evaluation import AdaptationCurve, evaluate
+from metarl.evaluation import AdaptationCurve, Evaluation, evaluate
 from metarl.experiment import checkpoint
 from metarl.experiment.base_config import Settings
 from metarl.experiment.checkpoint import Checkpoint
@@ -197,11 +197,11 @@ def adaptation_curve(
             raise UserError(f"later_lr must be finite and at least 0, got {later_lr}")
     inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=n, episodes=number)
     inner_loop = inner_loop if later_lr is None else dataclasses.replace(inner_loop, later_lr=later_lr)
-    how = {"env": c.title, "steps": steps, "seed": seed, "drop": c.on_nan == "drop"}
+    how = Evaluation(c.title, steps, seed, drop=c.on_nan == "drop", tasks=given)
     try:
         if given is not None:
             inner_loop.check_tasks(given)
-        return evaluate(inner_loop, model.trainer.params, **how, given=given)
+        return evaluate(inner_loop, model.trainer.params, how)
     finally:
         inner_loop.close()
 

@@ -16,7 +16,7 @@ from metarl.core import params as P
 from metarl.core.params import Params
 from metarl.core.similarity import linear_cka, svcca
 from metarl.errors import UserError, check_counts
-from metarl.evaluation import AdaptationCurve, evaluate
+from metarl.evaluation import AdaptationCurve, Evaluation, evaluate
 from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.methods import method_name
 from metarl.methods.protocols import InnerLoop
@@ -82,7 +82,7 @@ def analyse(model: Model | FewShot, steps: int | None = None, tasks: int = 20, s
     try:
         cka, cca = similarities(inner_loop, params, steps, seed)
         nil = nil_accuracy(inner_loop, params, seed) if _classifies(inner_loop) else None
-        frozen = freeze_layers(inner_loop, params, steps=steps, seed=seed, title=c.title)
+        frozen = freeze_layers(inner_loop, params, Evaluation(c.title, steps, seed))
     finally:
         inner_loop.close()
     return Analysis(c.title, model.trainer.progress.iteration, frozen, cka, cca, nil)
@@ -94,14 +94,14 @@ def _classifies(inner_loop: InnerLoop) -> TypeGuard[ShotInnerLoop]:
     )
 
 
-def freeze_layers(inner_loop: InnerLoop, params: Params, *, steps: int, seed: int, title: str) -> list[AdaptationCurve]:
+def freeze_layers(inner_loop: InnerLoop, params: Params, how: Evaluation) -> list[AdaptationCurve]:
     """Draw adaptation curves with the first 0, 1, 2, ... layers left out of the inner loop, up to all of them."""
     layers = layers_of(inner_loop.losses.own(params))
     curves = []
     for number in range(len(layers) + 1):
         names = frozenset(name for layer in layers[:number] for name in layer)
         held = dataclasses.replace(inner_loop, method=Frozen(inner_loop.method, names))
-        curves.append(evaluate(held, params, env=title, steps=steps, seed=seed))
+        curves.append(evaluate(held, params, how))
     return curves
 
 

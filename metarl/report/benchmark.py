@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from metarl.core import params as P
 from metarl.errors import UserError, did_you_mean, warn
-from metarl.evaluation import evaluate
+from metarl.evaluation import Evaluation, evaluate
 from metarl.experiment.build import build_inner_loop
 from metarl.experiment.checkpoint import write_atomically, write_json
 from metarl.experiment.config import Config
@@ -50,6 +50,10 @@ class Protocol:
     """Chooses the held-out tasks and their episodes."""
     stream: int = TEST
     """The stream of random numbers that they come from; results of another one were judged by other tasks."""
+
+    def evaluation(self, config: Config) -> Evaluation:
+        """Return how a run under this configuration is judged."""
+        return Evaluation(config.env, self.steps, self.eval_seed, self.stream)
 
 
 def benchmark(
@@ -207,8 +211,7 @@ def _baseline(
     if kind == "pretrained":
         curve = _curve(config, initial(as_params(model, P.params_of(_untrained(config, parts)))), protocol, parts)
     else:
-        where = (protocol.steps, protocol.tasks, protocol.episodes, protocol.eval_seed, protocol.stream)
-        curve = oracle_curve(model, config, *where).as_dict()
+        curve = oracle_curve(model, config, protocol.evaluation(config), protocol.tasks, protocol.episodes).as_dict()
     return curve, model.num_timesteps, seconds
 
 
@@ -245,8 +248,7 @@ def _untrained(config: Config, parts: Parts) -> Any:
 def _curve(config: Config, params: P.Params, protocol: Protocol, parts: Parts) -> dict[str, Any]:
     inner_loop = build_inner_loop(config, parts, protocol.tasks, protocol.episodes)
     try:
-        how: dict[str, Any] = {"steps": protocol.steps, "seed": protocol.eval_seed, "stream": protocol.stream}
-        return evaluate(inner_loop, params, env=config.env, **how).as_dict()
+        return evaluate(inner_loop, params, protocol.evaluation(config)).as_dict()
     finally:
         inner_loop.close()
 
