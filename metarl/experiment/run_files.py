@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from metarl.errors import UserError
+from metarl.errors import UserError, few
 from metarl.experiment import checkpoint
 from metarl.experiment.base_config import Settings
 from metarl.experiment.checkpoint import Checkpoint, DamagedCheckpoint
@@ -100,8 +100,7 @@ class RunFiles:
         try:
             if not self.holds_run:
                 inside = sorted(str(file.parent) for file in self.path.glob("*/config.json"))
-                named = ", ".join([*inside[:3], *["..."] * (len(inside) > 3)])
-                there = f"; there are runs in it: {named}" if inside else ""
+                there = f"; there are runs in it: {few(inside)}" if inside else ""
                 raise UserError(f"{str(self.path)!r} holds no run (no config.json){there}")
             self.refuse_links()
             for needed in (self.config_file, self.path / "checkpoints"):

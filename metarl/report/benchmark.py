@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from metarl.core import params as P
-from metarl.errors import UserError, did_you_mean, warn
+from metarl.errors import UserError, did_you_mean, few, warn
 from metarl.evaluation import Evaluation, evaluate
 from metarl.experiment.build import build_inner_loop
 from metarl.experiment.checkpoint import write_atomically, write_json
@@ -278,10 +278,12 @@ def _finished(file: Path, protocol: Protocol, config: Config, own: Method | None
     if judged:
         same_runs = found["protocol"].get("budget") == protocol.budget and not made
         again = ", or remove the files result.json to evaluate the same runs again" * same_runs
-        raise UserError(f"{str(file)!r} was made under another protocol ({_few(judged)}); choose another --out{again}")
+        raise UserError(
+            f"{str(file)!r} was made under another protocol ({few(judged, 6)}); choose another --out{again}"
+        )
     if made:
         raise UserError(
-            f"{str(file)!r} was made with other settings or another preset ({_few(made)}); choose another --out"
+            f"{str(file)!r} was made with other settings or another preset ({few(made, 6)}); choose another --out"
         )
     return found
 
@@ -296,8 +298,3 @@ def _made_otherwise(found: dict[str, Any], config: Config, own: Method | None) -
         *differences(from_dict(found["config"], config.method), config),
         *changes(*({f"method.{name}": value for name, value in flat(values).items()} for values in told)),
     ]
-
-
-def _few(told: list[str]) -> str:
-    """Return the first few of many things in a line."""
-    return ", ".join([*told[:6], *["..."] * (len(told) > 6)])
