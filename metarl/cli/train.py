@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Collection, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,7 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
     console = Console(highlight=False, emoji=False, soft_wrap=True, markup=False)
     if command.log_dir is not None and not command.resume:
         RunDirectory(command.log_dir).check_free()
-    trainer = Trainer(command.config, parts)
-    try:
+    with closing(Trainer(command.config, parts)) as trainer:
         log_dir = command.log_dir or new_folder(Path("runs") / title(name))
         directory = RunDirectory(log_dir)
         if command.resume:
@@ -145,8 +145,6 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
             if (done := trainer.progress.iteration) < total:
                 console.print(f"a callback ended the run after {done} of {total} meta-iterations")
         show_curve(console, curve or trainer.evaluate(), trainer.config)
-    finally:
-        trainer.close()
     folder = shlex.quote(str(log_dir))
     again = f"metarl eval {folder}{imports(command.config.own_modules)}"
     console.print(f"\nLook further:\n  tensorboard --logdir {folder}\n  {again}", markup=False)

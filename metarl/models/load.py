@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -195,15 +196,12 @@ def adaptation_curve(
             raise UserError(f"later_lr must be a number, got {later_lr!r}") from error
         if not 0 <= later_lr < float("inf"):
             raise UserError(f"later_lr must be finite and at least 0, got {later_lr}")
-    inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=n, episodes=number)
-    inner_loop = inner_loop if later_lr is None else dataclasses.replace(inner_loop, later_lr=later_lr)
     how = Evaluation(c.title, steps, seed, drop=c.on_nan == "drop", tasks=given)
-    try:
+    with closing(model.trainer.build_inner_loop(held_out=True, tasks=n, episodes=number)) as inner_loop:
         if given is not None:
             inner_loop.check_tasks(given)
+        inner_loop = inner_loop if later_lr is None else dataclasses.replace(inner_loop, later_lr=later_lr)
         return evaluate(inner_loop, model.trainer.params, how)
-    finally:
-        inner_loop.close()
 
 
 def _tasks(tasks: Any, config: Settings) -> tuple[NDArray[np.float64] | None, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
 
@@ -129,13 +130,10 @@ class Model(MetaLearner[Config, PolicyInnerLoop]):
         if _several(task):
             raise UserError(f"PPO's model is of one task [d], got {task!r}")
         policy = self.policy if task is None else self.adapt(task, steps, seed=seed)
-        env = single_env(self.trainer)
-        try:
+        with closing(single_env(self.trainer)) as env:
             rows = env.get_wrapper_attr("_max_episode_steps")  # an episode is a batch
             batches = {"n_steps": max(rows, 2), "batch_size": max(rows, 2), "gamma": self.config.discount}
             model = as_ppo(policy.policy, policy.params, env, **batches, seed=seed)
-        finally:
-            env.close()
         checkpoint.write_atomically(path, ppo_bytes(model))
 
 

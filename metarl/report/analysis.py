@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeGuard
@@ -77,14 +78,11 @@ def analyse(model: Model | FewShot, steps: int | None = None, tasks: int = 20, s
         raise UserError("analyse takes the built-in perceptrons only, not a policy of your own or on pictures")
     steps = c.method.inner_steps if steps is None else steps
     check_counts(steps=(steps, 1), tasks=(tasks, 1), seed=(seed, 0))
-    inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=tasks)
     params = model.trainer.params
-    try:
+    with closing(model.trainer.build_inner_loop(held_out=True, tasks=tasks)) as inner_loop:
         cka, cca = similarities(inner_loop, params, steps, seed)
         nil = nil_accuracy(inner_loop, params, seed) if _classifies(inner_loop) else None
         frozen = freeze_layers(inner_loop, params, Evaluation(c.title, steps, seed))
-    finally:
-        inner_loop.close()
     return Analysis(c.title, model.trainer.progress.iteration, frozen, cka, cca, nil)
 
 

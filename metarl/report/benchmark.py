@@ -6,6 +6,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -187,16 +188,13 @@ def _method(
     directory = RunDirectory(run)
     if directory.holds_run and directory.method_name() != method_name(chosen.method):
         raise UserError(f"{run} holds a run of {directory.method_name()}; choose another --out")
-    trainer = Trainer(chosen, parts)
-    try:
+    with closing(Trainer(chosen, parts)) as trainer:
         if directory.holds_run and directory.checkpoints():
             for note in resume(trainer, directory, chosen.method):
                 warn(note)
         elif not directory.holds_run:
             directory.create(chosen)
         train(trainer, 10**9, directory, budget=protocol.budget)
-    finally:
-        trainer.close()
     return _curve(chosen, trainer.params, protocol, parts), trainer.progress.env_steps, trainer.progress.seconds
 
 
@@ -246,11 +244,8 @@ def _untrained(config: Config, parts: Parts) -> Any:
 
 
 def _curve(config: Config, params: P.Params, protocol: Protocol, parts: Parts) -> dict[str, Any]:
-    inner_loop = build_inner_loop(config, parts, protocol.tasks, protocol.episodes)
-    try:
+    with closing(build_inner_loop(config, parts, protocol.tasks, protocol.episodes)) as inner_loop:
         return evaluate(inner_loop, params, protocol.evaluation(config)).as_dict()
-    finally:
-        inner_loop.close()
 
 
 def _about(method: Method) -> dict[str, Any]:
