@@ -75,6 +75,6 @@ def _of_scratch(summary: dict[str, Any], figure: str) -> list[str]:
     for method in (name for name in scratch["reached"] if name not in BASELINES):
         needed, reached = scratch["steps_needed"][method], scratch["reached"][method]
         when = f"{needed:,} environment steps" if needed else f"more than {scratch['env_steps'][-1]:,} steps"
-        told = f"in one task for what {method} reaches there by 1 step ({reached:.1f})"
-        lines.append(f"PPO from scratch needs {when} {told}")
+        goal = f"what {method} reaches there by 1 step ({reached:.1f})"
+        lines.append(f"PPO from scratch needs {when} in one task for {goal}")
     return lines

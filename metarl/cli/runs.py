@@ -54,8 +54,8 @@ def eval(args: list[str]) -> int:
             config = model.config
     curve = curves[0] if len(curves) == 1 else over_seeds(curves)
     if command.json is not None:  # first: whoever reads the table may be gone
-        told = {run.name: of_run for run, of_run in zip(runs, curves, strict=True)}
-        write_json(command.json, curve.as_dict() if len(curves) == 1 else seeds_as_dict(curve, told))
+        by_run = {run.name: of_run for run, of_run in zip(runs, curves, strict=True)}
+        write_json(command.json, curve.as_dict() if len(curves) == 1 else seeds_as_dict(curve, by_run))
     about = "" if command.task else "held-out ", len(runs), len(curves[0].per_task)
     assert config is not None  # of one run at least
     show_curve(Console(highlight=False, emoji=False), curve, config, *about)

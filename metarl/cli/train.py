@@ -204,13 +204,18 @@ def _split(arg: str) -> list[str]:
     return [option, value] if sign and option in TYPED else [f"{option}{sign}{value}"]
 
 
+def _apart(args: list[str], option: str) -> list[str]:
+    """Return the arguments, an option's value apart from it where both are typed as one."""
+    return [part for arg in args for part in (arg.split("=", 1) if arg.startswith(f"{option}=") else [arg])]
+
+
 def _values(args: list[str], option: str) -> list[str]:
     """Return what follows each time an option is typed."""
-    args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith(f"{option}=") else [arg])]
+    args = _apart(args, option)
     return [args[at + 1] if at + 1 < len(args) else "" for at, arg in enumerate(args) if arg == option]
 
 
 def _without(args: list[str], option: str) -> list[str]:
     """Return the arguments without an option and its values."""
-    args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith(f"{option}=") else [arg])]
+    args = _apart(args, option)
     return [arg for at, arg in enumerate(args) if arg != option and (at == 0 or args[at - 1] != option)]

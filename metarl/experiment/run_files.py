@@ -129,8 +129,8 @@ class RunFiles:
         """
         older = self.other_version
         changed = differences(config, now) if older else []
-        told = f"settings have changed since metarl {older}, and the run keeps its own: {', '.join(changed)}"
-        return [told] if changed else []
+        note = f"settings have changed since metarl {older}, and the run keeps its own: {', '.join(changed)}"
+        return [note] if changed else []
 
     def config(self, method: Any = None) -> Settings:
         """Read the run's configuration.
@@ -170,8 +170,8 @@ class RunFiles:
         """
         record = self.recorded()
         new = unrecorded(record["config"], config)
-        told = f"the run is of a version without {', '.join(new)}, the defaults of this one"
-        return [*compare(record), *([told] if new else [])]
+        note = f"the run is of a version without {', '.join(new)}, the defaults of this one"
+        return [*compare(record), *([note] if new else [])]
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints kept, oldest first."""

@@ -130,8 +130,8 @@ def _check_methods(config: Config, methods: Sequence[str], own: Mapping[str, Met
         raise UserError(f"each method once, got {', '.join(methods)}")
     if parts.policy is not None and "pretrained" in methods:
         raise UserError("pretrained is PPO's own policy, which cannot be fine-tuned as another network; leave it out")
-    if parts.env is not None and not isinstance(parts.env, str) and (told := {*methods} & {*BASELINES} - {"random"}):
-        raise UserError(f"baselines ({', '.join(sorted(told))}) need the environment's id: register it with Gymnasium")
+    if parts.env is not None and not isinstance(parts.env, str) and (ppo := {*methods} & {*BASELINES} - {"random"}):
+        raise UserError(f"baselines ({', '.join(sorted(ppo))}) need the environment's id: register it with Gymnasium")
     if "pretrained" in methods and not is_perceptron(_untrained(adapted_by_steps(config), parts)):
         raise UserError("pretrained is a perceptron of PPO's, without layer norm and not for pictures; leave it out")
 
@@ -288,8 +288,8 @@ def _made_otherwise(found: dict[str, Any], config: Config, own: Method | None) -
     before, now = str(found["config"].get("method", {}).get("name")), method_name(config.method)
     if before != now and ":" in before + now:  # a class of the user's, and not the same
         return [f"method: {before} -> {now}"]
-    told = found.get("own") or {}, {} if own is None else _about(own)
+    both = found.get("own") or {}, {} if own is None else _about(own)
     return [
         *differences(from_dict(found["config"], config.method), config),
-        *changes(*({f"method.{name}": value for name, value in flat(values).items()} for values in told)),
+        *changes(*({f"method.{name}": value for name, value in flat(values).items()} for values in both)),
     ]

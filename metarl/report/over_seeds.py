@@ -47,8 +47,8 @@ def over_seeds(curves: Sequence[AdaptationCurve]) -> AdaptationCurve:
 
 def seeds_as_dict(whole: AdaptationCurve, curves: Mapping[str, AdaptationCurve]) -> dict[str, Any]:
     """Return the curve over seeds as JSON takes it, with the seeds' means `by_seed` and under `runs` each one's own."""
-    told = whole.as_dict()
-    for part in (told, told.get("success", {})):
+    record = whole.as_dict()
+    for part in (record, record.get("success", {})):
         if "per_task" in part:
             part["by_seed"] = part.pop("per_task")
-    return told | {"runs": {name: curve.as_dict() for name, curve in curves.items()}}
+    return record | {"runs": {name: curve.as_dict() for name, curve in curves.items()}}
