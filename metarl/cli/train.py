@@ -184,10 +184,10 @@ def _typed_method(log_dir: Path, chosen: Mapping[str, str | None], modules: Coll
         return None
     typed = chosen["--method"]
     if typed is not None and ":" in typed:  # an object, of a class of yet another module
-        given = find(typed)
-        kind = given if isinstance(given, type) else type(given)
+        own = find(typed)
+        kind = own if isinstance(own, type) else type(own)
         if name_of(kind) == name:
-            return given
+            return own
     return find(name) if name.partition(":")[0] in modules else None
 
 

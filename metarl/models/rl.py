@@ -75,9 +75,9 @@ class Model(MetaLearner[Config, PolicyInnerLoop]):
     ) -> None:
         """Build the model, on a configuration whose settings `settings` change; by default on the defaults."""
         check_source(env)
-        given = {name: named(name, settings[name]) for name in ("policy", "baseline", "inner_loss") if name in settings}
-        parts = Parts(None if isinstance(env, str) else env, **{name: thing for name, (_, thing) in given.items()})
-        flat = {**settings, **{name: recorded for name, (recorded, _) in given.items()}}
+        own = {name: named(name, settings[name]) for name in ("policy", "baseline", "inner_loss") if name in settings}
+        parts = Parts(None if isinstance(env, str) else env, **{name: thing for name, (_, thing) in own.items()})
+        flat = {**settings, **{name: recorded for name, (recorded, _) in own.items()}}
         typed = config is None and isinstance(env, str) and ":" in env  # Gymnasium's own form, in which no file counts
         config = Config(env=env if isinstance(env, str) else name_of(env)) if config is None else config
         config = with_settings(with_method(config, self.name if method is None else method), flat)
