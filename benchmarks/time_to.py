@@ -21,7 +21,7 @@ from typing import Any
 import tyro
 from common import report
 
-from metarl.evaluation import AdaptationCurve, evaluate
+from metarl.evaluation import AdaptationCurve, Evaluation, evaluate
 from metarl.experiment.presets import find_preset
 from metarl.experiment.run import train
 from metarl.experiment.settings import with_settings
@@ -90,7 +90,7 @@ def measure(goal: Goal, seed: int) -> dict[str, Any]:
     train(trainer, config.iterations, callbacks=[until])
     seconds = time.perf_counter() - started
     inner_loop = trainer.build_inner_loop(held_out=True, tasks=40, episodes=20)
-    judged = evaluate(inner_loop, trainer.params, env=config.title, steps=1, seed=1)
+    judged = evaluate(inner_loop, trainer.params, Evaluation(config.title, steps=1, seed=1))
     inner_loop.close()
     trainer.close()
     return {

@@ -9,7 +9,7 @@ import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
@@ -97,6 +97,11 @@ ELSEWHERE = {
     "num_inner_steps": ("inner_steps",),
 }
 """What stable-baselines3, learn2learn and others call settings of ours."""
+
+
+def few(words: Sequence[str], most: int = 3) -> str:
+    """Return the first few of many words in a line."""
+    return ", ".join([*words[:most], *["..."] * (len(words) > most)])
 
 
 def check_known(what: str, name: str, known: Iterable[str], also: str = "") -> str:

@@ -152,31 +152,43 @@ class AdaptationCurve:
         )
 
 
-def filled_success(told: Sequence[Any], returns: Sequence[Any]) -> list[NDArray[Any]]:
+def filled_success(successes: Sequence[Any], returns: Sequence[Any]) -> list[NDArray[Any]]:
     """Return arrays of success for arrays of returns, or none at all where none was told.
 
     An environment may tell of success only where there is some, so what is None beside others is zero.
     """
-    if all(success is None for success in told):
+    if all(success is None for success in successes):
         return []
     return [
         np.zeros_like(value) if success is None else np.asarray(success)
-        for success, value in zip(told, returns, strict=True)
+        for success, value in zip(successes, returns, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How meta-params are evaluated, whoever holds a share of the tasks."""
+
+    env: str
+    """Id of the environment, or name of the data, for the record."""
+    steps: int
+    """Gradient steps to take."""
+    seed: int
+    """Chooses the tasks and episodes."""
+    stream: int = TEST
+    """Of random numbers: `TEST`, or `VALIDATION` for what a run chooses its best policy by."""
+    drop: bool = False
+    """Whether to leave out tasks in which something is not finite."""
+    tasks: NDArray[Any] | None = None
+    """The tasks, `[n, d]`, instead of those that the seed draws."""
 
 
 def evaluate(
     inner_loop: InnerLoop,
     params: Params,
-    *,
-    env: str,
-    steps: int,
-    seed: int,
-    stream: int = TEST,
-    tasks: int | None = None,
+    how: Evaluation,
+    total: int | None = None,
     share: Sequence[int] | None = None,
-    drop: bool = False,
-    given: NDArray[Any] | None = None,
 ) -> AdaptationCurve:
     """Draw the adaptation curve of meta-params, which stay untouched.
 
@@ -186,38 +198,41 @@ def evaluate(
     Args:
         inner_loop: Plays and adapts; it knows how many tasks and how much data each.
         params: Meta-params.
-        env: Name of the environment, for the record.
-        steps: Gradient steps to take.
-        seed: Chooses the tasks and episodes.
-        stream: Of random numbers: `TEST`, or `VALIDATION` for what a run chooses its best policy by.
-        tasks: Number of held-out tasks, where the inner_loop plays a share of them only.
+        how: Steps, seed, and what else is the same for every share of the tasks.
+        total: Number of held-out tasks, where the inner loop plays a share of them only.
         share: Indices of those it plays; by default all.
-        drop: Whether to leave out tasks in which something is not finite.
-        given: The tasks, `[n, d]`, instead of those that the seed draws.
 
     Raises:
         NotFinite: If something is not finite and is not dropped, or in all tasks; names task and step.
     """
+    total = inner_loop.tasks if total is None else total
     share = range(inner_loop.tasks) if share is None else share
-    drawn = draw_tasks(inner_loop, tasks or inner_loop.tasks, seed, stream) if given is None else given
+    drawn = draw_tasks(inner_loop, total, how.seed, how.stream) if how.tasks is None else how.tasks
     drawn = drawn[list(share)]
-    played = inner_loop.play(params, drawn, task_rngs(seed, stream, 0, share), drop=True)
+    played = inner_loop.play(params, drawn, task_rngs(how.seed, how.stream, 0, share), stop=False)
     means, success, env_steps, change = [], [], 0, {}
     faults: dict[int, Fault] = {}
-    for step, (adapted, episodes) in enumerate(islice(played, steps + 1)):
+    for step, (adapted, episodes) in enumerate(islice(played, how.steps + 1)):
         means.append(episodes.returns.double().mean(1).cpu().numpy())
-        told = getattr(episodes, "success", None)
-        success.append(None if told is None else told.double().mean(1).numpy())
+        solved = getattr(episodes, "success", None)
+        success.append(None if solved is None else solved.double().mean(1).numpy())
         env_steps += episodes.steps
         faults = {**episodes.faults, **faults}
         if step == 1 and adapted is not params:  # a recurrent policy adapts without
             change = {name: (adapted[name] - params[name]).detach().numpy() for name in params}
-    if not drop or len(faults) == (tasks or inner_loop.tasks):
-        stop_at({share[k]: fault for k, fault in faults.items()}, left=0 if drop else None)
+    if not how.drop or len(faults) == total:
+        stop_at({share[k]: fault for k, fault in faults.items()}, left=0 if how.drop else None)
     kept = [k for k in range(len(share)) if k not in faults]
-    change = {name: value[kept] for name, value in change.items()} if faults else change
-    per_task, unit = np.stack(means, axis=1)[kept], inner_loop.adapts_by
     success = filled_success(success, means)
-    solved = np.stack(success, axis=1)[kept] if success else None
-    dropped, per_step, left = len(faults), inner_loop.episodes_per_step, drawn[kept]
-    return AdaptationCurve(env, per_task, env_steps, change, unit, inner_loop.measure, dropped, solved, per_step, left)
+    return AdaptationCurve(
+        how.env,
+        per_task=np.stack(means, axis=1)[kept],
+        env_steps=env_steps,
+        change={name: value[kept] for name, value in change.items()},
+        unit=inner_loop.adapts_by,
+        measure=inner_loop.measure,
+        dropped=len(faults),
+        success=np.stack(success, axis=1)[kept] if success else None,
+        episodes_per_step=inner_loop.episodes_per_step,
+        tasks=drawn[kept],
+    )

@@ -11,7 +11,7 @@ from rich.console import Console
 from metarl.cli.options import Benchmark
 from metarl.cli.own import typed_method, typed_modules
 from metarl.cli.parse import parse
-from metarl.cli.start import start, title
+from metarl.cli.start import name_first, start, title
 from metarl.cli.tables import results_table
 from metarl.errors import UserError, check_counts
 from metarl.experiment.config import Config
@@ -35,9 +35,7 @@ def labels(methods: Sequence[str]) -> list[str]:
 
 def benchmark(args: list[str]) -> int:
     """Train methods and baselines under one budget and compare them."""
-    if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
-        raise UserError("benchmark needs a preset or an environment first; 'metarl presets' lists the presets")
-    name, rest = ("PRESET", ["--help"]) if args[0] in ("-h", "--help") else (args[0], args[1:])
+    name, rest = name_first("benchmark", args)
     command: Benchmark = parse(Benchmark, rest, f"metarl benchmark {name}")
     typed = [method.strip() for method in command.methods.split(",")]
     modules = typed_modules([name, *typed], command.imports)
@@ -77,6 +75,6 @@ def _of_scratch(summary: dict[str, Any], figure: str) -> list[str]:
     for method in (name for name in scratch["reached"] if name not in BASELINES):
         needed, reached = scratch["steps_needed"][method], scratch["reached"][method]
         when = f"{needed:,} environment steps" if needed else f"more than {scratch['env_steps'][-1]:,} steps"
-        told = f"in one task for what {method} reaches there by 1 step ({reached:.1f})"
-        lines.append(f"PPO from scratch needs {when} {told}")
+        goal = f"what {method} reaches there by 1 step ({reached:.1f})"
+        lines.append(f"PPO from scratch needs {when} in one task for {goal}")
     return lines

@@ -8,16 +8,14 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import tyro
 
 from metarl.cli.helptext import documented
 from metarl.cli.main import COMMANDS
-from metarl.cli.options import Analyse, Benchmark, Envs, Eval, Export, Plot, Presets, Sb3, Video
 from metarl.cli.parse import parse
-from metarl.cli.train_options import Train
-from metarl.cli.tune import Tune
 from metarl.experiment.config import Config
 from metarl.experiment.few_shot_config import FewShotConfig
 from metarl.experiment.presets import PRESETS
@@ -43,13 +41,6 @@ class Option:
     choices: tuple[str, ...] = ()
 
 
-KINDS: dict[str, type[Any]] = {
-    **{"eval": Eval, "plot": Plot, "video": Video, "export": Export, "analyse": Analyse, "benchmark": Benchmark},
-    **{"sb3": Sb3, "tune": Tune, "presets": Presets, "envs": Envs, "completion": Completion},
-}
-"""The options of each command but `train`, which has those of all methods."""
-
-
 def completion(args: list[str]) -> int:
     """Print the script."""
     shell = parse(Completion, args, "metarl completion").shell
@@ -70,9 +61,10 @@ def first_words() -> dict[str, list[str]]:
 
 def options() -> dict[str, dict[str, Option]]:
     """Return the options of every command."""
-    found = {name: _options(kind) for name, kind in KINDS.items()}
-    parts = (Train, Config, FewShotConfig, *map(type, METHODS.values()), *OUTERS.values())
-    found["train"] = {name: option for kind in reversed(parts) for name, option in _options(kind).items()}
+    found = {name: _options(_kind(name)) for name in COMMANDS}
+    parts = (Config, FewShotConfig, *map(type, METHODS.values()), *OUTERS.values())
+    settings = {name: option for kind in reversed(parts) for name, option in _options(kind).items()}
+    found["train"] = settings | found["train"]
     found["train"] |= {
         "--method": Option("Method, or module:Class of your own.", tuple(METHODS)),
         "--outer": Option("Outer update.", tuple(OUTERS)),
@@ -82,6 +74,12 @@ def options() -> dict[str, dict[str, Option]]:
     }
     found["tune"]["--method"] = Option("Method.", tuple(METHODS))
     return {name: {**dict(sorted(found[name].items())), "--help": Option("Show all options.")} for name in COMMANDS}
+
+
+def _kind(command: str) -> type[Any]:
+    """Return the dataclass of a command's options, which has the command's name in the command's module."""
+    module, *_ = COMMANDS[command]
+    return getattr(import_module(f"metarl.cli.{module}"), command.capitalize())
 
 
 def _options(kind: type[Any]) -> dict[str, Option]:
@@ -188,7 +186,7 @@ def zsh() -> str:
     about = {command: {name: option.about for name, option in found.items()} for command, found in known.items()}
     return _filled(
         ZSH,
-        commands=_described({name: text for name, (_, text) in COMMANDS.items()}),
+        commands=_described({name: text for name, (*_, text) in COMMANDS.items()}),
         values=[f"{name}) found=({' '.join(words)}) ;;" for name, words in _values(known)],
         options=[f"{command}) found=({_described(found)}) ;;" for command, found in about.items()],
         first=[f"{command}) found=({_described(dict.fromkeys(w, ''))}) ;;" for command, w in first_words().items()],

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from metarl.experiment.signals import STOPPING, Interrupted
+from metarl.experiment.signals import Interrupted, handled_by
 
 
 class Helpers:
@@ -25,11 +25,11 @@ class Helpers:
         self.commands = commands
         self.processes: list[subprocess.Popen[bytes]] = []
         self._stopped = False
+        self._signals = contextlib.ExitStack()
 
     def __enter__(self) -> Helpers:
         """Start them."""
-        wanted = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
-        self._before = {number: signal.signal(number, self._stop) for number in wanted}
+        self._signals.enter_context(handled_by(self._stop))
         self.processes = [subprocess.Popen(command) for command in self.commands]
         return self
 
@@ -53,8 +53,7 @@ class Helpers:
             if kind is not None:
                 self._end()
         finally:
-            for number, handler in self._before.items():
-                signal.signal(number, handler)
+            self._signals.close()
 
     def _wait(self) -> None:
         for process in self.processes:

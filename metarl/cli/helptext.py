@@ -36,14 +36,14 @@ def with_help(kind: type[Any]) -> type[Any]:
 def as_option(hint: Any, about: str, default: Any) -> Any:
     """Return an option's type with what the help shows of it; a default that says nothing is left out."""
     extras = getattr(hint, "__metadata__", ())
-    given: Any = next((extra for extra in extras if isinstance(extra, CONFIGURED)), tyro.conf.arg())
+    arg: Any = next((extra for extra in extras if isinstance(extra, CONFIGURED)), tyro.conf.arg())
     silent = default is None or (isinstance(default, tuple | dict) and not default)
     silent = silent or (default is dataclasses.MISSING and _takes(hint, "").endswith("..."))
-    shown = {"help": about, "metavar": given.metavar or _takes(hint), "help_behavior_hint": "" if silent else None}
-    rest = [extra for extra in extras if extra is not given]
+    shown = {"help": about, "metavar": arg.metavar or _takes(hint), "help_behavior_hint": "" if silent else None}
+    rest = [extra for extra in extras if extra is not arg]
     plain = get_args(hint)[0] if extras else hint
     # a tuple, as the number of what is annotated is not known; every Python takes it so
-    return Annotated[(plain, *rest, dataclasses.replace(given, **shown))]  # pyright: ignore
+    return Annotated[(plain, *rest, dataclasses.replace(arg, **shown))]  # pyright: ignore
 
 
 def _takes(hint: Any, unknown: Any = None) -> Any:

@@ -17,41 +17,30 @@ import metarl
 from metarl.errors import NotFinite, UserError, did_you_mean
 
 COMMANDS = {
-    "train": ("metarl.cli.train", "meta-train a policy or a network"),
-    "eval": ("metarl.cli.runs", "adaptation curve on held-out tasks"),
-    "plot": ("metarl.cli.runs", "learning and adaptation curves of runs"),
-    "video": ("metarl.cli.runs", "a task before and after adaptation"),
-    "export": ("metarl.cli.runs", "an adapted policy for stable-baselines3"),
-    "analyse": ("metarl.cli.runs", "what adaptation changes, layer by layer"),
-    "benchmark": ("metarl.cli.compare", "methods and baselines compared"),
-    "sb3": ("metarl.cli.sb3", "Reptile over an algorithm of stable-baselines3"),
-    "tune": ("metarl.cli.tune", "settings searched for by Optuna"),
-    "presets": ("metarl.cli.lists", "what can be trained"),
-    "envs": ("metarl.cli.lists", "the task distributions"),
-    "completion": ("metarl.cli.completion", "a script by which bash or zsh completes all this"),
+    "train": ("train", "PRESET [--method NAME] [--log-dir DIR] [--resume] ...", "meta-train a policy or a network"),
+    "eval": ("runs", "RUN [--steps 3] [--tasks 40] ...", "adaptation curve on held-out tasks"),
+    "plot": ("runs", "RUN... [--x steps] [--style paper] [--out runs.png]", "learning and adaptation curves of runs"),
+    "video": ("runs", "RUN [--task T ...] [--out film.gif]", "a task before and after adaptation"),
+    "export": ("runs", "RUN --task T --to sb3 FILE", "an adapted policy for stable-baselines3"),
+    "analyse": ("runs", "RUN [--along] [--out FILE]", "what adaptation changes, layer by layer"),
+    "benchmark": ("compare", "PRESET [--methods M,M] [--seeds 3] ...", "methods and baselines compared"),
+    "sb3": (
+        "sb3",
+        "ENV [--algorithm sac] [--k 2048] [--out model.zip] ...",
+        "Reptile over an algorithm of stable-baselines3",
+    ),
+    "tune": ("tune", "PRESET --trials N [--storage sqlite:///tune.db] ...", "settings searched for by Optuna"),
+    "presets": ("lists", "[--json]", "what can be trained"),
+    "envs": ("lists", "[ID] [--json]", "the task distributions"),
+    "completion": ("completion", "bash|zsh", "a script by which bash or zsh completes all this"),
 }
-"""Every command: the module that holds it under its own name, and what it does."""
-
-USAGE = {
-    "train": "train PRESET [--method NAME] [--log-dir DIR] [--resume] ...",
-    "eval": "eval RUN [--steps 3] [--tasks 40] ...",
-    "plot": "plot RUN... [--x steps] [--style paper] [--out runs.png]",
-    "video": "video RUN [--task T ...] [--out film.gif]",
-    "export": "export RUN --task T --to sb3 FILE",
-    "analyse": "analyse RUN [--along] [--out FILE]",
-    "benchmark": "benchmark PRESET [--methods M,M] [--seeds 3] ...",
-    "sb3": "sb3 ENV [--algorithm sac] [--k 2048] [--out model.zip] ...",
-    "tune": "tune PRESET --trials N [--storage sqlite:///tune.db] ...",
-    "presets": "presets [--json]",
-    "envs": "envs [ID] [--json]",
-    "completion": "completion bash|zsh",
-}
+"""Every command: the module of `metarl.cli` that has a function of its name, what is typed after it, what it does."""
 
 HELP = "\n".join(
     [
         "usage: metarl COMMAND ...",
         "",
-        *(f"  metarl {USAGE[name]}\n      {about}" for name, (_, about) in COMMANDS.items()),
+        *(f"  metarl {name} {usage}\n      {about}" for name, (_, usage, about) in COMMANDS.items()),
         "",
         "PRESET is a name from 'metarl presets', an id from 'metarl envs', module:Id-v0",
         "or module:Class of your own, or a TOML or JSON file of settings.",
@@ -70,7 +59,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         if args[0] not in COMMANDS:
             raise UserError(f"unknown command {args[0]!r}{did_you_mean(args[0], COMMANDS)}; 'metarl --help' lists all")
-        return getattr(import_module(COMMANDS[args[0]][0]), args[0])(args[1:])
+        module, *_ = COMMANDS[args[0]]
+        return getattr(import_module(f"metarl.cli.{module}"), args[0])(args[1:])
     except (UserError, NotFinite) as error:
         _say(f"{' '.join(str(error).splitlines())}")
         return 2

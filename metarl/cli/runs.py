@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -45,19 +46,16 @@ def eval(args: list[str]) -> int:
         raise UserError(f"--figure draws one run, and {str(command.run)!r} holds {len(runs)}: name one of them")
     curves, config = [], None
     for run in runs:
-        model = load(run, best=command.checkpoint == "best", modules=typed_modules((), command.imports))
-        try:
+        with closing(load(run, best=command.checkpoint == "best", modules=typed_modules((), command.imports))) as model:
             if command.figure is not None:
                 _save(_figure(model, command), command.figure)
             tasks = list(command.task) or command.tasks
             curves.append(adaptation_curve(model, command.steps, tasks, command.episodes, command.seed))
             config = model.config
-        finally:
-            model.close()
     curve = curves[0] if len(curves) == 1 else over_seeds(curves)
     if command.json is not None:  # first: whoever reads the table may be gone
-        told = {run.name: of_run for run, of_run in zip(runs, curves, strict=True)}
-        write_json(command.json, curve.as_dict() if len(curves) == 1 else seeds_as_dict(curve, told))
+        by_run = {run.name: of_run for run, of_run in zip(runs, curves, strict=True)}
+        write_json(command.json, curve.as_dict() if len(curves) == 1 else seeds_as_dict(curve, by_run))
     about = "" if command.task else "held-out ", len(runs), len(curves[0].per_task)
     assert config is not None  # of one run at least
     show_curve(Console(highlight=False, emoji=False), curve, config, *about)
@@ -104,13 +102,10 @@ def video(args: list[str]) -> int:
         command.out or (command.run / "adaptation.gif" if command.run.is_dir() else Path("adaptation.gif"))
     )
     check_film(out)
-    model = load(command.run, modules=typed_modules((), command.imports))
-    try:
+    with closing(load(command.run, modules=typed_modules((), command.imports))) as model:
         if isinstance(model, FewShot):
             raise UserError(f"nothing to film: {command.run} is a run on {model.config.data}")
         frames, fps = film_adaptation(model.trainer, command.task or None, command.steps, command.seed)
-    finally:
-        model.close()
     write_film(frames, fps, out)
     print(f"wrote {named(out)}")
     if command.run.is_dir() and os.access(command.run, os.W_OK):
@@ -126,15 +121,12 @@ def export(args: list[str]) -> int:
     if kind != "sb3":
         raise UserError(f"unknown format {kind!r}; export writes sb3, given as --to sb3 FILE")
     out = output_file(out if out.suffix else out.with_suffix(".zip"))
-    model = load(command.run, modules=typed_modules((), command.imports))
-    try:
+    with closing(load(command.run, modules=typed_modules((), command.imports))) as model:
         if isinstance(model, FewShot):
             raise UserError(f"PPO takes policies only; {command.run} is of {model.config.title}")
         if not command.task and command.steps != 0 and not model.config.method.remembers:
             raise UserError("export adapts to a task: give --task T, or --steps 0 for the policy before adaptation")
         model.export_sb3(out, command.task or None, command.steps, command.seed)
-    finally:
-        model.close()
     print(f"wrote {named(out)}: stable_baselines3.PPO.load reads it; its value network is untrained")
     return 0
 
@@ -157,12 +149,9 @@ def analyse(args: list[str]) -> int:
         raise UserError(f"{command.run} holds no checkpoints along training; train with --keep-checkpoints 20, say")
     found, steps = [], 0
     for path in paths:
-        model = load(path, modules=typed_modules((), command.imports))
-        steps = model.trainer.progress.env_steps
-        try:
+        with closing(load(path, modules=typed_modules((), command.imports))) as model:
+            steps = model.trainer.progress.env_steps
             found.append(analyse_model(model, command.steps, command.tasks, command.seed))
-        finally:
-            model.close()
     figure = draw_analysis(found)
     _save(figure, out)
     write_json(out.with_suffix(".json"), [analysis.as_dict() for analysis in found])

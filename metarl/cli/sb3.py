@@ -127,14 +127,14 @@ class _Progress(Callback):
 
 def _reptile(command: Sb3) -> Reptile:
     settings = _settings(command.settings)
-    given: dict[str, Any] = {"horizon": command.horizon}
+    of_env: dict[str, Any] = {"horizon": command.horizon}
     source: Any = command.env
     if command.env in ON_DATA:
         raise UserError(f"stable-baselines3 learns in environments; {command.env} is of {ON_DATA[command.env].title}")
     if command.env in IN_ENVIRONMENTS:
         config = IN_ENVIRONMENTS[command.env]
         source, horizon = config.env, command.horizon or config.horizon
-        given = {"horizon": horizon, "env_options": config.env_options}
+        of_env = {"horizon": horizon, "env_options": config.env_options}
         settings = {"gamma": config.discount, **settings}
     elif ":" in command.env:
         import_module(command.env.partition(":")[0])
@@ -151,7 +151,7 @@ def _reptile(command: Sb3) -> Reptile:
         decay_iterations=command.iterations * command.decay,
         num_envs=command.num_envs,
         seed=command.seed,
-        **given,
+        **of_env,
         **settings,
     )
 

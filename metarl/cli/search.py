@@ -75,14 +75,14 @@ class Search:
         enough = self.optuna.study.MaxTrialsCallback(self.command.trials, states=self.states)
         console = Console(highlight=False, emoji=False)
 
-        def told(study: Any, trial: Any) -> None:
+        def report(study: Any, trial: Any) -> None:
             shown = ", ".join(f"{name} {self._shown(name, value)}" for name, value in trial.params.items())
             score = "pruned" if trial.value is None else f"{trial.value:.4g}"
             console.print(f"trial {trial.number}: {score}  ({shown})", soft_wrap=not console.is_terminal)
 
         done = len(self.study.get_trials(states=self.states))
         if done < self.command.trials:
-            self.study.optimize(self._trial, n_trials=self.command.trials - done, callbacks=[told, enough])
+            self.study.optimize(self._trial, n_trials=self.command.trials - done, callbacks=[report, enough])
 
     def _trial(self, trial: Any) -> float:
         """Train with settings that the trial draws; returns what they reach."""

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from metarl.errors import UserError
 from metarl.experiment.directory import RunDirectory
-from metarl.experiment.signals import STOPPING
+from metarl.experiment.signals import STOPPING, handled_by
 from metarl.threads import cpus
 
 COMMAND = [sys.executable, "-c", "import sys; from metarl.cli import main; sys.exit(main(sys.argv[1:]))"]
@@ -51,18 +51,14 @@ def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, l
     console.print(f"{name}: {seeds} seeds, {min(jobs, seeds)} at a time, writing to {log_dir}")
     threads = str(max(1, cpus() // min(jobs, seeds)))
     trainings = _Trainings(["train", name, *args], threads, console.print)
-    wanted = [n for n in STOPPING if n != signal.SIGINT and signal.getsignal(n) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, trainings.pass_on) for number in wanted}
-    with ThreadPoolExecutor(jobs) as pool:
+    others = [number for number in STOPPING if number != signal.SIGINT]
+    with ThreadPoolExecutor(jobs) as pool, handled_by(trainings.pass_on, others):
         running = [pool.submit(trainings.run, seed, folder, folder in begun) for seed, folder in folders.items()]
         try:
             statuses = [future.result() for future in running]
         except KeyboardInterrupt:
             trainings.stopped.set()  # those that run got the signal too, and save; the others do not begin
             raise
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
     typed = shlex.quote(str(log_dir))
     further = [f"metarl plot {typed}", f"metarl eval {typed}", f"tensorboard --logdir {typed}"]
     console.print("\n  ".join(["\nLook further:", *further]), markup=False)

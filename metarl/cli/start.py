@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from metarl.errors import UserError
 from metarl.experiment.base_config import Settings
 from metarl.experiment.names import find, is_id
 from metarl.experiment.preset_file import find_preset, is_preset_file
 from metarl.experiment.presets import for_data, for_env
 from metarl.fewshot.own_source import is_source
+
+
+def name_first(command: str, args: list[str]) -> tuple[str, list[str]]:
+    """Return what is typed where a command says PRESET, and what follows; for the help, PRESET itself.
+
+    Raises:
+        UserError: If nothing is typed there.
+    """
+    if args and args[0] in ("-h", "--help"):
+        return "PRESET", ["--help"]
+    if not args or args[0].startswith("-"):
+        raise UserError(f"{command} needs a preset or an environment first; 'metarl presets' lists the presets")
+    return args[0], args[1:]
 
 
 def start(name: str, modules: Collection[str] = ()) -> Settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 from collections.abc import Collection, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,7 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
     console = Console(highlight=False, emoji=False, soft_wrap=True, markup=False)
     if command.log_dir is not None and not command.resume:
         RunDirectory(command.log_dir).check_free()
-    trainer = Trainer(command.config, parts)
-    try:
+    with closing(Trainer(command.config, parts)) as trainer:
         log_dir = command.log_dir or new_folder(Path("runs") / title(name))
         directory = RunDirectory(log_dir)
         if command.resume:
@@ -145,8 +145,6 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
             if (done := trainer.progress.iteration) < total:
                 console.print(f"a callback ended the run after {done} of {total} meta-iterations")
         show_curve(console, curve or trainer.evaluate(), trainer.config)
-    finally:
-        trainer.close()
     folder = shlex.quote(str(log_dir))
     again = f"metarl eval {folder}{imports(command.config.own_modules)}"
     console.print(f"\nLook further:\n  tensorboard --logdir {folder}\n  {again}", markup=False)
@@ -186,10 +184,10 @@ def _typed_method(log_dir: Path, chosen: Mapping[str, str | None], modules: Coll
         return None
     typed = chosen["--method"]
     if typed is not None and ":" in typed:  # an object, of a class of yet another module
-        given = find(typed)
-        kind = given if isinstance(given, type) else type(given)
+        own = find(typed)
+        kind = own if isinstance(own, type) else type(own)
         if name_of(kind) == name:
-            return given
+            return own
     return find(name) if name.partition(":")[0] in modules else None
 
 
@@ -206,13 +204,18 @@ def _split(arg: str) -> list[str]:
     return [option, value] if sign and option in TYPED else [f"{option}{sign}{value}"]
 
 
+def _apart(args: list[str], option: str) -> list[str]:
+    """Return the arguments, an option's value apart from it where both are typed as one."""
+    return [part for arg in args for part in (arg.split("=", 1) if arg.startswith(f"{option}=") else [arg])]
+
+
 def _values(args: list[str], option: str) -> list[str]:
     """Return what follows each time an option is typed."""
-    args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith(f"{option}=") else [arg])]
+    args = _apart(args, option)
     return [args[at + 1] if at + 1 < len(args) else "" for at, arg in enumerate(args) if arg == option]
 
 
 def _without(args: list[str], option: str) -> list[str]:
     """Return the arguments without an option and its values."""
-    args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith(f"{option}=") else [arg])]
+    args = _apart(args, option)
     return [arg for at, arg in enumerate(args) if arg != option and (at == 0 or args[at - 1] != option)]

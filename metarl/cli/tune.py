@@ -17,7 +17,7 @@ from metarl.cli.own import typed_method, typed_modules
 from metarl.cli.parse import parse
 from metarl.cli.search import OUT, Range, Search, value_now, value_of
 from metarl.cli.seeds import COMMAND
-from metarl.cli.start import start, title
+from metarl.cli.start import name_first, start, title
 from metarl.errors import UserError
 from metarl.experiment.base_config import Settings
 from metarl.experiment.parts import typed_parts
@@ -73,9 +73,7 @@ class Tune:
 
 def tune(args: list[str]) -> int:
     """Search for settings, and write the best."""
-    if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
-        raise UserError("tune needs a preset or an environment first; 'metarl presets' lists the presets")
-    name, rest = ("PRESET", ["--help"]) if args[0] in ("-h", "--help") else (args[0], args[1:])
+    name, rest = name_first("tune", args)
     job, rest = (int(rest[-1]), rest[:-2]) if rest[-2:-1] == ["--job"] else (0, rest)  # of ours: no option of the help
     command: Tune = dataclasses.replace(parse(Tune, rest, f"metarl tune {name}"), job=job)
     modules = typed_modules([name, command.method or ""], command.imports)

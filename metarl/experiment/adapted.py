@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -68,13 +69,10 @@ def policies_for(
     tasks = _numbers(tasks)
     if tasks.ndim != 2 or not len(tasks):
         raise UserError(f"tasks are numbers [n, d] with n of 1 or more, got shape {list(tasks.shape)}")
-    inner_loop = trainer.build_inner_loop(tasks=len(tasks), episodes=episodes)
-    try:
+    with closing(trainer.build_inner_loop(tasks=len(tasks), episodes=episodes)) as inner_loop:
         inner_loop.check_tasks(tasks)
         rngs = task_rngs(seed, TEST, 1, range(len(tasks)))
         adapted = inner_loop.adapted(trainer.params, tasks, rngs, steps)
-    finally:
-        inner_loop.close()
     if isinstance(adapted, Memory):
         each: list[Params | Memory] = [adapted.of(torch.tensor([k])) for k in range(len(tasks))]
     else:

@@ -18,7 +18,8 @@ from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.lifetimes import LifetimeGradient
 from metarl.rl.losses import InnerLoss, PolicyGradient
 from metarl.rl.memory_loop import MemoryInnerLoop
-from metarl.rl.own_policy import is_picture, make_own_policy, make_picture_policy
+from metarl.rl.own_policy import make_own_policy
+from metarl.rl.picture_policy import is_picture, make_picture_policy
 from metarl.rl.policies import make_policy
 from metarl.rl.recurrent import RecurrentPolicy
 from metarl.rl.sampler import Sampler

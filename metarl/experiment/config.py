@@ -193,9 +193,9 @@ class Config(Settings):
         ours = {"context": 0, "reward_coef": 0.0, "activation": "tanh", "layer_norm": False, "last_layer_std": None}
         unheard = [name for name, without in ours.items() if getattr(self, name) != without]
         if self.policy != "built-in" and unheard:
-            given = ", ".join(f"{name}={getattr(self, name)}" for name in unheard)
+            shown = ", ".join(f"{name}={getattr(self, name)}" for name in unheard)
             instead = ", ".join(f"{name} {ours[name]}" for name in unheard)
-            raise UserError(f"{given}: for the built-in policy only, got {self.policy}; give {instead}")
+            raise UserError(f"{shown}: for the built-in policy only, got {self.policy}; give {instead}")
         method: Any = self.method
         if method.remembers and getattr(method, "vf_coef", 0.0) and self.baseline != "linear":
             raise UserError(

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from metarl.errors import UserError
+from metarl.errors import UserError, few
 from metarl.experiment import checkpoint
 from metarl.experiment.base_config import Settings
 from metarl.experiment.checkpoint import Checkpoint
@@ -83,8 +83,7 @@ class RunDirectory(RunFiles):
         except OSError as error:
             raise UserError(f"log directory {str(self.path)!r} cannot be read: {error.strerror}") from error
         if found and not _is_record(self.recorded()):
-            names = ", ".join(found[:3]) + ", ..." * (len(found) > 3)
-            raise UserError(f"{str(self.path)!r} holds {names}, but no run of metarl; choose another --log-dir")
+            raise UserError(f"{str(self.path)!r} holds {few(found)}, but no run of metarl; choose another --log-dir")
         if found and self.begun:
             how = "resume it by --resume (in Python, resume=True)"
             raise UserError(f"{self.path} already holds a run; {how} or choose another log_dir")

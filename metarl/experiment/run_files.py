@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from metarl.errors import UserError
+from metarl.errors import UserError, few
 from metarl.experiment import checkpoint
 from metarl.experiment.base_config import Settings
 from metarl.experiment.checkpoint import Checkpoint, DamagedCheckpoint
@@ -100,8 +100,7 @@ class RunFiles:
         try:
             if not self.holds_run:
                 inside = sorted(str(file.parent) for file in self.path.glob("*/config.json"))
-                named = ", ".join([*inside[:3], *["..."] * (len(inside) > 3)])
-                there = f"; there are runs in it: {named}" if inside else ""
+                there = f"; there are runs in it: {few(inside)}" if inside else ""
                 raise UserError(f"{str(self.path)!r} holds no run (no config.json){there}")
             self.refuse_links()
             for needed in (self.config_file, self.path / "checkpoints"):
@@ -130,8 +129,8 @@ class RunFiles:
         """
         older = self.other_version
         changed = differences(config, now) if older else []
-        told = f"settings have changed since metarl {older}, and the run keeps its own: {', '.join(changed)}"
-        return [told] if changed else []
+        note = f"settings have changed since metarl {older}, and the run keeps its own: {', '.join(changed)}"
+        return [note] if changed else []
 
     def config(self, method: Any = None) -> Settings:
         """Read the run's configuration.
@@ -171,8 +170,8 @@ class RunFiles:
         """
         record = self.recorded()
         new = unrecorded(record["config"], config)
-        told = f"the run is of a version without {', '.join(new)}, the defaults of this one"
-        return [*compare(record), *([told] if new else [])]
+        note = f"the run is of a version without {', '.join(new)}, the defaults of this one"
+        return [*compare(record), *([note] if new else [])]
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoints kept, oldest first."""

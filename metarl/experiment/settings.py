@@ -133,9 +133,9 @@ def with_settings(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
             changes["outer"] = outer
         method = dataclasses.replace(method, **changes)
         check_method(method_name(config.method), method)
-    given = {name: settings[name] for name in settings.keys() & own}
-    suited = brought(dataclasses.replace(config, **given), method, settings) if method != config.method else {}
-    return dataclasses.replace(config, method=method, **(suited | given))
+    of_run = {name: settings[name] for name in settings.keys() & own}
+    suited = brought(dataclasses.replace(config, **of_run), method, settings) if method != config.method else {}
+    return dataclasses.replace(config, method=method, **(suited | of_run))
 
 
 def field_names(value: Any) -> set[str]:

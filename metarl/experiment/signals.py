@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,11 +27,20 @@ STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 
 
 @contextmanager
-def signals() -> Iterator[list[int]]:
-    """Collect SIGINT, SIGTERM and SIGHUP instead of dying of them; a second SIGINT is a KeyboardInterrupt.
+def handled_by(handle: Callable[[int, Any], None], numbers: Sequence[int] = STOPPING) -> Iterator[None]:
+    """Have signals handled by a function as long as the block lasts; what is ignored stays so, as under `nohup`."""
+    wanted = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handle) for number in wanted}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
-    What is ignored stays ignored, as SIGHUP under `nohup`.
-    """
+
+@contextmanager
+def signals() -> Iterator[list[int]]:
+    """Collect SIGINT, SIGTERM and SIGHUP instead of dying of them; a second SIGINT is a KeyboardInterrupt."""
     caught: list[int] = []
 
     def handle(number: int, frame: Any) -> None:
@@ -45,13 +54,8 @@ def signals() -> Iterator[list[int]]:
         yield caught
         return
     _writing.clear()
-    wanted = [number for number in STOPPING if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: signal.signal(number, handle) for number in wanted}
-    try:
+    with handled_by(handle):
         yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _may_handle() -> bool:

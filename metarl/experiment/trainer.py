@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -14,13 +13,14 @@ from torch import Tensor
 from metarl.core import params as P
 from metarl.core.params import Params
 from metarl.errors import NotFinite, UserError
-from metarl.evaluation import AdaptationCurve, evaluate
+from metarl.evaluation import AdaptationCurve, Evaluation, evaluate
 from metarl.experiment.base_config import Settings
 from metarl.experiment.build import threads_for_tasks
 from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.config_file import as_dict
 from metarl.experiment.memory import check_memory
 from metarl.experiment.parts import Parts
+from metarl.experiment.progress import Progress
 from metarl.methods import method_name
 from metarl.methods.protocols import InnerLoop
 from metarl.outer import State
@@ -33,45 +33,6 @@ from metarl.workers.ray_actor import Job, shares
 from metarl.workers.ray_elastic import ElasticWorkers
 from metarl.workers.ray_workers import RayWorkers
 from metarl.workers.worker import Worker
-
-
-@dataclass
-class Progress:
-    """Where a training stands, counted from its very beginning."""
-
-    iteration: int = 0
-    """Meta-iterations done."""
-    env_steps: int = 0
-    """Environment steps, or labelled examples, of training."""
-    seconds: float = 0.0
-    """Wall-clock seconds of training, evaluations not counted."""
-    dropped_tasks: int = 0
-    """Tasks left out because something in them was not finite."""
-    best_return: float = float("-inf")
-    """Best score on held-out tasks so far."""
-
-    def as_state(self) -> dict[str, Any]:
-        """Return the numbers as a checkpoint takes them."""
-        best = self.best_return
-        return asdict(self) | {"best_return": None if best == float("-inf") else best}
-
-    @staticmethod
-    def from_state(state: dict[str, Any]) -> Progress:
-        """Return the numbers of a checkpoint.
-
-        Raises:
-            UserError: If they do not say where the run stood.
-        """
-        try:
-            best = float("-inf") if state["best_return"] is None else state["best_return"]
-            known: dict[str, Any] = state | {"best_return": best}
-            counts: dict[str, Any] = {
-                f.name: type(f.default)(known[f.name]) for f in fields(Progress) if f.name in known
-            }
-            return Progress(**counts)
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise UserError(f"the checkpoint does not say where the run stood ({error!r})") from error
-
 
 NO_PARTS = Parts()
 
@@ -239,18 +200,12 @@ class Trainer(Generic[AnySettings, AnyInnerLoop]):
     def evaluate(self) -> AdaptationCurve:
         """Draw the adaptation curve on this run's held-out tasks, the same ones every time."""
         c = self.config
-        how = {
-            "env": c.title,
-            "steps": c.eval_steps,
-            "seed": c.seed,
-            "stream": VALIDATION,
-            "drop": c.on_nan == "drop",
-        }
+        how = Evaluation(c.title, c.eval_steps, c.seed, VALIDATION, drop=c.on_nan == "drop")
         if isinstance(self.workers, RayWorkers):
             return self.workers.evaluate(P.flatten(self.params.values()), how)
         if self._eval_loop is None:
             self._eval_loop = self.build_inner_loop(held_out=True)
-        return evaluate(self._eval_loop, self.params, **how)
+        return evaluate(self._eval_loop, self.params, how)
 
     def close(self) -> None:
         """Close the environments, and the workers' processes."""

@@ -158,8 +158,8 @@ def _class_set(kind: str, root: Path, left_out: list[Path]) -> ClassSet:
             left_out.append(file)
     if not classes:
         others = len(left_out) - before
-        told = f"; other files there: {others} ({str(left_out[before])!r})" if others else ""
-        raise UserError(f"{str(root)!r} holds no pictures, FOLDER/CLASS/*.png or *.jpg{told}")
+        there = f"; other files there: {others} ({str(left_out[before])!r})" if others else ""
+        raise UserError(f"{str(root)!r} holds no pictures, FOLDER/CLASS/*.png or *.jpg{there}")
     names = tuple(str(path.relative_to(root)) for path in sorted(classes))
     return ClassSet(kind, names, tuple(tuple(sorted(classes[path])) for path in sorted(classes)))
 

@@ -71,9 +71,9 @@ class Classes:
         Of classes that are held out, where nobody has said which are for what, every second is for validation and the
         others for the test; where a half is fewer than the ways, all are for both.
         """
-        classes, given = np.arange(self.total), self.pictures.validation
-        if split != "train" and given is not None:
-            classes = classes[:given] if split == "validation" else classes[given:]
+        classes, validation = np.arange(self.total), self.pictures.validation
+        if split != "train" and validation is not None:
+            classes = classes[:validation] if split == "validation" else classes[validation:]
         elif split != "train" and self.total // 2 >= self.ways:
             classes = classes[classes % 2 == (split == "validation")]
         return np.stack([rng.choice(classes, self.ways, replace=False) for _ in range(n)])

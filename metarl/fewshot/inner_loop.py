@@ -56,17 +56,17 @@ class ShotInnerLoop:
         return sample_split(self.source.sample_tasks, n, rng, split)
 
     def play(
-        self, params: Params, tasks: NDArray[Any], rngs: TaskRngs, drop: bool = False
+        self, params: Params, tasks: NDArray[Any], rngs: TaskRngs, stop: bool = True
     ) -> Iterator[tuple[Params, Shots]]:
         """Yield the params and their score on the query examples, then those after one gradient step, and so on.
 
-        A task that diverges has a score that is not finite; nothing is dropped here.
+        A task that diverges has a score that is not finite; nothing stops here.
 
         Args:
             params: Meta-params, on the CPU.
             tasks: The tasks, `[K, d]`.
             rngs: Random numbers of these tasks.
-            drop: As in `PolicyInnerLoop.play`.
+            stop: As in `PolicyInnerLoop.play`.
         """
         for adapted, shots in self._along(P.stack(params, len(tasks)), self._draw(tasks, rngs)):
             yield adapted, shots.measured(self._score(adapted, shots.query))

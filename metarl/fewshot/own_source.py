@@ -131,9 +131,9 @@ class OwnSource:
         y = y.astype(np.int64)
         found, counts = np.unique(y, return_counts=True)
         if not np.array_equal(found, np.arange(self.ways)) or (counts != number).any():
-            told = ", ".join(f"{count} of class {kind}" for kind, count in zip(found, counts, strict=True))
+            got = ", ".join(f"{count} of class {kind}" for kind, count in zip(found, counts, strict=True))
             raise UserError(
-                f"{self.name}.examples must return {number} of each class from 0 to {self.ways - 1}, got {told}"
+                f"{self.name}.examples must return {number} of each class from 0 to {self.ways - 1}, got {got}"
             )
         return y
 

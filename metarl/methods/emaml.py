@@ -53,8 +53,8 @@ class EMAML(MAML):
     def update(self, objective: MetaObjective, params: Tensor, state: State) -> Updated:
         """Return the meta-params `[P]` after one update."""
         mean, square = objective.return_moments()
-        told = objective.given(mean=mean, std=math.sqrt(max(square - mean**2, 0.0)))
-        return self.outer.update(told, params, state)
+        objective = objective.given(mean=mean, std=math.sqrt(max(square - mean**2, 0.0)))
+        return self.outer.update(objective, params, state)
 
     def check(self, settings: Any) -> None:
         """Refuse examples, and a single task, which leaves nothing to compare with."""

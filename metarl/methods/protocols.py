@@ -219,11 +219,11 @@ class InnerLoop(Protocol):
         ...
 
     def play(
-        self, params: Params, tasks: NDArray[Any], rngs: TaskRngs, drop: bool = False
+        self, params: Params, tasks: NDArray[Any], rngs: TaskRngs, stop: bool = True
     ) -> Iterator[tuple[Params, Any]]:
         """Yield the params and their data, then those after one inner step, after two, and so on.
 
-        With `drop`, what is not finite in a task is told in the data's `faults` instead of raising `NotFinite`.
+        What is not finite in a task raises `NotFinite`; with `stop` False the data's `faults` tell of it instead.
         """
         ...
 

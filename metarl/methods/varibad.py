@@ -78,10 +78,10 @@ class VariBAD(RL2):
         """Return the meta-params `[P]` after the steps of policy and critic, and then those of the belief."""
         params, acting, metrics = super().update(objective, params, state)
         belief = {name.removeprefix(BELIEF): value for name, value in state.items() if name.startswith(BELIEF)}
-        told = objective.given(elbo=1.0)
+        bound = objective.given(elbo=1.0)
         losses = []
         for part in passes(objective, self.elbo_epochs, getattr(self.outer, "minibatches", 1)):
-            loss, gradient = told.loss_and_gradient(params, part)
+            loss, gradient = bound.loss_and_gradient(params, part)
             losses.append(loss)
             params, belief = adam(params, gradient, belief, self.elbo_lr)
         first = losses[: len(losses) // self.elbo_epochs]

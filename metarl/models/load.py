@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from metarl.errors import UserError, check_counts, warn
-from metarl.evaluation import AdaptationCurve, evaluate
+from metarl.evaluation import AdaptationCurve, Evaluation, evaluate
 from metarl.experiment import checkpoint
 from metarl.experiment.base_config import Settings
 from metarl.experiment.checkpoint import Checkpoint
@@ -195,15 +196,12 @@ def adaptation_curve(
             raise UserError(f"later_lr must be a number, got {later_lr!r}") from error
         if not 0 <= later_lr < float("inf"):
             raise UserError(f"later_lr must be finite and at least 0, got {later_lr}")
-    inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=n, episodes=number)
-    inner_loop = inner_loop if later_lr is None else dataclasses.replace(inner_loop, later_lr=later_lr)
-    how = {"env": c.title, "steps": steps, "seed": seed, "drop": c.on_nan == "drop"}
-    try:
+    how = Evaluation(c.title, steps, seed, drop=c.on_nan == "drop", tasks=given)
+    with closing(model.trainer.build_inner_loop(held_out=True, tasks=n, episodes=number)) as inner_loop:
         if given is not None:
             inner_loop.check_tasks(given)
-        return evaluate(inner_loop, model.trainer.params, **how, given=given)
-    finally:
-        inner_loop.close()
+        inner_loop = inner_loop if later_lr is None else dataclasses.replace(inner_loop, later_lr=later_lr)
+        return evaluate(inner_loop, model.trainer.params, how)
 
 
 def _tasks(tasks: Any, config: Settings) -> tuple[NDArray[np.float64] | None, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
 from pathlib import Path
 from typing import Any, ClassVar, Unpack
 
@@ -74,9 +75,9 @@ class Model(MetaLearner[Config, PolicyInnerLoop]):
     ) -> None:
         """Build the model, on a configuration whose settings `settings` change; by default on the defaults."""
         check_source(env)
-        given = {name: named(name, settings[name]) for name in ("policy", "baseline", "inner_loss") if name in settings}
-        parts = Parts(None if isinstance(env, str) else env, **{name: thing for name, (_, thing) in given.items()})
-        flat = {**settings, **{name: recorded for name, (recorded, _) in given.items()}}
+        own = {name: named(name, settings[name]) for name in ("policy", "baseline", "inner_loss") if name in settings}
+        parts = Parts(None if isinstance(env, str) else env, **{name: thing for name, (_, thing) in own.items()})
+        flat = {**settings, **{name: recorded for name, (recorded, _) in own.items()}}
         typed = config is None and isinstance(env, str) and ":" in env  # Gymnasium's own form, in which no file counts
         config = Config(env=env if isinstance(env, str) else name_of(env)) if config is None else config
         config = with_settings(with_method(config, self.name if method is None else method), flat)
@@ -129,13 +130,10 @@ class Model(MetaLearner[Config, PolicyInnerLoop]):
         if _several(task):
             raise UserError(f"PPO's model is of one task [d], got {task!r}")
         policy = self.policy if task is None else self.adapt(task, steps, seed=seed)
-        env = single_env(self.trainer)
-        try:
+        with closing(single_env(self.trainer)) as env:
             rows = env.get_wrapper_attr("_max_episode_steps")  # an episode is a batch
             batches = {"n_steps": max(rows, 2), "batch_size": max(rows, 2), "gamma": self.config.discount}
             model = as_ppo(policy.policy, policy.params, env, **batches, seed=seed)
-        finally:
-            env.close()
         checkpoint.write_atomically(path, ppo_bytes(model))
 
 

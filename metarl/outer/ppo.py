@@ -55,8 +55,8 @@ class PPO:
         """Check kinds and ranges."""
         check_fields(self)
         check_positive(outer_lr=self.outer_lr, clip=self.clip)
-        given = {"max_grad_norm": self.max_grad_norm, "max_kl": self.max_kl}
-        check_positive(**{name: value for name, value in given.items() if value is not None})
+        limits = {"max_grad_norm": self.max_grad_norm, "max_kl": self.max_kl}
+        check_positive(**{name: value for name, value in limits.items() if value is not None})
         check_counts(epochs=(self.epochs, 1), minibatches=(self.minibatches, 1), lr_half_life=(self.lr_half_life, 0))
 
     def initial_state(self, params: Tensor) -> State:

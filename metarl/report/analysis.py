@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeGuard
@@ -16,7 +17,7 @@ from metarl.core import params as P
 from metarl.core.params import Params
 from metarl.core.similarity import linear_cka, svcca
 from metarl.errors import UserError, check_counts
-from metarl.evaluation import AdaptationCurve, evaluate
+from metarl.evaluation import AdaptationCurve, Evaluation, evaluate
 from metarl.fewshot.inner_loop import ShotInnerLoop
 from metarl.methods import method_name
 from metarl.methods.protocols import InnerLoop
@@ -77,14 +78,11 @@ def analyse(model: Model | FewShot, steps: int | None = None, tasks: int = 20, s
         raise UserError("analyse takes the built-in perceptrons only, not a policy of your own or on pictures")
     steps = c.method.inner_steps if steps is None else steps
     check_counts(steps=(steps, 1), tasks=(tasks, 1), seed=(seed, 0))
-    inner_loop = model.trainer.build_inner_loop(held_out=True, tasks=tasks)
     params = model.trainer.params
-    try:
+    with closing(model.trainer.build_inner_loop(held_out=True, tasks=tasks)) as inner_loop:
         cka, cca = similarities(inner_loop, params, steps, seed)
         nil = nil_accuracy(inner_loop, params, seed) if _classifies(inner_loop) else None
-        frozen = freeze_layers(inner_loop, params, steps=steps, seed=seed, title=c.title)
-    finally:
-        inner_loop.close()
+        frozen = freeze_layers(inner_loop, params, Evaluation(c.title, steps, seed))
     return Analysis(c.title, model.trainer.progress.iteration, frozen, cka, cca, nil)
 
 
@@ -94,14 +92,14 @@ def _classifies(inner_loop: InnerLoop) -> TypeGuard[ShotInnerLoop]:
     )
 
 
-def freeze_layers(inner_loop: InnerLoop, params: Params, *, steps: int, seed: int, title: str) -> list[AdaptationCurve]:
+def freeze_layers(inner_loop: InnerLoop, params: Params, how: Evaluation) -> list[AdaptationCurve]:
     """Draw adaptation curves with the first 0, 1, 2, ... layers left out of the inner loop, up to all of them."""
     layers = layers_of(inner_loop.losses.own(params))
     curves = []
     for number in range(len(layers) + 1):
         names = frozenset(name for layer in layers[:number] for name in layer)
         held = dataclasses.replace(inner_loop, method=Frozen(inner_loop.method, names))
-        curves.append(evaluate(held, params, env=title, steps=steps, seed=seed))
+        curves.append(evaluate(held, params, how))
     return curves
 
 

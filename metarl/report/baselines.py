@@ -18,7 +18,7 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecNormalize
 
 from metarl.errors import UserError
-from metarl.evaluation import AdaptationCurve
+from metarl.evaluation import AdaptationCurve, Evaluation
 from metarl.experiment import checkpoint
 from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.config import Config
@@ -27,7 +27,7 @@ from metarl.rl.environments import make_vec
 from metarl.rl.policies import ACTIVATIONS
 from metarl.sb3.episodes import first_episodes
 from metarl.sb3.vec_env import SB3VecEnv
-from metarl.seeding import TEST, draw_tasks
+from metarl.seeding import draw_tasks
 
 Baseline = Literal["pretrained", "oracle"]
 """One policy for all tasks, to be fine-tuned by gradient steps; or one that observes the task."""
@@ -144,18 +144,16 @@ class _LearningCurve(BaseCallback):
         self._returns = []
 
 
-def oracle_curve(
-    model: PPO, config: Config, steps: int, tasks: int, episodes: int, seed: int, stream: int = TEST
-) -> AdaptationCurve:
+def oracle_curve(model: PPO, config: Config, how: Evaluation, tasks: int, episodes: int) -> AdaptationCurve:
     """Return the oracle's returns on held-out tasks as a curve, which is flat: it has nothing to adapt to."""
     vec = _environments(config, tasks * episodes, observe_task=True)
-    drawn = draw_tasks(cast(Any, vec.vector), tasks, seed, stream)
+    drawn = draw_tasks(cast(Any, vec.vector), tasks, how.seed, how.stream)
     vec.vector.set_tasks(np.repeat(drawn, episodes, axis=0))  # type: ignore[attr-defined]
-    torch.manual_seed(seed)  # stable-baselines3 samples actions from torch's global generator
-    vec.seed(seed)
+    torch.manual_seed(how.seed)  # stable-baselines3 samples actions from torch's global generator
+    vec.seed(how.seed)
     total, env_steps = first_episodes(model, _normalised_alike(vec, model))
     per_task = total.reshape(tasks, episodes).mean(1)
-    return AdaptationCurve(config.env, np.repeat(per_task[:, None], steps + 1, axis=1), env_steps, tasks=drawn)
+    return AdaptationCurve(how.env, np.repeat(per_task[:, None], how.steps + 1, axis=1), env_steps, tasks=drawn)
 
 
 def _normalised_alike(vec: SB3VecEnv, model: PPO) -> VecEnv:

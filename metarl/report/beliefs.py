@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -48,13 +49,11 @@ def plot_beliefs(model: Model, steps: int = 2, tasks: int = 3, seed: int = 0) ->
     policy = model.trainer.network
     if not isinstance(policy, BeliefPolicy):
         raise UserError("beliefs are drawn of VariBAD's policies only")
-    inner_loop, params = model.trainer.build_inner_loop(held_out=True, tasks=tasks, episodes=1), model.trainer.params
-    try:
+    params = model.trainer.params
+    with closing(model.trainer.build_inner_loop(held_out=True, tasks=tasks, episodes=1)) as inner_loop:
         goals, rngs = draw_tasks(inner_loop, tasks, seed, TEST), task_rngs(seed, TEST, 0, range(tasks))
         played = [episodes for _, episodes in islice(inner_loop.play(params, goals, rngs), steps + 1)]
         lifetimes: Any = inner_loop.arrange(played, params, rngs)[1]
-    finally:
-        inner_loop.close()
     lengths = np.array([episodes.lengths[:, 0].int().numpy() for episodes in played])  # [steps + 1, K]
     starts = np.cumsum([np.zeros_like(lengths[0]), *lengths[:-1]], axis=0)
     quarters = np.array([lengths[0] * quarter // 4 for quarter in range(4)])

@@ -6,12 +6,13 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
 from metarl.core import params as P
-from metarl.errors import UserError, did_you_mean, warn
-from metarl.evaluation import evaluate
+from metarl.errors import UserError, did_you_mean, few, warn
+from metarl.evaluation import Evaluation, evaluate
 from metarl.experiment.build import build_inner_loop
 from metarl.experiment.checkpoint import write_atomically, write_json
 from metarl.experiment.config import Config
@@ -50,6 +51,10 @@ class Protocol:
     """Chooses the held-out tasks and their episodes."""
     stream: int = TEST
     """The stream of random numbers that they come from; results of another one were judged by other tasks."""
+
+    def evaluation(self, config: Config) -> Evaluation:
+        """Return how a run under this configuration is judged."""
+        return Evaluation(config.env, self.steps, self.eval_seed, self.stream)
 
 
 def benchmark(
@@ -125,8 +130,8 @@ def _check_methods(config: Config, methods: Sequence[str], own: Mapping[str, Met
         raise UserError(f"each method once, got {', '.join(methods)}")
     if parts.policy is not None and "pretrained" in methods:
         raise UserError("pretrained is PPO's own policy, which cannot be fine-tuned as another network; leave it out")
-    if parts.env is not None and not isinstance(parts.env, str) and (told := {*methods} & {*BASELINES} - {"random"}):
-        raise UserError(f"baselines ({', '.join(sorted(told))}) need the environment's id: register it with Gymnasium")
+    if parts.env is not None and not isinstance(parts.env, str) and (ppo := {*methods} & {*BASELINES} - {"random"}):
+        raise UserError(f"baselines ({', '.join(sorted(ppo))}) need the environment's id: register it with Gymnasium")
     if "pretrained" in methods and not is_perceptron(_untrained(adapted_by_steps(config), parts)):
         raise UserError("pretrained is a perceptron of PPO's, without layer norm and not for pictures; leave it out")
 
@@ -183,16 +188,13 @@ def _method(
     directory = RunDirectory(run)
     if directory.holds_run and directory.method_name() != method_name(chosen.method):
         raise UserError(f"{run} holds a run of {directory.method_name()}; choose another --out")
-    trainer = Trainer(chosen, parts)
-    try:
+    with closing(Trainer(chosen, parts)) as trainer:
         if directory.holds_run and directory.checkpoints():
             for note in resume(trainer, directory, chosen.method):
                 warn(note)
         elif not directory.holds_run:
             directory.create(chosen)
         train(trainer, 10**9, directory, budget=protocol.budget)
-    finally:
-        trainer.close()
     return _curve(chosen, trainer.params, protocol, parts), trainer.progress.env_steps, trainer.progress.seconds
 
 
@@ -207,8 +209,7 @@ def _baseline(
     if kind == "pretrained":
         curve = _curve(config, initial(as_params(model, P.params_of(_untrained(config, parts)))), protocol, parts)
     else:
-        where = (protocol.steps, protocol.tasks, protocol.episodes, protocol.eval_seed, protocol.stream)
-        curve = oracle_curve(model, config, *where).as_dict()
+        curve = oracle_curve(model, config, protocol.evaluation(config), protocol.tasks, protocol.episodes).as_dict()
     return curve, model.num_timesteps, seconds
 
 
@@ -243,12 +244,8 @@ def _untrained(config: Config, parts: Parts) -> Any:
 
 
 def _curve(config: Config, params: P.Params, protocol: Protocol, parts: Parts) -> dict[str, Any]:
-    inner_loop = build_inner_loop(config, parts, protocol.tasks, protocol.episodes)
-    try:
-        how: dict[str, Any] = {"steps": protocol.steps, "seed": protocol.eval_seed, "stream": protocol.stream}
-        return evaluate(inner_loop, params, env=config.env, **how).as_dict()
-    finally:
-        inner_loop.close()
+    with closing(build_inner_loop(config, parts, protocol.tasks, protocol.episodes)) as inner_loop:
+        return evaluate(inner_loop, params, protocol.evaluation(config)).as_dict()
 
 
 def _about(method: Method) -> dict[str, Any]:
@@ -276,10 +273,12 @@ def _finished(file: Path, protocol: Protocol, config: Config, own: Method | None
     if judged:
         same_runs = found["protocol"].get("budget") == protocol.budget and not made
         again = ", or remove the files result.json to evaluate the same runs again" * same_runs
-        raise UserError(f"{str(file)!r} was made under another protocol ({_few(judged)}); choose another --out{again}")
+        raise UserError(
+            f"{str(file)!r} was made under another protocol ({few(judged, 6)}); choose another --out{again}"
+        )
     if made:
         raise UserError(
-            f"{str(file)!r} was made with other settings or another preset ({_few(made)}); choose another --out"
+            f"{str(file)!r} was made with other settings or another preset ({few(made, 6)}); choose another --out"
         )
     return found
 
@@ -289,13 +288,8 @@ def _made_otherwise(found: dict[str, Any], config: Config, own: Method | None) -
     before, now = str(found["config"].get("method", {}).get("name")), method_name(config.method)
     if before != now and ":" in before + now:  # a class of the user's, and not the same
         return [f"method: {before} -> {now}"]
-    told = found.get("own") or {}, {} if own is None else _about(own)
+    both = found.get("own") or {}, {} if own is None else _about(own)
     return [
         *differences(from_dict(found["config"], config.method), config),
-        *changes(*({f"method.{name}": value for name, value in flat(values).items()} for values in told)),
+        *changes(*({f"method.{name}": value for name, value in flat(values).items()} for values in both)),
     ]
-
-
-def _few(told: list[str]) -> str:
-    """Return the first few of many things in a line."""
-    return ", ".join([*told[:6], *["..."] * (len(told) > 6)])

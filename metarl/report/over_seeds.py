@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from metarl.errors import UserError
+from metarl.errors import UserError, few
 from metarl.evaluation import AdaptationCurve, filled_success
 from metarl.experiment.run_files import RunFiles
 from metarl.report.run_groups import groups_of
@@ -25,7 +25,7 @@ def runs_of_seeds(path: Path) -> list[Path]:
         return [path]
     groups = groups_of([path])
     if len(groups) > 1:
-        named = ", ".join(str(group.paths[0]) for group in groups[:3]) + ", ..." * (len(groups) > 3)
+        named = few([str(group.paths[0]) for group in groups])
         raise UserError(f"the runs in {str(path)!r} differ in more than their seed; name one of them: {named}")
     return groups[0].paths
 
@@ -47,8 +47,8 @@ def over_seeds(curves: Sequence[AdaptationCurve]) -> AdaptationCurve:
 
 def seeds_as_dict(whole: AdaptationCurve, curves: Mapping[str, AdaptationCurve]) -> dict[str, Any]:
     """Return the curve over seeds as JSON takes it, with the seeds' means `by_seed` and under `runs` each one's own."""
-    told = whole.as_dict()
-    for part in (told, told.get("success", {})):
+    record = whole.as_dict()
+    for part in (record, record.get("success", {})):
         if "per_task" in part:
             part["by_seed"] = part.pop("per_task")
-    return told | {"runs": {name: curve.as_dict() for name, curve in curves.items()}}
+    return record | {"runs": {name: curve.as_dict() for name, curve in curves.items()}}

@@ -15,7 +15,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from numpy.typing import NDArray
 
 from metarl.core.statistics import Aggregate, mean_and_interval
-from metarl.errors import UserError
+from metarl.errors import UserError, few
 from metarl.evaluation import AdaptationCurve
 from metarl.report.plot import COLUMN, SEED, Medium, draw_spread, drawn_for, logarithmic, looks
 from metarl.report.run_groups import MEASURES, Group, groups_of, labels_of, read_curve, read_progress
@@ -118,7 +118,7 @@ def _figure(groups: list[Group], labels: list[str], look: Look) -> Figure:
     learning[0].set_title(f"{groups[0].title}\n{TITLES[look.tasks]}")
     unit = "episodes of the task seen" if by_episodes else " or ".join(sorted(units))
     unseen = [label for label, curves in zip(labels, curves_of, strict=True) if not curves]
-    without = f"\nwithout {', '.join(unseen[:2])}{', ...' * (len(unseen) > 2)}: not evaluated" if unseen else ""
+    without = f"\nwithout {few(unseen, 2)}: not evaluated" if unseen else ""
     adaptation.set(xlabel=unit, title=f"{TITLES['held-out']}{without}")
     if by_episodes:
         logarithmic(adaptation)

@@ -158,18 +158,24 @@ def read_curve(path: Path, measure: str | None = None) -> AdaptationCurve | None
             raise TypeError(f"env, unit and measure are {texts}")
         per_step = found.get("episodes_per_step")
         per_step = None if per_step is None else int(per_step)
-        how: dict[str, Any] = {"unit": found["unit"], "measure": what, "episodes_per_step": per_step}
-        how["tasks"] = _as_tasks(tasks, len(per_task))
-        return AdaptationCurve(found["env"], per_task, int(found["env_steps"]), **how)
+        return AdaptationCurve(
+            found["env"],
+            per_task,
+            int(found["env_steps"]),
+            unit=found["unit"],
+            measure=what,
+            episodes_per_step=per_step,
+            tasks=_as_tasks(tasks, len(per_task)),
+        )
     except (AttributeError, KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error})") from error
 
 
-def _as_tasks(told: Any, number: int) -> NDArray[Any] | None:
+def _as_tasks(recorded: Any, number: int) -> NDArray[Any] | None:
     """Return the tasks of a curve `[tasks, d]`, if it tells them, which older ones do not."""
-    if told is None:
+    if recorded is None:
         return None
-    tasks = np.array(told, dtype=np.float64)
+    tasks = np.array(recorded, dtype=np.float64)
     if tasks.ndim != 2 or len(tasks) != number:
         raise ValueError(f"tasks is {tasks.shape}, not {number} tasks by their size")
     return tasks

@@ -49,9 +49,9 @@ class Decoder(nn.Module):
             steps: Observations and actions, `[K, E, S, o + a]`.
             rew: The rewards, `[K, E, S]`; without them, the rewards expected are returned. Both are in units of theirs.
         """
-        told = self.by_latent(latents.flatten(1, 2)).unflatten(1, latents.shape[1:3])
-        done = self.by_step(steps.flatten(1, 2)).unflatten(1, steps.shape[1:3])
-        features = torch.tanh(told[:, :, :, None] + done[:, :, None])
+        of_task = self.by_latent(latents.flatten(1, 2)).unflatten(1, latents.shape[1:3])
+        of_step = self.by_step(steps.flatten(1, 2)).unflatten(1, steps.shape[1:3])
+        features = torch.tanh(of_task[:, :, :, None] + of_step[:, :, None])
         mean = self.rest(features.flatten(1, 3)).view(features.shape[:-1])
         if rew is None:
             return mean

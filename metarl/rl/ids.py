@@ -58,8 +58,8 @@ def registration(source: EnvSource) -> list[bytes]:
         except UserError:
             raise
         except Exception as error:  # whatever the user's objects raise
-            told = f"{type(error).__name__}: {error}"
-            raise UserError(f"environment {source!r} cannot be sent to another process ({told})") from error
+            why = f"{type(error).__name__}: {error}"
+            raise UserError(f"environment {source!r} cannot be sent to another process ({why})") from error
     pickled = []
     for spec in filter(_is_the_users, gymnasium.registry.values()):
         with suppress(Exception):

@@ -83,7 +83,7 @@ class PolicyInnerLoop:
         self.sampler.env.close()
 
     def play(
-        self, params: Params, tasks: NDArray[np.float64], rngs: TaskRngs, drop: bool = False
+        self, params: Params, tasks: NDArray[np.float64], rngs: TaskRngs, stop: bool = True
     ) -> Iterator[tuple[Params, Episodes]]:
         """Yield the params and their episodes, then those after one gradient step, after two, and so on.
 
@@ -91,15 +91,15 @@ class PolicyInnerLoop:
             params: Meta-params, on the CPU.
             tasks: The tasks, `[K, d]`.
             rngs: Random numbers of these tasks.
-            drop: Whether the caller leaves out the tasks in the episodes' `faults`.
+            stop: Whether to raise where something is not finite; else the caller sees to the episodes' `faults`.
 
         Raises:
-            NotFinite: If something is not finite and the caller does not; names task and step.
+            NotFinite: If something is not finite; names task and step.
         """
         adapted = P.stack(params, len(tasks))
         for phase in count():
             episodes = self._episodes(adapted, tasks, rngs(phase))
-            if not drop:
+            if stop:
                 stop_at(episodes.faults)
             yield adapted, episodes
             adapted = self.step(adapted, episodes, phase)

@@ -36,22 +36,12 @@ class MemoryInnerLoop(PolicyInnerLoop):
         return 1
 
     def play(
-        self,
-        params: Params,
-        tasks: NDArray[np.float64],
-        rngs: TaskRngs,
-        drop: bool = False,
+        self, params: Params, tasks: NDArray[np.float64], rngs: TaskRngs, stop: bool = True
     ) -> Iterator[tuple[Params, Episodes]]:
         """Yield the params with the first episodes of every lifetime, then the second ones, and so on."""
-        yield from ((params, episodes) for episodes in self._play(self.start(params), tasks, rngs, drop))
+        yield from ((params, episodes) for episodes in self._play(self.start(params), tasks, rngs, stop))
 
-    def adapted(
-        self,
-        params: Params,
-        tasks: NDArray[np.float64],
-        rngs: TaskRngs,
-        steps: int,
-    ) -> Memory:
+    def adapted(self, params: Params, tasks: NDArray[np.float64], rngs: TaskRngs, steps: int) -> Memory:
         """Return the memory after this many episodes."""
         memory = self.start(params)
         for _ in islice(self._play(memory, tasks, rngs), steps):
@@ -89,16 +79,12 @@ class MemoryInnerLoop(PolicyInnerLoop):
         return torch.from_numpy(noise[:, :, : lifetimes.mask.shape[2]])
 
     def _play(
-        self,
-        memory: Memory,
-        tasks: NDArray[np.float64],
-        rngs: TaskRngs,
-        drop: bool = False,
+        self, memory: Memory, tasks: NDArray[np.float64], rngs: TaskRngs, stop: bool = True
     ) -> Iterator[Episodes]:
         for episode in count():
             with torch.no_grad():
                 episodes = self.sampler.sample(memory.params, tasks, rngs(episode), memory)
                 memory.end_episode()
-            if not drop:
+            if stop:
                 stop_at(episodes.faults)
             yield episodes

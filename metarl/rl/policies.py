@@ -138,29 +138,19 @@ class GaussianMLP(Policy):
 
     Args:
         actions: The environment's actions, a `Box`.
-        obs_size: Size of an observation.
-        hidden: Width of each hidden layer.
-        generator: Source of the initial weights.
+        mean: The perceptron, an `mlp`.
         init_std: Standard deviation to begin with, in the policy's units.
         reward: What the context tells of rewards, if anything.
-        look: Keyword arguments of `mlp`.
     """
 
     min_log_std: ClassVar[float] = math.log(1e-6)
     """Floor of the standard deviation's logarithm."""
 
     def __init__(
-        self,
-        actions: BoxActions,
-        obs_size: int,
-        hidden: Sequence[int],
-        generator: torch.Generator,
-        init_std: float = 1.0,
-        reward: ExpectedReward | None = None,
-        **look: Any,
+        self, actions: BoxActions, mean: nn.Sequential, init_std: float = 1.0, reward: ExpectedReward | None = None
     ) -> None:
         super().__init__(actions, reward)
-        self.mean = mlp([obs_size, *hidden, actions.size], generator, **look)
+        self.mean = mean
         self.log_std = nn.Parameter(torch.full((actions.size,), math.log(init_std)))
 
     def forward(self, obs: Tensor) -> Gaussian:
@@ -179,24 +169,13 @@ class CategoricalMLP(Policy):
 
     Args:
         actions: The environment's actions, `Discrete`.
-        obs_size: Size of an observation.
-        hidden: Width of each hidden layer.
-        generator: Source of the initial weights.
+        logits: The perceptron, an `mlp`.
         reward: What the context tells of rewards, if anything.
-        look: Keyword arguments of `mlp`.
     """
 
-    def __init__(
-        self,
-        actions: DiscreteActions,
-        obs_size: int,
-        hidden: Sequence[int],
-        generator: torch.Generator,
-        reward: ExpectedReward | None = None,
-        **look: Any,
-    ) -> None:
+    def __init__(self, actions: DiscreteActions, logits: nn.Sequential, reward: ExpectedReward | None = None) -> None:
         super().__init__(actions, reward)
-        self.logits = mlp([obs_size, *hidden, actions.size], generator, **look)
+        self.logits = logits
 
     def forward(self, obs: Tensor) -> Categorical:
         """Return the action distributions in states `[..., N, o]`."""
@@ -226,15 +205,14 @@ def make_policy(
     Raises:
         UserError: If observations are not a `Box` or actions neither a `Box` of floats nor `Discrete`.
     """
-    generator, obs_size = torch.Generator().manual_seed(seed), observation_size(observation_space)
-    actions = actions_of(action_space, action_scale)
-    look: dict[str, Any] = {"activation": ACTIVATIONS[activation], "layer_norm": layer_norm, "last_std": last_layer_std}
-    look["context"] = context
-    if expects_reward:
-        look["reward"] = ExpectedReward(context, generator)
+    obs_size, actions = observation_size(observation_space), actions_of(action_space, action_scale)
+    widths, act = [obs_size, *hidden, actions.size], ACTIVATIONS[activation]
+    generator = torch.Generator().manual_seed(seed)
+    reward = ExpectedReward(context, generator) if expects_reward else None
+    network = mlp(widths, generator, act, layer_norm=layer_norm, last_std=last_layer_std, context=context)
     if isinstance(actions, DiscreteActions):
-        return CategoricalMLP(actions, obs_size, hidden, generator, **look)
-    return GaussianMLP(actions, obs_size, hidden, generator, init_std, **look)
+        return CategoricalMLP(actions, network, reward)
+    return GaussianMLP(actions, network, init_std, reward)
 
 
 def observation_size(space: Space) -> int:

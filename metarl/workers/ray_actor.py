@@ -16,7 +16,7 @@ from torch import Tensor
 
 from metarl.core import params as P
 from metarl.core.params import Params
-from metarl.evaluation import AdaptationCurve, evaluate
+from metarl.evaluation import AdaptationCurve, Evaluation, evaluate
 from metarl.methods.protocols import InnerLoop
 from metarl.workers.worker import Worker
 
@@ -77,7 +77,7 @@ class Actor:
         owner = self if hasattr(self, name) else self.worker
         return _arrays(getattr(owner, name)(*tensors(args)))
 
-    def evaluate(self, params: Tensor, how: dict[str, Any]) -> AdaptationCurve | None:
+    def evaluate(self, params: Tensor, how: Evaluation) -> AdaptationCurve | None:
         """Draw the adaptation curve on its share of the held-out tasks, if it has any."""
         assert self.place is not None
         job, (index, workers) = self.job, self.place
@@ -86,7 +86,7 @@ class Actor:
             return None
         if self.eval_loop is None:
             self.eval_loop = job.build_inner_loop(held_out=True, tasks=len(share))
-        return evaluate(self.eval_loop, P.unflatten(params, job.like), tasks=job.eval_tasks, share=share, **how)
+        return evaluate(self.eval_loop, P.unflatten(params, job.like), how, job.eval_tasks, share)
 
     def _close(self) -> None:
         """Close the environments of another share."""

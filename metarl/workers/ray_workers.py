@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from metarl.errors import NotFinite, OnNan, UserError
-from metarl.evaluation import AdaptationCurve
+from metarl.evaluation import AdaptationCurve, Evaluation
 from metarl.workers.local import Workers
 from metarl.workers.ray_actor import Actor, Job, shares, tensors
 from metarl.workers.ray_cluster import connect, disconnect
@@ -97,12 +97,12 @@ class RayWorkers(Workers):
             self._journal.append((name, sent))
         return [tensors(answer) for answer in answers]
 
-    def evaluate(self, params: Tensor, how: dict[str, Any]) -> AdaptationCurve:
+    def evaluate(self, params: Tensor, how: Evaluation) -> AdaptationCurve:
         """Draw the adaptation curve on the held-out tasks, shared among the workers.
 
         Args:
             params: Meta-params, `[P]`.
-            how: Keyword arguments of `metarl.evaluation.evaluate`.
+            how: Steps, seed, and what else is the same for every worker.
         """
         return AdaptationCurve.joined([part for part in self.ask("evaluate", params, how) if part is not None])
 

@@ -53,7 +53,7 @@ class Worker:
         rngs = task_rngs(self.seed, TRAINING, iteration, self.share)
         phases = method.inner_steps + method.plays_query
         named = P.unflatten(params, self.like)
-        played = loop.play(named, tasks, rngs, drop=True)
+        played = loop.play(named, tasks, rngs, stop=False)
         reached, data = zip(*islice(played, phases), strict=True)
         support, query = loop.arrange(list(data), named, rngs)
         adapted = {}
@@ -68,7 +68,7 @@ class Worker:
             data = [phase.select_tasks([k for k in range(len(self.share)) if k not in faults]) for phase in data]
         return {
             "returns": [phase.returns.cpu().numpy() for phase in data],
-            "success": [None if (told := getattr(phase, "success", None)) is None else told.numpy() for phase in data],
+            "success": [None if (won := getattr(phase, "success", None)) is None else won.numpy() for phase in data],
             "lengths": data[0].lengths.cpu().numpy(),
             "steps": sum(phase.steps for phase in data),
             "unstable": sum(phase.unstable for phase in data),

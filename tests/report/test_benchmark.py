@@ -19,6 +19,7 @@ from metarl.cli import main
 from metarl.cli.compare import labels
 from metarl.cli.tables import results_table
 from metarl.core import params as P
+from metarl.evaluation import Evaluation
 from metarl.experiment.build import Parts, build_inner_loop
 from metarl.experiment.presets import PRESETS
 from metarl.methods import METHODS
@@ -98,10 +99,11 @@ def test_the_oracle_sees_its_task_and_its_curve_is_flat():
     model, learned = train_baseline("oracle", SMALL, 1)
     assert [steps for steps, _ in learned] == [1200]
     assert model.observation_space.shape == (4,)
-    curve = oracle_curve(model, SMALL, steps=2, tasks=3, episodes=2, seed=0)
+    how = Evaluation(SMALL.env, steps=2, seed=0)
+    curve = oracle_curve(model, SMALL, how, tasks=3, episodes=2)
     assert curve.per_task.shape == (3, 3)
     assert np.array_equal(curve.per_task[:, 0], curve.per_task[:, 2])
-    assert np.array_equal(curve.per_task, oracle_curve(model, SMALL, steps=2, tasks=3, episodes=2, seed=0).per_task)
+    assert np.array_equal(curve.per_task, oracle_curve(model, SMALL, how, tasks=3, episodes=2).per_task)
 
 
 @pytest.mark.parametrize("by_seed", [[[0.0, 1.0]], [[-0.1, 0.9], [0.1, 1.1]], [[-0.1, 0.9], [0.1, 1.1], [0.0, 1.0]]])

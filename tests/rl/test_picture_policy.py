@@ -5,7 +5,7 @@ import torch
 from gymnasium import spaces
 
 from metarl.core import params as P
-from metarl.rl.own_policy import make_picture_policy
+from metarl.rl.picture_policy import make_picture_policy
 from metarl.rl.policies import distribution
 
 PICTURES, ACTIONS = spaces.Box(0, 255, (12, 10, 3), np.uint8), spaces.Box(-1.0, 1.0, (2,))
