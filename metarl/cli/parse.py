@@ -9,15 +9,20 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
 import tyro
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from metarl.cli.helptext import with_help
 from metarl.errors import UserError, did_you_mean
 
 LEAST_COLUMNS = 40
+
+REGISTRY = ConstructorRegistry()
+"""How we read values that tyro reads otherwise."""
 
 KINDS = {"INT": "a whole number", "FLOAT": "a number", "FLOAT FLOAT": "two numbers", "STR": "a word", "PATH": "a path"}
 """What tyro calls the kinds of values, and what people do."""
@@ -33,6 +38,20 @@ PLAIN = {
     r"Missing argument Missing value for argument '(.+)'\. Expected (\d+) values\.": r"\1 needs \2 values",
 }
 """What tyro says, and what we say instead."""
+
+
+@REGISTRY.primitive_rule
+def _paths(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
+    """Read a path, which Python takes for this folder where it is empty: a variable of the shell that is not set."""
+    if info.type is not Path:
+        return None
+
+    def read(typed: list[str]) -> Path:
+        if not typed[0]:
+            raise ValueError("is an empty path; this folder is .")
+        return Path(typed[0])
+
+    return PrimitiveConstructorSpec(1, "PATH", read, lambda value: isinstance(value, Path), lambda value: [str(value)])
 
 
 def option_names(value: Any) -> list[str]:
@@ -65,7 +84,7 @@ def parse(
     said = io.StringIO()
     extra = {} if default is tyro.MISSING else {"default": default}
     try:
-        with contextlib.redirect_stderr(said), _some_columns():
+        with contextlib.redirect_stderr(said), _some_columns(), REGISTRY:
             parsed, unknown = tyro.cli(flat, args=args, prog=prog, return_unknown_args=True, **extra)  # type: ignore
     except SystemExit as stop:
         if not stop.code:

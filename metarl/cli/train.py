@@ -56,6 +56,8 @@ def train(args: list[str]) -> int:
     command = parse_train("PRESET" if shown else name, _left(rest), Train(suited), keep)
     if command.seeds is not None:
         return _several(name, args[1:], command)
+    if command.jobs != 1:
+        raise UserError(f"--jobs {command.jobs} is for several trainings; give --seeds as well")
     if command.resume and command.log_dir is None:
         raise UserError("--resume needs --log-dir, the run directory to go on with")
     method: Any = command.config.method
@@ -123,8 +125,10 @@ def _several(name: str, args: list[str], command: Train) -> int:
 
 def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: Any) -> int:
     console = Console(highlight=False, emoji=False, soft_wrap=True, markup=False)
-    if command.log_dir is not None and not command.resume:
-        RunDirectory(command.log_dir).check_free()
+    if not command.resume:
+        command.config.check_heeded()
+        if command.log_dir is not None:
+            RunDirectory(command.log_dir).check_free()
     with closing(Trainer(command.config, parts)) as trainer:
         log_dir = command.log_dir or new_folder(Path("runs") / title(name))
         directory = RunDirectory(log_dir)
@@ -132,7 +136,6 @@ def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: 
             for note in resume(trainer, directory, method):
                 console.print(f"metarl: {note}")
         else:
-            command.config.check_heeded()
             trainer.check()
             directory.create(command.config)
         total = trainer.config.iterations

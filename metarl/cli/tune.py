@@ -145,13 +145,19 @@ def _space(config: Settings, typed: tuple[str, ...]) -> dict[str, Range]:
 def _study(optuna: Any, name: str, command: Tune) -> Any:
     """Return the study, begun or gone on with."""
     pruners = {"median": optuna.pruners.MedianPruner, "hyperband": optuna.pruners.HyperbandPruner}
-    study = optuna.create_study(
-        study_name=command.study or "-".join(filter(None, (title(name), command.method))),
-        storage=command.storage,
-        pruner=pruners.get(command.pruner, optuna.pruners.NopPruner)(),
-        direction="maximize",
-        load_if_exists=True,
-    )
+    try:
+        study = optuna.create_study(
+            study_name=command.study or "-".join(filter(None, (title(name), command.method))),
+            storage=command.storage,
+            pruner=pruners.get(command.pruner, optuna.pruners.NopPruner)(),
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except Exception as error:  # of a kind that the database has
+        if command.storage is None:
+            raise
+        why = str(error).partition("\n")[0]
+        raise UserError(f"storage {command.storage!r} cannot be used, sqlite:///tune.db say could: {why}") from error
     samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
     if command.sampler == "qmc":  # processes share its sequence by the study
         with warnings.catch_warnings():

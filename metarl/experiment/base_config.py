@@ -121,6 +121,9 @@ class Settings(ABC):
             UserError: If there are such.
         """
 
+    def warn_of_unheard(self, inner_loop: Any) -> None:  # noqa: B027 - there may be nothing to warn of
+        """Warn of settings that nothing heeds, where the tasks alone tell."""
+
     def registration(self, parts: Parts) -> list[Any]:
         """Return what another process has to be told of ids of Gymnasium's."""
         return []

@@ -36,7 +36,7 @@ def check_device(device: str) -> None:
         UserError: If it cannot.
     """
     try:
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).tolist()
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device {device!r} cannot be used: {str(error).splitlines()[0]}") from error
 

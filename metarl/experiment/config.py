@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, ClassVar
 
-from metarl.errors import UserError, check_counts, check_known, check_positive
+from gymnasium.spaces import Discrete
+
+from metarl.errors import UserError, check_counts, check_known, check_positive, warn
 from metarl.experiment.base_config import Settings
 from metarl.experiment.build import build_inner_loop
 from metarl.experiment.parts import Parts
@@ -191,6 +193,7 @@ class Config(Settings):
             UserError: If there are such; names them all.
         """
         ours = {"context": 0, "reward_coef": 0.0, "activation": "tanh", "layer_norm": False, "last_layer_std": None}
+        ours["init_std"] = 1.0
         unheard = [name for name, without in ours.items() if getattr(self, name) != without]
         if self.policy != "built-in" and unheard:
             shown = ", ".join(f"{name}={getattr(self, name)}" for name in unheard)
@@ -201,6 +204,13 @@ class Config(Settings):
             raise UserError(
                 f"the memory has a critic: baseline must stay linear unless vf_coef is 0, got {self.baseline}"
             )
+
+    def warn_of_unheard(self, inner_loop: PolicyInnerLoop) -> None:
+        """Warn of settings for actions that are numbers where they are choices."""
+        actions = inner_loop.sampler.env.single_action_space
+        given = [f"{name}={value}" for name in ("action_scale", "init_std") if (value := getattr(self, name)) != 1.0]
+        if given and isinstance(actions, Discrete):
+            warn(f"without effect, as actions are {actions}, not a Box: {', '.join(given)}")
 
     def _check_rewards_are_heard(self) -> None:
         what = f"reward_coef={self.reward_coef}"

@@ -105,6 +105,23 @@ class FewShotConfig(Settings):
         """Refuse pictures or classes that are missing."""
         build_shot_loop(self, parts, 1, held_out=True)
 
+    def check_heeded(self) -> None:
+        """Refuse settings of a new run that nothing would heed.
+
+        Raises:
+            UserError: If there is such a one.
+        """
+        conv = self.network == "conv"
+        unheard = {
+            "ways": (self.data == "sinusoid", "classification, sinusoid is regression"),
+            "hidden": (conv, "network mlp, got conv"),
+            "filters": (not conv, "network conv, got mlp"),
+        }
+        for name, (is_unheard, what) in unheard.items():
+            value, usual = getattr(self, name), getattr(type(self), name)
+            if is_unheard and value != usual:
+                raise UserError(f"{name}={value} is for {what}; give {name} {usual}")
+
     @property
     def batched(self) -> bool:
         """Whether the network is convolutional: others are small enough for Python to take the time."""

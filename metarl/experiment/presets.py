@@ -224,7 +224,7 @@ def find_preset(name: str) -> Settings:
     """
     if name not in PRESETS:
         hint = did_you_mean(name, [*PRESETS, *registered()]) or ";"
-        if (file := Path(name).with_suffix(".py")).exists():
+        if Path(name).name and (file := Path(name).with_suffix(".py")).exists():
             hint = f"; of {file} here, name an object: {file.stem}:NAME;"
         raise UserError(f"unknown preset {name!r}{hint} 'metarl presets' lists all {len(PRESETS)}")
     return PRESETS[name]

@@ -55,6 +55,7 @@ class Trainer(Generic[AnySettings, AnyInnerLoop]):
         self.inner_loop = self._loops[0]
         self.network: Any = self.inner_loop.network
         try:
+            config.warn_of_unheard(self.inner_loop)
             start = config.method.initial(P.params_of(self.network))
             self.params: Params = {name: value.clone() for name, value in start.items()}  # a file holds no tensor twice
             self.outer_state: State = config.method.initial_state(P.flatten(self.params.values()))

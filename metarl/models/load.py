@@ -66,6 +66,8 @@ def from_preset(
     if isinstance(config, FewShotConfig):
         network = FewShot.__new__(FewShot)
         chosen = with_settings(with_method(sized(config, settings), method, keep=keep), settings)
+        if not resume:
+            chosen.check_heeded()
         network._begin(chosen, parts, log_dir, verbose, resume)
         return network
     assert isinstance(config, Config)

@@ -92,8 +92,10 @@ class FewShot(MetaLearner[FewShotConfig, ShotInnerLoop]):
             name = method if isinstance(method, str) and method in SUPERVISED else "maml"
             data, chosen = FewShotConfig(data=recorded), SUPERVISED[name]
             data = dataclasses.replace(data, method=chosen, **chosen.suited(data))
-        config = with_method(data, method)
-        self._begin(with_settings(config, settings), parts, log_dir, verbose, resume)
+        config = with_settings(with_method(data, method), settings)
+        if not resume:
+            config.check_heeded()
+        self._begin(config, parts, log_dir, verbose, resume)
 
     def adapt(self, x: Any, y: Any, steps: int | None = None) -> AdaptedNetwork:
         """Take gradient steps on a few labelled examples and return the network; the model stays as it is.

@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 from metarl.errors import UserError, check_counts, warn
 from metarl.rl.environments import make_single
 from metarl.rl.ids import EnvSource
-from metarl.rl.policies import observation_size
+from metarl.rl.policies import actions_of, observation_size
+from metarl.rl.task_slot import TaskSlot
 from metarl.seeding import Split, sample_split
 
 TASKS = 8
 """Tasks that are drawn, and played two by two."""
+
+SHORT = 60
+"""Letters of a value in a message."""
 
 Steps = tuple[NDArray[Any], NDArray[Any]]
 """Observations and rewards of an episode."""
@@ -42,10 +46,11 @@ def check_env(env: EnvSource | gymnasium.Env, *, steps: int = 50, seed: int = 0,
     check_counts(steps=(steps, 1), seed=(seed, 0))
     if isinstance(env, gymnasium.Env) and options:
         raise UserError(f"an environment is made already, and takes no options such as {next(iter(options))}")
-    made = make_single((lambda: env) if isinstance(env, gymnasium.Env) else env, None, options)
+    made = TaskSlot(make_single((lambda: env) if isinstance(env, gymnasium.Env) else env, None, options))
     before_all = np.random.get_state()  # noqa: NPY002
     try:
         observation_size(made.observation_space)
+        actions_of(made.action_space)
         for split in ("validation", "test"):
             _drawn(made, seed, split)
         tasks = _drawn(made, seed, "train")
@@ -68,7 +73,7 @@ def check_env(env: EnvSource | gymnasium.Env, *, steps: int = 50, seed: int = 0,
             )
     finally:
         np.random.set_state(before_all)  # noqa: NPY002
-        if made is not env:  # a user's own stays open
+        if made.env is not env:  # a user's own stays open
             made.close()
 
 
@@ -88,6 +93,8 @@ def _drawn(env: gymnasium.Env, seed: int, split: Split) -> NDArray[np.float64]:
     np.random.seed(seed + 1)  # noqa: NPY002
     if first.ndim != 2 or len(first) != TASKS:
         raise UserError(f"sample_tasks(n, rng) must return n tasks, an array [n, d]; of 8 it returned {first.shape}")
+    if not np.isfinite(first).all():
+        raise UserError(f"sample_tasks(n, rng) must return finite numbers, got {first.tolist()}")
     if not np.array_equal(first, sample(TASKS, np.random.default_rng(seed))):
         raise UserError("sample_tasks(n, rng) must draw with rng alone: the same generator gave other tasks")
     for task in first:
@@ -96,9 +103,9 @@ def _drawn(env: gymnasium.Env, seed: int, split: Split) -> NDArray[np.float64]:
     return first
 
 
-def _played(env: gymnasium.Env, task: NDArray[np.float64], actions: list[Any], seed: int) -> Steps:
+def _played(env: TaskSlot, task: NDArray[np.float64], actions: list[Any], seed: int) -> Steps:
     """Return an episode of a task; the second after its start, as the task must outlive a reset."""
-    env.get_wrapper_attr("set_task")(task)
+    env.current_task = task
     env.reset(seed=seed + 2)
     observation, _ = env.reset(seed=seed)
     observations, rewards = [copy.deepcopy(observation)], []
@@ -111,10 +118,18 @@ def _played(env: gymnasium.Env, task: NDArray[np.float64], actions: list[Any], s
     for seen in observations:
         if not env.observation_space.contains(seen):
             kind = f"{seen.dtype} {seen.shape}" if isinstance(seen, np.ndarray) else type(seen).__name__
-            raise UserError(f"task {task.tolist()} shows {kind} {seen}, which is not in {env.observation_space}")
+            raise UserError(
+                f"task {task.tolist()} shows {kind} {_short(seen)}, which is not in {env.observation_space}"
+            )
     if not np.isfinite(rewards).all():
-        raise UserError(f"task {task.tolist()} has a reward that is not finite: {rewards}")
+        raise UserError(f"task {task.tolist()} has a reward that is not finite: {_short(rewards)}")
     return np.asarray(observations), np.asarray(rewards)
+
+
+def _short(value: Any) -> str:
+    """Return a value as the beginning of a line says it."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= SHORT else f"{text[:SHORT]}..."
 
 
 def _same(one: Steps, other: Steps) -> bool:

@@ -34,7 +34,7 @@ def check_workers(workers: int | str, tasks: int, device: str) -> None:
     """
     known = "local, auto, ray://HOST[:PORT] or a number"
     if isinstance(workers, str) and workers not in ("local", "auto") and not re.fullmatch(r"ray://[^\s/]+", workers):
-        raise UserError(f"workers must be {known}, got {workers!r}{did_you_mean(workers, ('local', 'auto', 'ray://'))}")
+        raise UserError(f"workers must be {known}, got {workers!r}{did_you_mean(workers, ('local', 'auto'))}")
     if isinstance(workers, int) and not 1 <= workers <= tasks:
         raise UserError(f"workers must be 1 to {tasks}, the number of tasks, got {workers}; or {known}")
     if workers != "local" and device != "cpu":

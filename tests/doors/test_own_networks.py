@@ -264,3 +264,8 @@ class Logits(nn.Module):
 def test_what_cannot_be_called_is_refused(name):
     with pytest.raises(metarl.UserError, match=f"{name} takes one of our names or a function, got 5"):
         metarl.MAML(ENV, **{name: 5}, **SMALL)
+
+
+def test_init_std_is_of_the_built_in_policy():
+    with pytest.raises(metarl.UserError, match=r"init_std=0\.5: for the built-in policy only"):
+        metarl.MAML("metarl/PointNavigation-v0", policy=lambda *_: None, init_std=0.5, **SMALL)

@@ -122,6 +122,44 @@ class Remembers(Corridor):
         return observation, reward + self.walked, *rest
 
 
+class Words(Corridor):
+    def step(self, action):
+        observation, _, *rest = super().step(action)
+        return observation, "good", *rest
+
+
+class FourThings(Corridor):
+    def step(self, action):
+        return super().step(action)[:4]
+
+
+class NoInfo(Corridor):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0]
+
+
+class TwoActions(Corridor):
+    action_space = spaces.MultiDiscrete([2, 2])
+
+
+class NotFinite(Corridor):
+    def sample_tasks(self, n, rng):
+        return np.full((n, 1), np.nan)
+
+
+class Picture(Corridor):
+    """Shows another dtype than it says, in more numbers than a line holds."""
+
+    observation_space = spaces.Box(0, 255, (8, 8, 3), np.uint8)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.full((8, 8, 3), 1, np.uint16), {}
+
+    def step(self, action):
+        return np.full((8, 8, 3), 1, np.uint16), *super().step(action)[1:]
+
+
 @pytest.mark.filterwarnings("ignore:8 tasks play the same:UserWarning")  # where rewards are sparse
 @pytest.mark.parametrize("env", [*IDS, Corridor, Corridor()])
 def test_ours_and_a_users_are_task_distributions(env):
@@ -141,6 +179,12 @@ def test_ours_and_a_users_are_task_distributions(env):
         (NotANumber, "a reward that is not finite"),
         (OutsideOnce, r"shows float32 \(1,\) \[1000\.\], which is not in Box"),
         (GlobalTest, r"sample_tasks\(n, rng\) must draw with rng alone"),
+        (Words, "reward must be numbers of shape .*, got 'good'"),
+        (FourThings, "step must return observation, reward, terminated, truncated, info"),
+        (NoInfo, "reset must return observation, info"),
+        (TwoActions, r"actions must be a Box of floats or Discrete, got MultiDiscrete\(\[2 2\]\)"),
+        (NotFinite, r"must return finite numbers, got \[\[nan\]"),
+        (Picture, r"shows uint16 \(8, 8, 3\) \[.{1,60}\.\.\., which is not in Box"),
         (Texts, r"must return numbers, an array \[n, d\]; it returned \['left'"),
     ],
 )

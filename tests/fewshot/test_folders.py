@@ -248,7 +248,7 @@ def test_a_run_tells_colours_apart_and_goes_on(tmp_path, capsys):
 
 def test_an_mlp_and_other_methods_take_colour_pictures(tmp_path):
     folder = str(write_colours(tmp_path / "imgs"))
-    for changes in ({"network": "mlp", "hidden": (8,)}, {"method": "reptile"}, {"method": "anil"}):
+    for changes in ({"network": "mlp", "hidden": (8,), "filters": 32}, {"method": "reptile"}, {"method": "anil"}):
         model = metarl.FewShot("folder", folder=folder, **{**SMALL, **changes})
         assert np.isfinite(model.trainer.iterate()["meta/accuracy_step1"])
     assert model.config.method.inner_lr == 0.4

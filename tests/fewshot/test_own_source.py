@@ -204,7 +204,7 @@ def test_python_takes_the_object_not_its_name():
 
 def test_conv_networks_are_for_pictures():
     with pytest.raises(UserError, match=r"network conv is for classes of pictures .*; Lines has others"):
-        metarl.FewShot(Lines, network="conv", **SMALL)
+        metarl.FewShot(Lines, network="conv", **SMALL | {"hidden": (40, 40)})
 
 
 def test_a_source_may_use_its_arrays_again():

@@ -267,3 +267,15 @@ def test_a_memory_takes_the_rewards_that_environments_give(tmp_path):
     actions = [policy.predict(np.ones(2), deterministic=True)[0] for policy in policies]
     assert np.array_equal(*actions)
     model.close()
+
+
+def test_settings_of_numbers_say_that_choices_do_not_heed_them():
+    with pytest.warns(UserWarning, match=r"without effect, as actions are Discrete\(5\), not a Box: action_scale=0\.1"):
+        metarl.MAML("metarl/Bandit-v0", **SMALL).close()
+
+
+def test_settings_of_another_network_are_refused():
+    with pytest.raises(metarl.UserError, match=r"ways=3 is for classification, sinusoid is regression; give ways 5"):
+        metarl.FewShot("sinusoid", ways=3)
+    with pytest.raises(metarl.UserError, match=r"hidden=\(8,\) is for network mlp, got conv"):
+        metarl.from_preset("glyphs-5way-1shot", hidden=(8,))
