@@ -24,7 +24,9 @@ COMMAND = [sys.executable, "-c", "import sys; from metarl.cli import main; sys.e
 """How a process of ours is started, without relying on a `metarl` script on the PATH."""
 
 
-def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, log_dir: Path, resume: bool) -> int:
+def train_seeds(
+    name: str, args: list[str], first: int, seeds: int, jobs: int, log_dir: Path, resume: bool, imports: str = ""
+) -> int:
     """Train with several seeds, `jobs` of them at a time; returns the worst exit status.
 
     Ctrl-C of a terminal reaches all of the processes, SIGTERM and SIGHUP are passed on; each saves its run. What is
@@ -38,6 +40,7 @@ def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, l
         jobs: How many to train at a time.
         log_dir: Folder that holds a folder a seed.
         resume: Whether to go on with those that have begun.
+        imports: What `metarl eval` has to be told of the user's modules.
     """
     if seeds < 1 or jobs < 1:
         raise UserError(f"seeds and jobs must be at least 1, got {seeds} and {jobs}")
@@ -60,7 +63,7 @@ def train_seeds(name: str, args: list[str], first: int, seeds: int, jobs: int, l
             trainings.stopped.set()  # those that run got the signal too, and save; the others do not begin
             raise
     typed = shlex.quote(str(log_dir))
-    further = [f"metarl plot {typed}", f"metarl eval {typed}", f"tensorboard --logdir {typed}"]
+    further = [f"metarl plot {typed}", f"metarl eval {typed}{imports}", f"tensorboard --logdir {typed}"]
     console.print("\n  ".join(["\nLook further:", *further]), markup=False)
     return max(statuses)
 

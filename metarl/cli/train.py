@@ -120,7 +120,8 @@ def _several(name: str, args: list[str], command: Train) -> int:
         args = _without(args, option)
     args = [arg for arg in args if arg != "--resume"]
     log_dir = command.log_dir or new_folder(Path("runs") / title(name))
-    return train_seeds(name, args, command.config.seed, command.seeds, command.jobs, log_dir, command.resume)
+    own = imports(command.config.own_modules)
+    return train_seeds(name, args, command.config.seed, command.seeds, command.jobs, log_dir, command.resume, own)
 
 
 def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: Any) -> int:

@@ -15,7 +15,7 @@ from metarl.experiment.parts import Parts
 from metarl.methods import METHODS, Method, method_name
 from metarl.rl.advantages import BASELINES
 from metarl.rl.environments import Vectorization, has_physics
-from metarl.rl.ids import registered, registration
+from metarl.rl.ids import longest_episode, registration
 from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.losses import INNER_LOSSES
 from metarl.rl.policies import Activation
@@ -57,7 +57,7 @@ class Config(Settings):
     policy: str = "built-in"
     """The policy network: built-in, a perceptron (or a conv network on pictures); or module:function that makes it."""
     hidden: tuple[int, ...] = (64, 64)
-    """Width of each hidden layer of the built-in policy."""
+    """Width of each hidden layer of the built-in policy; of RL² and VariBAD the first is the memory's."""
     activation: Activation = "tanh"
     """What follows each hidden layer of the built-in policy."""
     layer_norm: bool = False
@@ -123,8 +123,7 @@ class Config(Settings):
     @property
     def longest_episode(self) -> int | None:
         """The longest episode in steps; None where only the environment itself, one of the user's, knows."""
-        spec = registered().get(self.env)
-        return self.horizon or (None if spec is None else spec.max_episode_steps)
+        return self.horizon or longest_episode(self.env)
 
     @property
     def batched(self) -> bool:

@@ -176,10 +176,10 @@ def adaptation_curve(
 
     Args:
         model: The model, which stays as it is.
-        steps: Gradient steps.
+        steps: Gradient steps; of a memory, episodes that it sees.
         tasks: How many held-out tasks; or the tasks themselves, `[n, d]`.
         episodes: Episodes a task and step, 20 by default; supervised tasks have none.
-        seed: Chooses the tasks and their data.
+        seed: Chooses the tasks and their data; never those by which a run chose its best params.
         later_lr: Factor on the inner step size beyond the steps trained with; by default the model's.
 
     Raises:

@@ -101,7 +101,7 @@ class Model(MetaLearner[Config, PolicyInnerLoop]):
 
         Args:
             task: The task `[d]`, or several `[n, d]`; then `AdaptedPolicies` come back.
-            steps: Gradient steps; by default as many as in training.
+            steps: Gradient steps, or the episodes that a memory sees; by default as many as in training.
             episodes: Episodes a step; by default as many as in training. A memory sees one at a time.
             seed: Chooses the episodes.
         """

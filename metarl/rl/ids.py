@@ -90,6 +90,14 @@ def registered() -> dict[str, EnvSpec]:
     return {env_id: spec for env_id, spec in gymnasium.registry.items() if env_id.startswith("metarl/")}
 
 
+def longest_episode(env_id: str) -> int | None:
+    """Return the longest episode of an id in steps; None where it is not registered, or knows of none."""
+    import metarl_envs  # noqa: F401 - registers the ids
+
+    spec = gymnasium.registry.get(env_id.rpartition(":")[2])
+    return None if spec is None else spec.max_episode_steps
+
+
 def catalogue() -> list[Any]:
     """Return what there is to say of each of our families, as in envs/README.md (`metarl_envs.catalogue.Entry`)."""
     from metarl_envs import HORIZONS, WITH_PACKAGE

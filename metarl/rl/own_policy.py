@@ -82,6 +82,7 @@ class OwnPolicy(Policy):
         except RuntimeError as error:
             raise UserError(f"the policy network fails on observations {[3, *self.shape]}: {error}") from error
         _check_distribution(found, self.actions)
+        _check_forgets(self.network, found, obs[0].unflatten(-1, self.shape))
         self.kind = type(found)
         self._check_derivatives(params, obs)
         _check_buffers(self.network, before)
@@ -119,6 +120,21 @@ def _check_layers(network: nn.Module) -> None:
             )
     if not list(network.parameters()):
         raise UserError(f"the policy network {type(network).__name__} has no params")
+
+
+def _check_forgets(network: nn.Module, found: Any, obs: Tensor) -> None:
+    """Refuse a network that says something else of the same observations once it has seen them.
+
+    Raises:
+        UserError: If it does.
+    """
+    pairs = zip(found.parameters, network(obs).parameters, strict=True)
+    if not all(one.shape == two.shape and torch.allclose(one, two, equal_nan=True) for one, two in pairs):
+        raise UserError(
+            f"the policy network {type(network).__name__} says something else of the same observations the second "
+            "time: it must keep nothing from one call for the next and draw no random numbers; RL² and VariBAD have "
+            "a memory of their own"
+        )
 
 
 def _check_buffers(network: nn.Module, before: P.Params) -> None:

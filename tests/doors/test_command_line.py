@@ -116,6 +116,15 @@ def test_an_environment_from_the_current_folder(folder):
     assert "draws no pictures" in unseen.said and "render_mode='rgb_array'" in unseen.said
 
 
+def test_several_seeds_say_how_all_of_them_are_evaluated(folder):
+    own = ["corridor:Corridor-v0", "--method", "corridor:Slow", *SMALL]
+    done = metarl(folder, "train", *own, "--seeds", "1", "--log-dir", "runs")
+    assert done.end() == 0, done.said
+    assert "metarl eval runs --import corridor\n" in done.out.read_text()
+    judged = metarl(folder, "eval", "runs", "--import", "corridor", "--tasks", "2", "--episodes", "2")
+    assert judged.end() == 0, judged.said
+
+
 def test_every_door_at_once_and_the_same_command_with_resume(folder):
     own = "--method corridor:Slow --divisor 4 --inner-lr 0.2 --policy corridor:make_net".split()
     own += "--baseline corridor:mean_baseline --callback corridor:say".split()

@@ -110,6 +110,8 @@ def test_the_built_in_network_has_activations_layer_norm_and_a_small_last_layer(
         (lambda: [nn.Linear(5, 2)], r"fails on observations \[3, 2\]"),
         (lambda: [Counting(), nn.Linear(2, 2)], r"buffer 'body.0.calls' changes as it runs"),
         (lambda: [Late(), nn.Linear(2, 2)], r"buffer 'body.0.cache' changes as it runs"),
+        (lambda: [Remembering(), nn.Linear(2, 2)], "NormNet says something else of the same observations the second"),
+        (lambda: [Noisy(), nn.Linear(2, 2)], "NormNet says something else of the same observations the second"),
     ],
 )
 def test_networks_that_cannot_do_are_refused_by_name(layers, words):
@@ -130,6 +132,23 @@ class Counting(nn.Module):
     def forward(self, x):
         self.calls = self.calls + 1
         return x
+
+
+class Remembering(nn.Module):
+    """A recurrent cell whose memory is an attribute, which no layer and no buffer tells of."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell, self.memory = nn.GRUCell(2, 2), None
+
+    def forward(self, x):
+        self.memory = self.cell(x, self.memory)
+        return self.memory
+
+
+class Noisy(nn.Module):
+    def forward(self, x):
+        return x + torch.randn_like(x)
 
 
 class Late(nn.Module):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import gymnasium
 import pytest
 import torch
 
@@ -165,6 +166,13 @@ def test_a_memory_has_small_meta_iterations_and_as_many_environment_steps(name, 
 def test_lifetimes_hold_as_many_episodes_as_other_methods_play_where_their_length_is_unknown():
     config = with_method(Config("own_env:Own-v0", episodes=20, gae_lambda=1.0), "rl2")
     assert (config.tasks, config.episodes, config.gae_lambda) == (20, 8, 0.95)
+
+
+def test_a_memory_has_small_meta_iterations_in_an_environment_that_the_user_has_registered(monkeypatch):
+    spec = gymnasium.envs.registration.EnvSpec("Own-v0", "own_env:Own", max_episode_steps=100)
+    monkeypatch.setitem(gymnasium.registry, "Own-v0", spec)
+    config = with_method(Config("own_env:Own-v0", episodes=20, iterations=100), "rl2")
+    assert (config.tasks, config.episodes, config.iterations) == (8, 2, 1000)
 
 
 def test_a_run_of_rl2_is_not_taken_for_another_methods(capsys, tmp_path):
