@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.table import Column, Table
 
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.base_config import Settings
-from metarl.experiment.terminal import DIGITS
+from metarl.experiment.terminal import digits
 from metarl.report.analysis import Analysis, frozen_name
 from metarl.report.run_figures import time_unit
 
@@ -36,9 +37,9 @@ def curve_table(curve: AdaptationCurve, kind: str = "held-out ", seeds: int = 1,
     for step in curve.steps:
         cells = []
         for part in shown:
-            digits, (low, high) = DIGITS[part.measure], part.interval
-            interval = f"{low[step]:.{digits}f} to {high[step]:.{digits}f}"
-            cells += [f"{part.mean[step]:.{digits}f}", *[interval] * (not alone)]
+            places, (low, high) = digits(part.measure, part.mean), part.interval
+            interval = f"{low[step]:.{places}f} to {high[step]:.{places}f}"
+            cells += [f"{part.mean[step]:.{places}f}", *[interval] * (not alone)]
         table.add_row(str(step), *cells)
     return table
 
@@ -46,15 +47,15 @@ def curve_table(curve: AdaptationCurve, kind: str = "held-out ", seeds: int = 1,
 def analysis_table(found: Analysis) -> Table:
     """Return what is reached with layers frozen, and each layer's similarity before and after adaptation."""
     measure = found.frozen[0].measure
-    digits = DIGITS[measure]
+    places = digits(measure, [curve.mean[-1] for curve in found.frozen])
     table = Table("frozen layers", measure, "95 % interval", "layer", "CKA", "CCA", title=found.title)
     for number, curve in enumerate(found.frozen):
         low, high = (end[-1] for end in curve.interval)
         alike = [f"{values[:, number - 1].mean():.3f}" if number else "" for values in (found.cka, found.cca)]
-        shown = (f"{curve.mean[-1]:.{digits}f}", f"{low:.{digits}f} to {high:.{digits}f}")
+        shown = (f"{curve.mean[-1]:.{places}f}", f"{low:.{places}f} to {high:.{places}f}")
         table.add_row(frozen_name(number), *shown, str(number or ""), *alike)
     if found.nil is not None:
-        table.caption = f"NIL, nearest support features without an inner loop: {found.nil.mean():.{digits}f}"
+        table.caption = f"NIL, nearest support features without an inner loop: {found.nil.mean():.{places}f}"
     return table
 
 
@@ -65,16 +66,19 @@ def results_table(summary: dict[str, Any], console: Console) -> Table:
     """
     rows = summary["methods"]
     unit, seconds = time_unit(max(row["seconds"] for row in rows.values()))
+    places = digits("return", chain.from_iterable(row["mean"] for row in rows.values()))
     curves, cost = {}, {}
     for method, row in rows.items():
         ends = zip(row["mean"], row["ci_low"], row["ci_high"], strict=True)
-        curves[method] = [f"{mean:.1f}" + f" ±{(high - low) / 2:.1f}" * (low != high) for mean, low, high in ends]
+        curves[method] = [
+            f"{mean:.{places}f}" + f" ±{(high - low) / 2:.{places}f}" * (low != high) for mean, low, high in ends
+        ]
         cost[method] = [f"{row['env_steps']:,.0f}", f"{row['seconds'] / seconds:.1f}"]
     headings = [f"{k} step{'s' * (k != 1)}" for k in range(summary["protocol"]["steps"] + 1)]
     wide = Table("method", "episodes\na step", *headings, "gain", "trained", unit)
     for method, row in rows.items():
         first = [method, str(row["episodes_per_step"] or ""), *curves[method]]
-        wide.add_row(*first, f"{row['gain_step1']:.1f}", *cost[method])
+        wide.add_row(*first, f"{row['gain_step1']:.{places}f}", *cost[method])
     if console.measure(wide, options=console.options.update_width(UNBOUNDED)).maximum <= console.width:
         return wide
     long = Table(

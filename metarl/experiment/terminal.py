@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from html import escape
 from typing import IO, Any, cast
@@ -21,6 +22,11 @@ from metarl.errors import UserError
 
 DIGITS = {"return": 1, "loss": 3, "accuracy": 3, "success": 3}
 """Decimals that people look at."""
+
+
+def digits(measure: str, values: Iterable[float]) -> int:
+    """Return how many decimals to show of values that stand side by side: one more of returns that are all small."""
+    return DIGITS[measure] + (measure == "return" and all(abs(value) < 10 for value in values))
 
 
 class _StandardOutput:
@@ -170,5 +176,5 @@ def _measured(key_values: dict[str, Any], group: str) -> tuple[str, list[float]]
 
 
 def _arrows(values: list[float], measure: str) -> str:
-    shown = [f"{value:.{DIGITS[measure]}f}" for value in values]
+    shown = [f"{value:.{digits(measure, values)}f}" for value in values]
     return " -> ".join(shown if len(shown) < 5 else [*shown[:2], "...", shown[-1]])

@@ -52,6 +52,17 @@ def test_lines_where_nobody_watches():
     assert evaluated == "held-out -100.0 -> -101.0 -> ... -> -110.0"
 
 
+@pytest.mark.parametrize(
+    ("returns", "said"),
+    [((-0.94, -0.9), "-0.94 -> -0.90"), ((0.5, 9.99), "0.50 -> 9.99"), ((-12.34, -0.94), "-12.3 -> -0.9")],
+)
+def test_small_returns_have_a_decimal_more(returns, said):
+    file = io.StringIO()
+    numbers = {f"meta/return_step{step}": value for step, value in enumerate(returns)}
+    Terminal(1, "tiny", Console(file=file)).write({**numbers, "time/iterations": 1, "time/fps": 1.0}, {}, step=1)
+    assert f"return {said}  " in file.getvalue()
+
+
 def test_a_notebook_has_a_bar_of_its_own(monkeypatch):
     pages = []
     handle = SimpleNamespace(update=lambda data, raw: pages.append(data))

@@ -162,7 +162,7 @@ class ElsewhereBroken(Corridor):
 def test_a_newcomer_that_fails_is_left_out_and_not_tried_again(tmp_path, numbers, monkeypatch, caplog):
     marker = tmp_path / "marker"
     source = partial(ElsewhereBroken, str(marker))
-    config = dataclasses.replace(TINY, env="test_elastic:ElsewhereBroken")
+    config = dataclasses.replace(TINY, env="test_elastic:ElsewhereBroken", action_scale=1.0)
     whole = run(config, 6, source=source)
     free_cpus(monkeypatch, 1)
     accidents = {("collect", 1): lambda workers: marker.touch(), ("evaluate", 1): lambda workers: marker.unlink()}

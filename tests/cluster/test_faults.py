@@ -24,7 +24,7 @@ def slow(*values):
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
-OWN = dataclasses.replace(TINY, env="accidents:Corridor")
+OWN = dataclasses.replace(TINY, env="accidents:Corridor", action_scale=1.0)
 DAMPED = MAML(inner_lr=0.1, outer=TRPO(cg_damping=0.1))
 
 
@@ -116,7 +116,7 @@ def test_an_id_that_only_the_driver_registered():
 
     gymnasium.register("Corridor-v0", lambda: Corridor(), max_episode_steps=9)  # pickled by value
     try:
-        config = dataclasses.replace(TINY, env="Corridor-v0")
+        config = dataclasses.replace(TINY, env="Corridor-v0", action_scale=1.0)
         whole, shared = run(config), run(on(2, config))
     finally:
         del gymnasium.registry["Corridor-v0"]
@@ -134,5 +134,5 @@ def test_an_environment_that_hangs_runs_into_the_time_limit():
 def test_what_cannot_be_sent_is_said_and_ray_is_let_go():
     users, lock = set(ray_cluster._users), threading.Lock()
     with pytest.raises(UserError, match=r"what the workers need cannot be sent to them \(.*lock"):
-        run(on(2), source=lambda: Corridor(str(lock)))
+        run(on(2, OWN), source=lambda: Corridor(str(lock)))
     assert ray_cluster._users == users
