@@ -89,7 +89,7 @@ def _known(env_id: str, entries: dict[str, Any]) -> str:
     full = env_id if "/" in env_id else f"metarl/{env_id}"
     full = full if is_id(full) else f"{full}-v0"
     if ":" in env_id:
-        raise UserError(f"only environments of the package are told of, got {env_id!r}; --check checks one of yours")
+        raise UserError(f"this describes the package's own environments, not {env_id!r}; --check checks one of yours")
     if full == ADAPTOR:
         raise UserError(f"{full} plays the package metaworld's own environments, which tell about themselves")
     if full not in entries:

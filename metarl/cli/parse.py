@@ -48,7 +48,7 @@ def _paths(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
 
     def read(typed: list[str]) -> Path:
         if not typed[0]:
-            raise ValueError("is an empty path; this folder is .")
+            raise ValueError("got an empty path; this folder is .")
         return Path(typed[0])
 
     return PrimitiveConstructorSpec(1, "PATH", read, lambda value: isinstance(value, Path), lambda value: [str(value)])

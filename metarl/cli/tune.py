@@ -118,6 +118,7 @@ def _configured(name: str, command: Tune, modules: tuple[str, ...]) -> Settings:
     chosen = with_method(config, own, keep=keep)
     if not command.job and (changed := say_brought(config, chosen, keep)):
         print(f"metarl: {changed}")
+    chosen.check_heeded()
     return chosen
 
 
@@ -138,7 +139,8 @@ def _space(config: Settings, typed: tuple[str, ...]) -> dict[str, Range]:
             raise UserError(f"search takes NAME=LOW:HIGH or NAME=LOW:HIGH:log, got {text!r}") from error
         if not space[name][0] < space[name][1] or (space[name][2] and space[name][0] <= 0):
             raise UserError(f"search needs LOW < HIGH, and LOW > 0 on a logarithmic scale, got {text!r}")
-        with_settings(config, {name: value_of(config, name, space[name][0])})  # which knows the nearest name
+        # which knows the nearest name
+        with_settings(config, {name: value_of(config, name, space[name][0])}).check_heeded()
     return space
 
 
@@ -156,8 +158,9 @@ def _study(optuna: Any, name: str, command: Tune) -> Any:
     except Exception as error:  # of a kind that the database has
         if command.storage is None:
             raise
+        form = "" if "://" in command.storage else ", its form is sqlite:///tune.db"
         why = str(error).partition("\n")[0]
-        raise UserError(f"storage {command.storage!r} cannot be used, sqlite:///tune.db say could: {why}") from error
+        raise UserError(f"storage {command.storage!r} cannot be used{form}: {why}") from error
     samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
     if command.sampler == "qmc":  # processes share its sequence by the study
         with warnings.catch_warnings():

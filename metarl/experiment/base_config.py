@@ -122,7 +122,7 @@ class Settings(ABC):
         """
 
     def warn_of_unheard(self, inner_loop: Any) -> None:  # noqa: B027 - there may be nothing to warn of
-        """Warn of settings that nothing heeds, where the tasks alone tell."""
+        """Warn of settings that nothing heeds, where only the environment that was made tells."""
 
     def registration(self, parts: Parts) -> list[Any]:
         """Return what another process has to be told of ids of Gymnasium's."""

@@ -205,11 +205,12 @@ class Config(Settings):
             )
 
     def warn_of_unheard(self, inner_loop: PolicyInnerLoop) -> None:
-        """Warn of settings for actions that are numbers where they are choices."""
+        """Warn of `action_scale` and `init_std` where actions are discrete."""
         actions = inner_loop.sampler.env.single_action_space
-        given = [f"{name}={value}" for name in ("action_scale", "init_std") if (value := getattr(self, name)) != 1.0]
-        if given and isinstance(actions, Discrete):
-            warn(f"without effect, as actions are {actions}, not a Box: {', '.join(given)}")
+        names = [name for name in ("action_scale", "init_std") if getattr(self, name) != 1.0]
+        if names and isinstance(actions, Discrete):
+            unheard = ", ".join(f"{name}={getattr(self, name)}" for name in names)
+            warn(f"without effect, as actions are {actions}, not a Box: {unheard}")
 
     def _check_rewards_are_heard(self) -> None:
         what = f"reward_coef={self.reward_coef}"

@@ -32,6 +32,8 @@ class RunDirectory(RunFiles):
 
     def __init__(self, path: str | Path) -> None:
         super().__init__(path)
+        if not str(path):  # which means this folder
+            raise UserError("a run directory must have a name, got ''; this folder is .")
         try:
             str(path).encode()
         except UnicodeEncodeError as error:  # which TensorBoard cannot write

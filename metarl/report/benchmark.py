@@ -90,6 +90,7 @@ def benchmark(
         UserError: If a method is unknown, or `out` holds results of another protocol.
     """
     own = {} if own is None else own
+    config.check_heeded()
     _check_methods(config, methods, own, parts)
     results: dict[str, list[dict[str, Any]]] = {method: [] for method in methods}
     for seed in range(seeds):  # seed by seed, so that an interrupted benchmark has something of every method

@@ -94,7 +94,8 @@ def _drawn(env: gymnasium.Env, seed: int, split: Split) -> NDArray[np.float64]:
     if first.ndim != 2 or len(first) != TASKS:
         raise UserError(f"sample_tasks(n, rng) must return n tasks, an array [n, d]; of 8 it returned {first.shape}")
     if not np.isfinite(first).all():
-        raise UserError(f"sample_tasks(n, rng) must return finite numbers, got {first.tolist()}")
+        broken = next(task for task in first if not np.isfinite(task).all())
+        raise UserError(f"sample_tasks(n, rng) must return finite numbers, got {_short(broken.tolist())}")
     if not np.array_equal(first, sample(TASKS, np.random.default_rng(seed))):
         raise UserError("sample_tasks(n, rng) must draw with rng alone: the same generator gave other tasks")
     for task in first:
@@ -122,7 +123,8 @@ def _played(env: TaskSlot, task: NDArray[np.float64], actions: list[Any], seed: 
                 f"task {task.tolist()} shows {kind} {_short(seen)}, which is not in {env.observation_space}"
             )
     if not np.isfinite(rewards).all():
-        raise UserError(f"task {task.tolist()} has a reward that is not finite: {_short(rewards)}")
+        step = int(np.flatnonzero(~np.isfinite(rewards))[0])
+        raise UserError(f"task {task.tolist()} has a reward that is not finite: {rewards[step]} at step {step}")
     return np.asarray(observations), np.asarray(rewards)
 
 

@@ -91,10 +91,17 @@ def registered() -> dict[str, EnvSpec]:
 
 
 def longest_episode(env_id: str) -> int | None:
-    """Return the longest episode of an id in steps; None where it is not registered, or knows of none."""
+    """Return the longest episode of an id, which may have its module in front, in steps.
+
+    None where it is not registered, its module cannot be imported, or it knows of none.
+    """
     import metarl_envs  # noqa: F401 - registers the ids
 
-    spec = gymnasium.registry.get(env_id.rpartition(":")[2])
+    module, _, name = env_id.rpartition(":")
+    if module:
+        with suppress(Exception):  # whoever makes the environment says what is wrong with it
+            import_module(module)
+    spec = gymnasium.registry.get(name)
     return None if spec is None else spec.max_episode_steps
 
 

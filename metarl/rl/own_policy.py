@@ -82,7 +82,7 @@ class OwnPolicy(Policy):
         except RuntimeError as error:
             raise UserError(f"the policy network fails on observations {[3, *self.shape]}: {error}") from error
         _check_distribution(found, self.actions)
-        _check_forgets(self.network, found, obs[0].unflatten(-1, self.shape))
+        _check_forgets(self.network, self.actions, obs[0].unflatten(-1, self.shape))
         self.kind = type(found)
         self._check_derivatives(params, obs)
         _check_buffers(self.network, before)
@@ -122,13 +122,18 @@ def _check_layers(network: nn.Module) -> None:
         raise UserError(f"the policy network {type(network).__name__} has no params")
 
 
-def _check_forgets(network: nn.Module, found: Any, obs: Tensor) -> None:
+def _check_forgets(network: nn.Module, actions: BoxActions | DiscreteActions, obs: Tensor) -> None:
     """Refuse a network that says something else of the same observations once it has seen them.
+
+    Its params are moved first: where the last layer begins at zero, nothing before it would be seen.
 
     Raises:
         UserError: If it does.
     """
-    pairs = zip(found.parameters, network(obs).parameters, strict=True)
+    moved = {name: value.detach() + 0.1 for name, value in network.named_parameters()}
+    first, second = (functional_call(network, moved, (obs,)) for _ in range(2))
+    _check_distribution(second, actions)
+    pairs = zip(first.parameters, second.parameters, strict=True)
     if not all(one.shape == two.shape and torch.allclose(one, two, equal_nan=True) for one, two in pairs):
         raise UserError(
             f"the policy network {type(network).__name__} says something else of the same observations the second "

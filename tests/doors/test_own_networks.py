@@ -111,6 +111,7 @@ def test_the_built_in_network_has_activations_layer_norm_and_a_small_last_layer(
         (lambda: [Counting(), nn.Linear(2, 2)], r"buffer 'body.0.calls' changes as it runs"),
         (lambda: [Late(), nn.Linear(2, 2)], r"buffer 'body.0.cache' changes as it runs"),
         (lambda: [Remembering(), nn.Linear(2, 2)], "NormNet says something else of the same observations the second"),
+        (lambda: [Remembering(), zero(nn.Linear(2, 2))], "NormNet says something else of the same observations"),
         (lambda: [Noisy(), nn.Linear(2, 2)], "NormNet says something else of the same observations the second"),
     ],
 )
@@ -132,6 +133,12 @@ class Counting(nn.Module):
     def forward(self, x):
         self.calls = self.calls + 1
         return x
+
+
+def zero(layer):
+    """A layer with which every policy begins the same."""
+    nn.init.zeros_(layer.weight)
+    return layer
 
 
 class Remembering(nn.Module):

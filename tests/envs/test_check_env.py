@@ -183,7 +183,7 @@ def test_ours_and_a_users_are_task_distributions(env):
         (FourThings, "step must return observation, reward, terminated, truncated, info"),
         (NoInfo, "reset must return observation, info"),
         (TwoActions, r"actions must be a Box of floats or Discrete, got MultiDiscrete\(\[2 2\]\)"),
-        (NotFinite, r"must return finite numbers, got \[\[nan\]"),
+        (NotFinite, r"must return finite numbers, got \[nan\]"),
         (Picture, r"shows uint16 \(8, 8, 3\) \[.{1,60}\.\.\., which is not in Box"),
         (Texts, r"must return numbers, an array \[n, d\]; it returned \['left'"),
     ],

@@ -64,6 +64,8 @@ def test_another_tools_folder_is_left_alone(name, tmp_path, capsys, observe):
     assert file.read_text() == "{}" and len(list((tmp_path / "theirs").rglob("*"))) == 1 + name.count("/")
     with pytest.raises(UserError, match="but no run of metarl"):
         metarl.MAML("metarl/PointNavigation-v0", log_dir=tmp_path / "theirs")
+    with pytest.raises(UserError, match="a run directory must have a name, got ''"):
+        metarl.MAML("metarl/PointNavigation-v0", log_dir="")
     observe(f"a new run where another tool's {name} lies", f"status 2, `{said}`")
 
 

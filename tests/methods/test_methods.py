@@ -168,11 +168,16 @@ def test_lifetimes_hold_as_many_episodes_as_other_methods_play_where_their_lengt
     assert (config.tasks, config.episodes, config.gae_lambda) == (20, 8, 0.95)
 
 
-def test_a_memory_has_small_meta_iterations_in_an_environment_that_the_user_has_registered(monkeypatch):
-    spec = gymnasium.envs.registration.EnvSpec("Own-v0", "own_env:Own", max_episode_steps=100)
-    monkeypatch.setitem(gymnasium.registry, "Own-v0", spec)
-    config = with_method(Config("own_env:Own-v0", episodes=20, iterations=100), "rl2")
-    assert (config.tasks, config.episodes, config.iterations) == (8, 2, 1000)
+def test_a_memory_has_small_meta_iterations_in_an_environment_that_the_user_has_registered(monkeypatch, tmp_path):
+    """Whether the module has been imported before, or not."""
+    monkeypatch.syspath_prepend(tmp_path)
+    words = "import gymnasium\ngymnasium.register('FewSteps-v0', 'few_steps:Few', max_episode_steps=100)\n"
+    (tmp_path / "few_steps.py").write_text(words)
+    for _ in range(2):
+        config = with_method(Config("few_steps:FewSteps-v0", episodes=20, iterations=100), "rl2")
+        assert (config.tasks, config.episodes, config.iterations) == (8, 2, 1000)
+    gymnasium.registry.pop("FewSteps-v0")
+    assert Config("not_there:FewSteps-v0").longest_episode is None
 
 
 def test_a_run_of_rl2_is_not_taken_for_another_methods(capsys, tmp_path):
