@@ -101,10 +101,10 @@ LIFETIMES = ("lifetime", "ent_coef")
 
 
 def _kept(method: Any, before: Any) -> Any:
-    """Return the method with what it shares with another one, and its outer update if both adapt in the same way."""
+    """Return the method with what it shares with another one, and the outer update if both take gradient steps."""
     own, old = field_names(method), field_names(before)
     kept = {name: getattr(before, name) for name in ("inner_lr", *LIFETIMES) if name in own & old}
-    if type(method.outer) is type(before.outer) and method.remembers == before.remembers:
+    if type(method.outer) is type(before.outer) and not (method.remembers or before.remembers):
         kept["outer"] = before.outer
     return dataclasses.replace(method, **kept)
 

@@ -146,7 +146,7 @@ class RL2(Method):
         """
         needs_episodes(self, settings)
         before = settings.method
-        if isinstance(before, RL2) and before.lifetime == self.lifetime:
+        if isinstance(before, type(self)) and before.lifetime == self.lifetime:
             return {"baseline": "linear"} if self.vf_coef else {}
         played = settings.episodes * (before.inner_steps + before.plays_query)
         lifetimes = max(1, played // self.lifetime)
@@ -154,11 +154,15 @@ class RL2(Method):
         suited |= {"baseline": "linear"} if self.vf_coef else {}
         if settings.longest_episode is None:
             return suited
-        room = STEPS_AN_ITERATION // (self.lifetime * settings.longest_episode)
-        fewer = min(lifetimes, max(2, room // settings.tasks))
-        tasks = min(settings.tasks, max(FEWEST_TASKS, room // fewer))
+        tasks, fewer = self.sizes(settings.tasks, lifetimes, self.lifetime * settings.longest_episode)
         times = lifetimes * settings.tasks / (fewer * tasks)
         return suited | times_as_many_iterations(settings, times) | {"episodes": fewer, "tasks": tasks}
+
+    def sizes(self, tasks: int, lifetimes: int, steps: int) -> tuple[int, int]:
+        """Return tasks and lifetimes of a meta-iteration, from what there are and the environment steps of one."""
+        room = STEPS_AN_ITERATION // steps
+        fewer = min(lifetimes, max(2, room // tasks))
+        return min(tasks, max(FEWEST_TASKS, room // fewer)), fewer
 
 
 def _unit(mean: float, square: float) -> tuple[float, float]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from metarl.errors import UserError, check_counts, check_positive
 from metarl.methods.protocols import QUERY, Losses, Outputs
-from metarl.methods.rl2 import RL2
-from metarl.outer import MetaObjective, State, Updated
+from metarl.methods.rl2 import FEWEST_TASKS, RL2
+from metarl.outer import PPO, Adam, MetaObjective, State, Updated
 from metarl.outer.adam import adam, adam_state
 from metarl.outer.ppo import passes
 
 BELIEF = "belief."
 """Before the names of what the belief's Adam remembers."""
+STEPS_AN_ITERATION = 3200
+"""Environment steps of a meta-iteration, about: no gradient of policy and critic goes through time, so many of their
+steps are cheap, and fresh lifetimes more often are worth more than many of them at once."""
 
 
 @dataclass(frozen=True)
@@ -25,20 +28,29 @@ class VariBAD(RL2):
 
     A recurrent encoder reads a lifetime and keeps a Gaussian posterior over a latent task; a decoder predicts from it
     the rewards of the whole lifetime, past and future. Policy and critic learn first, by PPO on the posteriors that
-    were acted on. Then encoder and decoder maximise the evidence lower bound, by an Adam of their own. Both
-    learn from the lifetimes of this meta-iteration, where the paper's code keeps a buffer of earlier ones for the
-    auto-encoder.
+    were acted on, of which they see mean and standard deviation. Then encoder and decoder maximise the evidence lower
+    bound, by an Adam of their own. Both learn from the lifetimes of this meta-iteration, where the paper's code keeps a
+    buffer of earlier ones for the auto-encoder.
     """
 
     units: ClassVar[Mapping[str, str]] = {"reward_unit": "rew", **RL2.units}
 
+    lifetime: int = 2
+    """Episodes of a lifetime."""
+    bootstrap: bool = True
+    """Whether a lifetime is cut, for the critic, where it ends, and would have gone on; else nothing has a worth after
+    its end. The critic sees no clock, and cannot know that the end is near."""
+    outer: PPO | Adam = field(
+        default_factory=lambda: PPO(outer_lr=1e-3, epochs=20, clip=0.2, minibatches=1, max_grad_norm=0.5)
+    )
+    """How policy and critic move."""
     latent: int = 5
     """Size of the latent task vector."""
     decoder: int = 32
     """Width of the decoder's two hidden layers."""
     elbo_lr: float = 1e-3
     """Step size of encoder and decoder."""
-    elbo_epochs: int = 5
+    elbo_epochs: int = 20
     """Passes of theirs through the data of a meta-iteration, in as many minibatches as the outer update has."""
     kl_coef: float = 1.0
     """Weight of the KL divergence from each posterior to the one before."""
@@ -66,9 +78,16 @@ class VariBAD(RL2):
         return super().meta_loss(losses, new, old, data, numbers)
 
     def suited(self, settings: Any) -> dict[str, Any]:
-        """Return what suits RL², and a hidden layer more: the policy network has no recurrent unit under it."""
+        """Return what suits RL², and a hidden layer more: the policy network has no recurrent unit under it.
+
+        Meta-iterations are smaller (`STEPS_AN_ITERATION`), and each of their lifetimes has a task of its own.
+        """
         deeper = {} if isinstance(settings.method, VariBAD) else {"hidden": (settings.hidden[0], *settings.hidden)}
         return super().suited(settings) | deeper
+
+    def sizes(self, tasks: int, lifetimes: int, steps: int) -> tuple[int, int]:
+        """Return tasks and lifetimes of a meta-iteration, from what there are and the environment steps of one."""
+        return min(tasks * lifetimes, max(FEWEST_TASKS, STEPS_AN_ITERATION // steps)), 1
 
     def initial_state(self, params: Tensor) -> State:
         """Return the states of the outer update and of the belief's Adam."""

@@ -120,6 +120,7 @@ class RL2Keywords(PolicyKeywords, OuterKeywords, total=False):
 class VariBADKeywords(RL2Keywords, total=False):
     """Settings of VariBAD."""
 
+    bootstrap: bool
     latent: int
     decoder: int
     elbo_lr: float

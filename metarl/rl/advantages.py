@@ -27,6 +27,7 @@ def with_advantages(
     gae_lambda: float,
     baseline: Baseline | None = None,
     beyond: Tensor | None = None,
+    cut: bool = False,
 ) -> Episodes:
     """Return the episodes with each task's normalised advantages, from a baseline fitted to that task alone.
 
@@ -36,6 +37,7 @@ def with_advantages(
         gae_lambda: Decay λ.
         baseline: What fits values to returns; by default linear in features of state and time.
         beyond: What each step's state after it is still worth, discounted, `[K, E, T]`; by default `value_beyond`.
+        cut: See `gae`.
 
     Returns:
         The episodes, and where they have a field `ret`, what the baseline should have said. Tasks whose advantages are
@@ -47,7 +49,7 @@ def with_advantages(
     adv, ret = torch.zeros_like(episodes.rew), torch.zeros_like(episodes.rew)
     for rows, part in credited.by_length():
         with threads_for(len(rows)):
-            found = _advantages(part, discount, gae_lambda, baseline)
+            found = _advantages(part, discount, gae_lambda, baseline, cut)
         length = min(part.mask.shape[-1], adv.shape[-1])
         for whole, own in zip((adv, ret), found, strict=True):
             whole[rows, :, :length] = own[..., :length]
@@ -100,12 +102,12 @@ def _fitted(episodes: Episodes, returns: Tensor, baseline: Baseline | None) -> T
 
 
 def _advantages(
-    episodes: Episodes, discount: float, gae_lambda: float, baseline: Baseline | None
+    episodes: Episodes, discount: float, gae_lambda: float, baseline: Baseline | None, cut: bool
 ) -> tuple[Tensor, Tensor]:
     """Return normalised advantages, and the returns by the same λ, `[K, E, T]` each."""
     returns = discounted_sum(episodes.rew * episodes.mask, discount)
     values = _fitted(episodes, returns, baseline)
-    adv = gae(episodes.rew, values, episodes.mask, discount, gae_lambda)
+    adv = gae(episodes.rew, values, episodes.mask, discount, gae_lambda, cut)
     return normalise(adv, episodes.mask), (adv + values) * episodes.mask
 
 
@@ -117,7 +119,7 @@ def discounted_sum(x: Tensor, factor: float) -> Tensor:
     return torch.from_numpy(filtered).flip(-1).to(x.dtype)
 
 
-def gae(rew: Tensor, values: Tensor, mask: Tensor, discount: float, gae_lambda: float) -> Tensor:
+def gae(rew: Tensor, values: Tensor, mask: Tensor, discount: float, gae_lambda: float, cut: bool = False) -> Tensor:
     """Generalised advantage estimation (Schulman et al. 2016, equation 16), `[K, E, T]`.
 
     Args:
@@ -126,12 +128,16 @@ def gae(rew: Tensor, values: Tensor, mask: Tensor, discount: float, gae_lambda: 
         mask: 1 where a step was taken, `[K, E, T]`.
         discount: Discount factor γ.
         gae_lambda: Decay λ; 1 gives discounted return minus value.
+        cut: Whether a time limit cuts what would have gone on. Then the last step tells what the one before has led to,
+            and has no advantage itself.
     """
     values = values * mask
-    # finite horizon: no bootstrap at the end (the task ends there), and values are 0 after it; what an episode that
+    # finite horizon: values are 0 after the end, where the task ends unless it is cut there; what an episode that
     # truncated itself would still have earned is in its last reward
     following = torch.nn.functional.pad(values[..., 1:], (0, 1))
     delta = (rew * mask + discount * following) - values
+    if cut:
+        delta = delta * torch.nn.functional.pad(mask[..., 1:], (0, 1))
     return discounted_sum(delta, discount * gae_lambda) * mask
 
 

@@ -71,8 +71,12 @@ def in_units(inputs: Tensor, unit: Tensor, obs_size: int) -> Tensor:
 
 
 def _seen(inputs: Tensor, beliefs: Tensor, obs_size: int) -> Tensor:
-    """Return what policy and critic see, `[K, E L, o + 2 d]`: observations, and beliefs, which they do not move."""
-    return torch.cat([inputs[..., :obs_size], beliefs.detach()], dim=-1).flatten(1, 2)
+    """Return what policy and critic see, `[K, E L, o + 2 d]`: observations, and beliefs, which they do not move.
+
+    Of a belief that is mean and standard deviation: a log-variance would go to -10, where the task is clear.
+    """
+    mean, log_var = beliefs.detach().chunk(2, dim=-1)
+    return torch.cat([inputs[..., :obs_size], mean, torch.exp(0.5 * log_var)], dim=-1).flatten(1, 2)
 
 
 class Encoder(nn.Module):
@@ -95,8 +99,8 @@ class Encoder(nn.Module):
         self.obs_size = obs_size
         weights = gated_unit(inputs, size, generator)
         self.input_weight, self.input_bias, self.memory_weight, self.memory_bias = weights
-        self.belief_weight = nn.Parameter(torch.empty(2 * latent, size))
-        nn.init.xavier_uniform_(self.belief_weight, generator=generator)
+        self.posterior_weight = nn.Parameter(torch.empty(2 * latent, size))
+        nn.init.xavier_uniform_(self.posterior_weight, generator=generator)
 
     def forward(self, inputs: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and log-variance of the belief at each input, `[K, E, L, 2 d]`, and the memory after the last.
@@ -108,16 +112,16 @@ class Encoder(nn.Module):
             memory: Memory before the first, `[K, E, h]`.
         """
         weights = self.input_weight, self.memory_weight, self.input_bias, self.memory_bias
-        return self._read(lambda x, before: gru.unroll(x, before, weights), self.belief_weight, inputs, memory)
+        return self._read(lambda x, before: gru.unroll(x, before, weights), self.posterior_weight, inputs, memory)
 
     def prepared(self, params: Params) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """Return the forward pass under stacked params that stay the same, of inputs and memory."""
         weights = params["input_weight"], params["memory_weight"], params["input_bias"], params["memory_bias"]
         remember = gru.prepared(weights)
-        return partial(self._read, lambda x, before: remember(x, before)[0], params["belief_weight"])
+        return partial(self._read, lambda x, before: remember(x, before)[0], params["posterior_weight"])
 
     def _read(
-        self, states_of: Callable[[Tensor, Tensor], Tensor], belief_weight: Tensor, inputs: Tensor, memory: Tensor
+        self, states_of: Callable[[Tensor, Tensor], Tensor], posterior_weight: Tensor, inputs: Tensor, memory: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return beliefs and the memory after the last, from what gives the memory after each input."""
         begun = inputs[..., 0, self.obs_size]
@@ -126,7 +130,7 @@ class Encoder(nn.Module):
         states = start[:, :, None]
         if inputs.shape[2] > 1:
             states = torch.cat([states, states_of(inputs[:, :, 1:], start)], dim=2)
-        beliefs = (states.flatten(1, 2) @ belief_weight.mT).unflatten(1, states.shape[1:3])
+        beliefs = (states.flatten(1, 2) @ posterior_weight.mT).unflatten(1, states.shape[1:3])
         return beliefs, states[:, :, -1]
 
 

@@ -57,7 +57,7 @@ class MemoryInnerLoop(PolicyInnerLoop):
         """Return no support data, and as query data the lifetimes with their advantages.
 
         The critic's values take the place of the baseline's, if there is one; both look at the whole rest of the
-        lifetime, which ends with its last episode.
+        lifetime, which ends with its last episode or, if the method bootstraps, is cut there.
         """
         longest = len(data) * self.sampler.horizon
         lifetimes, beyond = join(self.sampler.policy, data, longest), None
@@ -69,7 +69,8 @@ class MemoryInnerLoop(PolicyInnerLoop):
         own = self.losses.own(params)
         lifetimes = self.losses.given(own, lifetimes)
         critic = None if self.sampler.policy.critic is None else lambda e, _: self.losses.worth(own, e)
-        lifetimes = with_advantages(lifetimes, self.discount, self.gae_lambda, critic or self.baseline, beyond)
+        values, cut = critic or self.baseline, getattr(self.method, "bootstrap", False)
+        lifetimes = with_advantages(lifetimes, self.discount, self.gae_lambda, values, beyond, cut)
         return [], lifetimes.to(self.device)
 
     def _noise(self, lifetimes: Episodes, longest: int, rngs: Iterable[np.random.Generator]) -> Tensor:

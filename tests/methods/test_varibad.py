@@ -155,7 +155,15 @@ def test_the_policy_is_judged_on_the_beliefs_that_it_had():
 
 def test_the_bound_moves_the_belief_alone_and_rises():
     model = metarl.VariBAD(
-        "metarl/GridNavigation-v0", tasks=4, episodes=4, horizon=6, hidden=(8, 4), elbo_epochs=3, eval_tasks=2
+        "metarl/GridNavigation-v0",
+        tasks=4,
+        episodes=4,
+        horizon=6,
+        hidden=(8, 4),
+        epochs=5,
+        minibatches=4,
+        elbo_epochs=3,
+        eval_tasks=2,
     )
     trainer, method = model.trainer, model.trainer.config.method
     params, like = P.flatten(trainer.params.values()), trainer.params
