@@ -21,6 +21,23 @@ def test_gae_by_hand():
     assert_close(gae(rew, values, mask, 0.9, 0.8), expected)
 
 
+def test_gae_of_what_a_time_limit_cuts():
+    """The last step says what the one before has led to; what follows it is unknown, and so is how good it was."""
+    rew = torch.tensor([[[1.0, 2.0, 3.0, 0.0]]], dtype=D)
+    values = torch.tensor([[[0.5, 0.25, 0.125, 9.0]]], dtype=D)
+    mask = torch.tensor([[[1.0, 1.0, 1.0, 0.0]]], dtype=D)
+    d1 = 2 + 0.9 * 0.125 - 0.25
+    d0 = 1 + 0.9 * 0.25 - 0.5
+    expected = torch.tensor([[[d0 + 0.9 * 0.8 * d1, d1, 0.0, 0.0]]], dtype=D)
+    assert_close(gae(rew, values, mask, 0.9, 0.8, cut=True), expected)
+
+
+def test_without_a_clock_the_end_of_a_lifetime_is_no_surprise_where_it_is_cut():
+    rew, worth = torch.ones(1, 1, 50, dtype=D), torch.full((1, 1, 50), 10.0, dtype=D)  # 1 / (1 - 0.9), at any time
+    assert gae(rew, worth, torch.ones_like(rew), 0.9, 0.8, cut=True).abs().max() < 1e-12
+    assert gae(rew, worth, torch.ones_like(rew), 0.9, 0.8)[0, 0, -1] == -9.0
+
+
 def test_gae_with_lambda_one_is_return_minus_value():
     g = torch.Generator().manual_seed(0)
     rew, values = torch.randn(2, 2, 3, 6, generator=g, dtype=D)

@@ -15,6 +15,7 @@ import metarl
 from metarl import UserError
 from metarl.core import params as P
 from metarl.methods import RL2, VariBAD
+from metarl.rl.advantages import gae, normalise
 from metarl.rl.belief import MIN_LOG_STD, BeliefPolicy
 from metarl.rl.belief_bound import BeliefGradient
 from metarl.rl.episodes import Episodes
@@ -81,6 +82,36 @@ def test_before_any_transition_the_belief_is_the_prior():
     assert not mean[:, :, 0].any() and not log_var[:, :, 0].any()  # N(0, 1)
     assert mean[:, :, 1].all() and log_var[:, :, 1].all() and after.all()
     assert not beliefs(net, life.obs[:, :, :1])[-1].any()  # an observation alone is no transition
+
+
+def test_policy_and_critic_see_mean_and_standard_deviation():
+    net = policy()
+    life, params = lifetimes(net), P.stack(P.params_of(net), K)
+    start = torch.zeros(K, 2, net.size, dtype=torch.float64)
+    mean, log_var = life.context.chunk(2, dim=-1)
+    seen = torch.cat([life.obs[..., :2], mean, (0.5 * log_var).exp()], dim=-1).flatten(1, 2)
+    found, _ = functional_call(net, params, (life.obs, start, life.context))
+    actor = functional_call(net.actor, P.of_part("actor.", params), (seen,))
+    head = functional_call(net.critic.head, P.of_part("critic.head.", params), (seen,))
+    assert_close(found.actions.logits, actor.logits)
+    assert_close(found.value, head)
+
+
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_lifetime_is_cut_or_ends(cut):
+    """The last step has the advantage of a mean one where it is cut, and no error of the critic."""
+    model = metarl.VariBAD(
+        "metarl/HalfCheetahVel-v0", bootstrap=cut, tasks=2, episodes=1, horizon=6, hidden=(8, 4), eval_tasks=2
+    )
+    (worker,) = model.trainer.workers.workers
+    model.trainer.workers.collect(P.flatten(model.trainer.params.values()), 0)
+    life, losses = worker.batch.query, worker.inner_loop.losses
+    values = losses.worth(losses.own(model.trainer.params), life)
+    raw = gae(life.rew, values, life.mask, model.trainer.config.discount, model.trainer.config.gae_lambda, cut)
+    assert_close(life.adv, normalise(raw, life.mask))
+    assert_close(life.ret, (raw + values) * life.mask)
+    assert torch.equal(life.ret[..., 11], values[..., 11]) == cut
+    model.close()
 
 
 def test_the_bound_is_the_papers_sum():
