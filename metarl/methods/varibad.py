@@ -50,11 +50,11 @@ class VariBAD(RL2):
     """Width of the decoder's two hidden layers."""
     elbo_lr: float = 1e-3
     """Step size of encoder and decoder."""
-    elbo_epochs: int = 20
+    elbo_epochs: int = 40
     """Passes of theirs through the data of a meta-iteration, in as many minibatches as the outer update has."""
     kl_coef: float = 1.0
     """Weight of the KL divergence from each posterior to the one before."""
-    elbo_points: int = 50
+    elbo_points: int = 25
     """At most so many posteriors of a lifetime are judged, and by so many of its rewards; they are drawn."""
 
     def __post_init__(self) -> None:
