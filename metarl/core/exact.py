@@ -29,11 +29,15 @@ def total(vectors: Tensor) -> Tensor:
 
     What is smaller than 2⁻⁷³ is lost, the same in every order.
     """
+    vectors = vectors.detach().cpu()
     pieces = torch.zeros(len(_GRIDS), *vectors.shape[1:], dtype=torch.float64)
+    largest = float(vectors.abs().max()) if vectors.numel() else 0.0  # NaN where one is
+    used = list(zip(pieces, _GRIDS, strict=True))[largest < _GRIDS[0] / 2 :]  # the coarsest piece of small ones is 0
     for vector in vectors:  # one at a time: it stays in the cache
-        rest = vector.detach().cpu().double()
-        rest = torch.where(rest.abs() <= LARGEST, rest, torch.nan)
-        for piece, grid in zip(pieces, _GRIDS, strict=True):
+        rest = vector.to(torch.float64, copy=True)
+        if not largest <= LARGEST:
+            rest = torch.where(rest.abs() <= LARGEST, rest, torch.nan)
+        for piece, grid in used:
             on_grid = (rest + 1.5 * 2**52 * grid).sub_(1.5 * 2**52 * grid)  # rounds to a multiple of the grid
             piece += on_grid
             rest -= on_grid
