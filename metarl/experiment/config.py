@@ -14,7 +14,7 @@ from metarl.experiment.build import build_inner_loop
 from metarl.experiment.parts import Parts
 from metarl.methods import METHODS, Method, method_name
 from metarl.rl.advantages import BASELINES
-from metarl.rl.environments import Vectorization, has_physics
+from metarl.rl.environments import TaskVector, Vectorization, has_physics
 from metarl.rl.ids import longest_episode, registration
 from metarl.rl.inner_loop import PolicyInnerLoop
 from metarl.rl.losses import INNER_LOSSES
@@ -198,6 +198,9 @@ class Config(Settings):
             shown = ", ".join(f"{name}={getattr(self, name)}" for name in unheard)
             instead = ", ".join(f"{name} {ours[name]}" for name in unheard)
             raise UserError(f"{shown}: for the built-in policy only, got {self.policy}; give {instead}")
+        if self.processes is not None and self.vectorization != "async":
+            what = f"processes={self.processes} is for vectorization async, got {self.vectorization}"
+            raise UserError(f"{what}; give vectorization async, or processes None")
         method: Any = self.method
         if method.remembers and getattr(method, "vf_coef", 0.0) and self.baseline != "linear":
             raise UserError(
@@ -205,12 +208,14 @@ class Config(Settings):
             )
 
     def warn_of_unheard(self, inner_loop: PolicyInnerLoop) -> None:
-        """Warn of `action_scale` and `init_std` where actions are discrete."""
-        actions = inner_loop.sampler.env.single_action_space
+        """Warn of `action_scale` and `init_std` where actions are discrete, and of processes that nothing needs."""
+        env = inner_loop.sampler.env
         names = [name for name in ("action_scale", "init_std") if getattr(self, name) != 1.0]
-        if names and isinstance(actions, Discrete):
+        if names and isinstance(env.single_action_space, Discrete):
             unheard = ", ".join(f"{name}={getattr(self, name)}" for name in names)
-            warn(f"without effect, as actions are {actions}, not a Box: {unheard}")
+            warn(f"without effect, as actions are {env.single_action_space}, not a Box: {unheard}")
+        if self.vectorization == "async" and not isinstance(env, TaskVector):
+            warn(f"without effect, as {self.env} has a vector environment of its own: vectorization=async")
 
     def _check_rewards_are_heard(self) -> None:
         what = f"reward_coef={self.reward_coef}"

@@ -86,7 +86,7 @@ def make_vec(
         vector: SyncVectorEnv | InProcesses = InProcesses(make, prototype, num_envs, mode, processes)
     else:
         vector = SyncVectorEnv([make] * num_envs, autoreset_mode=mode)
-    return _TaskVector(vector, prototype)
+    return TaskVector(vector, prototype)
 
 
 def _vectorised_with_tasks(spec: EnvSpec) -> bool:
@@ -152,7 +152,7 @@ def make_single(source: EnvSource, horizon: int | None, options: dict[str, Any])
     return env
 
 
-class _TaskVector(gymnasium.vector.VectorWrapper):
+class TaskVector(gymnasium.vector.VectorWrapper):
     """A vector of single environments with the task methods."""
 
     tasks_start_at_reset: ClassVar[bool] = True

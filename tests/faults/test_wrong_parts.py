@@ -49,6 +49,10 @@ def nothing(*args):
             lambda: metarl.RL2(ENV, baseline=nothing, **SIZES),
             "baseline must stay linear unless vf_coef is 0",
         ),
+        (
+            lambda: metarl.MAML(Corridor, processes=2, **SIZES),
+            "processes=2 is for vectorization async, got sync; give vectorization async, or processes None",
+        ),
         (lambda: metarl.VariBAD(ENV, baseline="network", **SIZES), "baseline must stay linear"),
         (lambda: metarl.ANIL(ENV, reward_coef=1.0, **SIZES), "moves the context, anil has none; give reward_coef 0"),
         (lambda: metarl.MAML(ENV, hidden=(8, None), **SIZES), r"hidden must be whole numbers such as \(64, 64\), got"),
@@ -58,6 +62,14 @@ def nothing(*args):
 def test_what_would_not_be_heeded_is_refused(make, message):
     with pytest.raises(UserError, match=message):
         make()
+
+
+def test_an_environment_that_steps_all_rows_itself_needs_no_processes(capsys):
+    what = f"without effect, as {ENV} has a vector environment of its own: vectorization=async"
+    with pytest.warns(UserWarning, match=what):
+        metarl.MAML(ENV, vectorization="async", processes=2, **SIZES).close()
+    assert main(["train", "point-navigation", "--processes", "2"]) == 2
+    assert "processes=2 is for vectorization async, got sync" in capsys.readouterr().err
 
 
 class Far(Corridor):
@@ -112,7 +124,8 @@ def test_a_step_of_another_form_is_refused_in_a_line_before_any_wrapper_stumbles
 )
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 def test_environments_that_return_something_else(env, message, vectorization, observe):
-    model = metarl.MAML(env, vectorization=vectorization, processes=1, **SIZES)
+    processes = 1 if vectorization == "async" else None
+    model = metarl.MAML(env, vectorization=vectorization, processes=processes, **SIZES)
     with pytest.raises(UserError, match=message) as found:
         model.learn(1)
     model.close()
