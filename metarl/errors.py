@@ -153,6 +153,31 @@ def call(maker: Callable[..., Any], hint: str, **options: Any) -> Any:
     return maker(**options)
 
 
+def check_takes(what: str, function: Any, *arguments: str) -> None:
+    """Refuse what cannot be called with so many arguments.
+
+    Args:
+        what: What the user has given.
+        function: A function of the user's, or an object or a class that is one.
+        *arguments: What it is called with, in words.
+
+    Raises:
+        UserError: If it cannot; says what it is called with, and what it takes.
+    """
+    form = f"({', '.join(arguments)})"
+    if not callable(function):
+        raise UserError(f"{what} must be a function of {form}, got {function!r}")
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # what is written in C has no signature
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        name = getattr(function, "__qualname__", type(function).__name__)
+        raise UserError(f"{what} is called with {form}, got {name}{signature}") from error
+
+
 def takes(maker: Callable[..., Any], name: str) -> bool:
     """Return whether a class or a function of the user's takes an argument of this name."""
     try:

@@ -18,6 +18,7 @@ from metarl.cli.tables import show_curve
 from metarl.cli.train_options import Train, parse_train, typed_names
 from metarl.errors import UserError, check_known
 from metarl.experiment.base_config import Settings
+from metarl.experiment.callbacks import as_callback
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.names import find, name_of
 from metarl.experiment.own_files import new_folder
@@ -126,6 +127,7 @@ def _several(name: str, args: list[str], command: Train) -> int:
 
 def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: Any) -> int:
     console = Console(highlight=False, emoji=False, soft_wrap=True, markup=False)
+    callbacks = [as_callback(callback) for callback in callbacks]  # before anything is written
     if not command.resume:
         command.config.check_heeded()
         if command.log_dir is not None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from metarl.errors import UserError, made
+from metarl.errors import UserError, check_takes, made
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.directory import RunDirectory
@@ -33,7 +33,12 @@ class Callback:
         """After the last iteration, or where an error or a signal ends the run."""
 
 
-EVENTS = tuple(name for name in vars(Callback) if name.startswith("on_"))
+EVENTS = {
+    name: tuple(inspect.signature(event).parameters)[1:]
+    for name, event in vars(Callback).items()
+    if name.startswith("on_")
+}
+"""What a callback may have, and what each is called with."""
 
 
 class Callbacks:
@@ -43,15 +48,11 @@ class Callbacks:
         callbacks: Objects with some of the methods of `Callback`.
 
     Raises:
-        UserError: If one of them has none.
+        UserError: As `as_callback`.
     """
 
     def __init__(self, callbacks: Sequence[Any]) -> None:
-        callbacks = [as_callback(callback) for callback in callbacks]
-        for callback in callbacks:
-            if not any(hasattr(callback, name) for name in EVENTS):
-                raise UserError(f"{callback!r} is no callback; it needs one of {', '.join(EVENTS)}")
-        self.callbacks = callbacks
+        self.callbacks = [as_callback(callback) for callback in callbacks]
 
     @contextmanager
     def around(self, trainer: Trainer) -> Iterator[Callbacks]:
@@ -79,14 +80,21 @@ def _call(callback: Any, name: str, *args: Any) -> Any:
 
 
 def as_callback(thing: Any) -> Any:
-    """Return a callback from an object, a class, or a function of each iteration."""
-    if isinstance(thing, type):
-        return made(thing)
+    """Return a callback from an object, a class, or a function of each iteration.
+
+    Raises:
+        UserError: If it has none of the methods of `Callback`, or one that cannot be called as they are.
+    """
+    callback = made(thing)
     if inspect.isroutine(thing):
         callback = Callback()
         callback.on_iteration = thing  # type: ignore[method-assign]
-        return callback
-    return thing
+    if not any(hasattr(callback, name) for name in EVENTS):
+        raise UserError(f"{callback!r} is no callback; it needs one of {', '.join(EVENTS)}")
+    for name, arguments in EVENTS.items():
+        if (method := getattr(callback, name, None)) is not None:
+            check_takes(f"a callback's {name}", method, *arguments)
+    return callback
 
 
 class KeepBest(Callback):

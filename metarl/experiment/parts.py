@@ -6,12 +6,19 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from metarl.errors import UserError
+from metarl.errors import UserError, check_takes
 from metarl.experiment.names import find, is_id, name_of
 from metarl.fewshot.own_source import TaskSource, made_source
 from metarl.rl.advantages import Baseline
 from metarl.rl.ids import EnvSource
 from metarl.rl.own_policy import PolicyMaker
+
+CALLED_WITH = {
+    "policy": ("observation_space", "action_space", "generator"),
+    "baseline": ("episodes", "returns"),
+    "inner_loss": ("distribution", "episodes"),
+}
+"""The functions among them, and what each is called with."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Parts:
         return env if self.env is None else self.env
 
     def check(self, named: Mapping[str, str]) -> None:
-        """Refuse what cannot be called, and a configuration that names what is not here: no file makes us import.
+        """Refuse what cannot be called so, and a configuration that names what is not here: no file makes us import.
 
         Args:
             named: The configuration's `named_parts`.
@@ -42,9 +49,11 @@ class Parts:
         Raises:
             UserError: If it does; says how to give it.
         """
-        for name in ("policy", "baseline", "inner_loss"):
+        for name, arguments in CALLED_WITH.items():
             if (part := getattr(self, name)) is not None and not callable(part):
                 raise UserError(f"{name} takes one of our names or a function, got {part!r}")
+            if part is not None:
+                check_takes(name, part, *arguments)
         for name, recorded in named.items():
             if getattr(self, name) is None:
                 raise UserError(missing(name, recorded))

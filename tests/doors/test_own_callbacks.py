@@ -102,6 +102,52 @@ def test_what_is_no_callback_is_refused():
         metarl.MAML(ENV, **SMALL).learn(1, callbacks=[object()])
 
 
+OWN = """
+def hello(trainer): pass
+class Deaf:
+    def on_evaluation(self): pass
+class Set:
+    on_iteration = 5
+class Other:
+    def on_step(self): pass
+def none(): pass
+def mean(episodes): pass
+def of_three(episodes, returns, more): pass
+class Mean:
+    def __call__(self, episodes, returns): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "message"),
+    [
+        ("callback", "hello", "a callback's on_iteration is called with (trainer, metrics), got hello(trainer)"),
+        ("callback", "Deaf", "a callback's on_evaluation is called with (curve), got Deaf.on_evaluation()"),
+        ("callback", "Set", "a callback's on_iteration must be a function of (trainer, metrics), got 5"),
+        ("callback", "Other", "is no callback; it needs one of on_start, on_iteration, on_evaluation, on_end"),
+        ("baseline", "mean", "baseline is called with (episodes, returns), got mean(episodes)"),
+        ("baseline", "of_three", "baseline is called with (episodes, returns), got of_three(episodes, returns, more)"),
+        ("baseline", "Mean", "baseline is called with (episodes, returns), got Mean()"),
+        ("inner-loss", "none", "inner_loss is called with (distribution, episodes), got none()"),
+        ("policy", "mean", "policy is called with (observation_space, action_space, generator), got mean(episodes)"),
+    ],
+)
+def test_what_takes_other_arguments_is_refused_before_a_run_begins(option, name, message, tmp_path, capsys):
+    (tmp_path / "wrongly.py").write_text(OWN)
+    arguments = ["train", "point-navigation", f"--{option}", f"wrongly:{name}", "--log-dir", "run"]
+    assert main([*arguments, "--tasks", "2", "--episodes", "2", "--horizon", "6", "--iterations", "1"]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_functions_of_any_arguments_are_taken():
+    seen = []
+    model = metarl.MAML(ENV, baseline=lambda *both: both[1], **SMALL)
+    model.learn(1, callbacks=[lambda trainer, metrics, more=None: seen.append(trainer)]).close()
+    assert len(seen) == 1
+
+
 def test_a_run_goes_on_from_python(tmp_path):
     once = metarl.MAML(ENV, **SMALL).learn(4)
     first = metarl.MAML(ENV, log_dir=tmp_path / "run", eval_every=1, **SMALL).learn(1)
