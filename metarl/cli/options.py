@@ -20,8 +20,8 @@ class Eval:
     """Run directory, a folder of several seeds' runs, a file that `save` wrote, or pretrained:NAME."""
     steps: int = 3
     """Gradient steps."""
-    tasks: int = 40
-    """Held-out tasks."""
+    tasks: int | None = None
+    """Held-out tasks, 40 by default."""
     task: tyro.conf.UseAppendAction[tuple[tuple[float, ...], ...]] = ()
     """A task to evaluate on, instead of those; may be repeated."""
     episodes: int | None = None

@@ -41,6 +41,9 @@ def eval(args: list[str]) -> int:
         raise UserError(f"--json and --figure are both {str(command.json)!r}")
     if command.task and command.figure is not None:
         raise UserError("--figure draws held-out tasks; --task is for the curve alone")
+    if command.task and command.tasks is not None:
+        raise UserError(f"--tasks {command.tasks} counts held-out tasks, --task gives them: give one of the two")
+    tasks = list(command.task) or (40 if command.tasks is None else command.tasks)
     runs = runs_of_seeds(command.run)
     if command.figure is not None and len(runs) > 1:
         raise UserError(f"--figure draws one run, and {str(command.run)!r} holds {len(runs)}: name one of them")
@@ -49,7 +52,6 @@ def eval(args: list[str]) -> int:
         with closing(load(run, best=command.checkpoint == "best", modules=typed_modules((), command.imports))) as model:
             if command.figure is not None:
                 _save(_figure(model, command), command.figure)
-            tasks = list(command.task) or command.tasks
             curves.append(adaptation_curve(model, command.steps, tasks, command.episodes, command.seed))
             config = model.config
     curve = curves[0] if len(curves) == 1 else over_seeds(curves)

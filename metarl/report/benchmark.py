@@ -87,8 +87,10 @@ def benchmark(
         keep: Settings of the preset that stay, whatever would suit a method.
 
     Raises:
-        UserError: If a method is unknown, or `out` holds results of another protocol.
+        UserError: If a method is unknown, or `out` is a run directory or holds results of another protocol.
     """
+    if RunDirectory(out).holds_run:
+        raise UserError(f"{out} holds a run itself; choose another --out")
     own = {} if own is None else own
     config.check_heeded()
     _check_methods(config, methods, own, parts)

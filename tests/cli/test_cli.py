@@ -89,6 +89,8 @@ def test_a_curve_of_several_tasks_that_are_given(tmp_path, capsys):
     said = capsys.readouterr().out
     assert [len(per_task) for per_task in found] == [1, 1, 2]
     assert found[2][0] == pytest.approx(found[0][0]) and "2 tasks" in said and "1 task" in said
+    assert main(["eval", str(tmp_path / "run"), "--task", "0.3", "0.2", "--tasks", "5"]) == 2
+    assert "--tasks 5 counts held-out tasks, --task gives them: give one of the two" in capsys.readouterr().err
 
 
 def test_a_method_keeps_the_settings_of_the_preset(tmp_path, capsys):

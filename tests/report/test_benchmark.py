@@ -298,3 +298,13 @@ def test_what_ppo_cannot_have_is_refused_before_anything_is_trained(tmp_path):
     with pytest.raises(UserError, match="pretrained is a perceptron of PPO's"):
         benchmark(config, ["maml", "pretrained"], 1, TINY, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_written_into_a_run(tmp_path, capsys):
+    sizes = "--tasks 2 --episodes 2 --horizon 5 --iterations 1 --eval-tasks 2 --eval-episodes 2".split()
+    assert main(["train", "point-navigation", *sizes, "--log-dir", "run"]) == 0
+    before = sorted(tmp_path.glob("run/**/*"))
+    capsys.readouterr()
+    assert main(["benchmark", "point-navigation", "--methods", "random", "--seeds", "1", "--out", "run"]) == 2
+    assert capsys.readouterr().err == "metarl: run holds a run itself; choose another --out\n"
+    assert sorted(tmp_path.glob("run/**/*")) == before
