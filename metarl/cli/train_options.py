@@ -13,7 +13,7 @@ import tyro
 from metarl.cli.helptext import as_option, documented
 from metarl.cli.parse import parse
 from metarl.experiment.base_config import Settings
-from metarl.experiment.settings import brought
+from metarl.experiment.settings import brought, elsewhere, fixed
 from metarl.methods import method_name
 from metarl.outer import OUTERS
 
@@ -64,18 +64,19 @@ class Train:
 def parse_train(name: str, args: list[str], default: Train, keep: Collection[str] = ()) -> Train:
     """Parse the options of a training, which change the default's settings; those to keep are asked for."""
     config = default.config
-    form = _form(default)
-    typed: Any = parse(form, args, f"metarl train {name}", default=form(), elsewhere=_elsewhere(config))
+    form = _form(default, fixed(config.method) - typed_names(args))  # the method refuses those that are typed
+    others = {f"--{n.replace('_', '-')}": f"; --{text}" for n, text in elsewhere(config, config.method.outer).items()}
+    typed: Any = parse(form, args, f"metarl train {name}", default=form(), elsewhere=others)
     values = {f.name: getattr(getattr(typed, g), f.name) for g in GROUPS for f in dataclasses.fields(getattr(typed, g))}
     values |= {name: {**kept, **values[name]} for name, kept in _tables(config).items()}
     method: Any = config.method
     if dataclasses.is_dataclass(config.method):
         outer = type(method.outer)(**_values(typed.outer))
-        method = type(method)(**_values(typed.method), outer=outer)
+        method = dataclasses.replace(method, **_values(typed.method), outer=outer)
     if method != config.method:
         values |= brought(dataclasses.replace(config, **values), method, keep)
     own = {f.name: getattr(typed, f.name) for f in dataclasses.fields(Train) if f.name != "config"}
-    return Train(type(config)(**values, method=method), **own)
+    return Train(dataclasses.replace(config, **values, method=method), **own)
 
 
 def typed_names(args: list[str]) -> set[str]:
@@ -84,31 +85,18 @@ def typed_names(args: list[str]) -> set[str]:
     return names | {name.removeprefix("no_") for name in names}
 
 
-def _elsewhere(config: Settings) -> dict[str, str]:
-    """Return for each option that other methods or outer updates have what to say of it."""
-    said: dict[str, str] = {}
-    for flag, named, own in (("--outer", OUTERS, config.method.outer), ("--method", config.methods, config.method)):
-        owners: dict[str, list[str]] = {}
-        for name, value in named.items():
-            kind = value if isinstance(value, type) else type(value)
-            for f in dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ():
-                owners.setdefault(f"--{f.name.replace('_', '-')}", []).append(name)
-        now = method_name(config.method) if flag == "--method" else type(own).__name__.lower()
-        for option, names in owners.items():
-            said[option] = f"; {flag} {', '.join(names)} {'has' if len(names) == 1 else 'have'} it, {now} has not"
-    return said
-
-
 def _values(group: Any) -> dict[str, Any]:
     return {f.name: getattr(group, f.name) for f in dataclasses.fields(group)}
 
 
-def _form(default: Train) -> type[Any]:
+def _form(default: Train, left_out: Collection[str]) -> type[Any]:
     """Return a dataclass of the command's own options, and of groups of the settings, each a dataclass of its own."""
     hints, docs = get_type_hints(Train, include_extras=True), documented(Train)
     names = [f.name for f in dataclasses.fields(Train) if f.name != "config"]
     fields: list[Any] = [_option(name, hints[name], docs[name], getattr(default, name)) for name in names]
-    fields += [(name, kind, dataclasses.field(default_factory=kind)) for name, kind in _groups(default.config)]
+    fields += [
+        (name, kind, dataclasses.field(default_factory=kind)) for name, kind in _groups(default.config, left_out)
+    ]
     form = dataclasses.make_dataclass("Options", fields, frozen=True)
     form.__doc__ = """Meta-train a policy or a network; settings not given are the preset's.
 
@@ -124,15 +112,16 @@ def _tables(config: Settings) -> dict[str, dict[str, Any]]:
     return {name: value for name, value in vars(config).items() if isinstance(value, dict)}
 
 
-def _groups(config: Settings) -> Iterator[tuple[str, type[Any]]]:
+def _groups(config: Settings, left_out: Collection[str]) -> Iterator[tuple[str, type[Any]]]:
     """Yield the groups of settings, by name: those of the run, and in the middle those of the method it has."""
     grouped = {name for names in GROUPS.values() for name in names}
-    own = [f.name for f in dataclasses.fields(config) if f.name != "method"]
+    own = [f.name for f in dataclasses.fields(config) if f.name not in ("method", *left_out)]
     # a dictionary that is not empty would take its own keys as options, and no others
     plain = dataclasses.replace(config, **{name: {} for name in _tables(config)})
     for group, names in GROUPS.items():
         if group == "inner_loop" and dataclasses.is_dataclass(config.method):
-            yield "method", _group(config.method, _names(config.method), _about_method(config))
+            of_method = [name for name in _names(config.method) if name not in left_out]
+            yield "method", _group(config.method, of_method, _about_method(config))
             yield "outer", _group(config.method.outer, _names(config.method.outer), _about_outer(config.method))
         rest = [name for name in own if name not in grouped] if group == "run" else []
         yield group, _group(plain, [name for name in (*names, *rest) if name in own], ABOUT[group])

@@ -124,7 +124,9 @@ def with_settings(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
     known = own | inner | (outside if "outer" in inner else set())
     for name in settings:
         if name not in known:
-            raise UserError(f"unknown setting {name!r}{did_you_mean(name, known)}")
+            said = elsewhere(config, outer).get(name)
+            hint = did_you_mean(name, known - fixed(method)) if said is None else f"; {said}"
+            raise UserError(f"unknown setting {name!r}{hint}")
     if inner:
         if outside:
             outer = dataclasses.replace(outer, **{name: settings[name] for name in settings.keys() & outside})
@@ -136,6 +138,25 @@ def with_settings(config: AnyConfig, settings: Mapping[str, Any]) -> AnyConfig:
     of_run = {name: settings[name] for name in settings.keys() & own}
     suited = brought(dataclasses.replace(config, **of_run), method, settings) if method != config.method else {}
     return dataclasses.replace(config, method=method, **(suited | of_run))
+
+
+def elsewhere(config: Settings, outer: Any) -> dict[str, str]:
+    """Return, for each setting that other methods or outer updates have, which these are, in words."""
+    said: dict[str, str] = {}
+    update = "outer", OUTERS, type(outer).__name__.lower()
+    for kind, known, now in (update, ("method", config.methods, method_name(config.method))):
+        owners: dict[str, list[str]] = {}
+        for name, thing in known.items():
+            for field in field_names(thing):
+                owners.setdefault(field, []).append(name)
+        for field, names in owners.items():
+            said[field] = f"{kind} {', '.join(names)} {'has' if len(names) == 1 else 'have'} it, {now} has not"
+    return said
+
+
+def fixed(method: Any) -> set[str]:
+    """Return the names of the settings that a method leaves as they are, and refuses otherwise."""
+    return {*getattr(method, "fixed", ())}
 
 
 def field_names(value: Any) -> set[str]:

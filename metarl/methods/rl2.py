@@ -58,6 +58,16 @@ class RL2(Method):
 
     remembers: ClassVar[bool] = True
 
+    fixed: ClassVar[Mapping[str, Any]] = {
+        "policy": "built-in",
+        "activation": "tanh",
+        "layer_norm": False,
+        "last_layer_std": None,
+        **WITHOUT_CONTEXT,
+        "inner_loss": "likelihood-ratio",
+    }
+    """Settings, of the run or its own, that must stay so: of networks without a memory, and of the inner step."""
+
     units: ClassVar[Mapping[str, str]] = {"critic.unit": "ret"}
     """Params that follow mean and standard deviation of a field of the lifetimes: returns, for the critic's values."""
 
@@ -123,17 +133,11 @@ class RL2(Method):
         """Refuse examples, an inner loss, and settings of networks without a memory."""
         needs_episodes(self, settings)
         name = type(self).__name__.lower()
-        usual = {
-            "policy": "built-in",
-            "activation": "tanh",
-            "layer_norm": False,
-            "last_layer_std": None,
-        } | WITHOUT_CONTEXT
-        for setting, value in usual.items():
-            if getattr(settings, setting, value) != value:
+        for setting, value in self.fixed.items():
+            if (given := getattr(settings, setting, value)) != value:
+                if setting == "inner_loss":
+                    raise UserError(f"{name} adapts its memory and has no inner loss, got {given}")
                 raise UserError(f"{name} has a recurrent policy of its own: {setting} must stay {value!r}")
-        if getattr(settings, "inner_loss", "likelihood-ratio") != "likelihood-ratio":
-            raise UserError(f"{name} adapts its memory and has no inner loss, got {settings.inner_loss}")
 
     def suited(self, settings: Any) -> dict[str, Any]:
         """Return tasks and lifetimes (`episodes`) of a meta-iteration, how many of these there are, and λ; no context.

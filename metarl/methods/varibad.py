@@ -33,6 +33,8 @@ class VariBAD(RL2):
     buffer of earlier ones for the auto-encoder.
     """
 
+    fixed: ClassVar[Mapping[str, Any]] = {**RL2.fixed, "embedding": 0, "truncation": 0, "memory": "gru"}
+
     units: ClassVar[Mapping[str, str]] = {"reward_unit": "rew", **RL2.units}
 
     lifetime: int = 2

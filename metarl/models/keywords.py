@@ -32,8 +32,8 @@ class RunKeywords(TypedDict, total=False):
     on_nan: OnNan
 
 
-class PolicyKeywords(RunKeywords, total=False):
-    """Settings of reinforcement learning."""
+class EpisodesKeywords(RunKeywords, total=False):
+    """Settings of reinforcement learning, with a memory too."""
 
     env_options: Mapping[str, bool | int | float | str]
     episodes: int
@@ -41,20 +41,25 @@ class PolicyKeywords(RunKeywords, total=False):
     discount: float
     gae_lambda: float
     baseline: Literal["linear", "network"] | Baseline
-    inner_loss: Literal["likelihood-ratio", "log-likelihood", "dice"] | Callable[..., Any]
-    policy: PolicyMaker
     hidden: tuple[int, ...]
-    activation: Activation
-    layer_norm: bool
-    last_layer_std: float | None
-    context: int
-    reward_coef: float
     init_std: float
     action_scale: float
     eval_episodes: int
     film: bool
     vectorization: Vectorization
     processes: int | None
+
+
+class PolicyKeywords(EpisodesKeywords, total=False):
+    """Settings of reinforcement learning with inner steps."""
+
+    inner_loss: Literal["likelihood-ratio", "log-likelihood", "dice"] | Callable[..., Any]
+    policy: PolicyMaker
+    activation: Activation
+    layer_norm: bool
+    last_layer_std: float | None
+    context: int
+    reward_coef: float
 
 
 class OuterKeywords(TypedDict, total=False):
@@ -106,18 +111,23 @@ class ReptileKeywords(PolicyKeywords, OuterKeywords, total=False):
     decay_iterations: int
 
 
-class RL2Keywords(PolicyKeywords, OuterKeywords, total=False):
-    """Settings of RL²."""
+class LifetimeKeywords(EpisodesKeywords, OuterKeywords, total=False):
+    """Settings of methods with a memory."""
 
     lifetime: int
     vf_coef: float
     ent_coef: float
+
+
+class RL2Keywords(LifetimeKeywords, total=False):
+    """Settings of RL²."""
+
     embedding: int
     truncation: int
     memory: Literal["gru", "lstm"]
 
 
-class VariBADKeywords(RL2Keywords, total=False):
+class VariBADKeywords(LifetimeKeywords, total=False):
     """Settings of VariBAD."""
 
     bootstrap: bool

@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 from metarl.cli import main
+from metarl.methods import METHODS
 
 SMALL = "--tasks 3 --episodes 3 --horizon 8 --eval-tasks 2 --eval-episodes 2 --iterations 2".split()
 
@@ -114,6 +115,27 @@ def test_lists_and_help(capsys):
 
 
 TRAIN = ["train", "point-navigation"]
+
+OTHERS = {"policy": "own_maker:make", "activation": "relu", "layer_norm": None, "last_layer_std": 0.1, "context": 3}
+OTHERS |= {"reward_coef": 1.0, "inner_loss": "dice", "embedding": 3, "truncation": 3, "memory": "lstm"}
+
+
+@pytest.mark.parametrize("method", ["rl2", "varibad"])
+def test_the_help_leaves_out_what_is_refused(method, tmp_path, capsys):
+    (tmp_path / "own_maker.py").write_text("def make(observations, actions, generator): pass")
+    with pytest.raises(SystemExit):
+        main([*TRAIN, "--method", method, "--help"])
+    shown = capsys.readouterr().out
+    assert "--hidden" in shown and "--vf-coef" in shown
+    for name in METHODS[method].fixed:
+        option = f"--{name.replace('_', '-')}"
+        assert option not in shown
+        words = [option] if OTHERS[name] is None else [option, str(OTHERS[name])]
+        assert main([*TRAIN, "--method", method, *words]) == 2
+        said = capsys.readouterr().err
+        assert "unknown" not in said and said.startswith(f"metarl: {method}") and said.count("\n") == 1
+        assert main([*TRAIN, "--method", method, f"{option}x"]) == 2
+        assert f"'{option}'" not in capsys.readouterr().err  # it does not suggest it either
 
 
 @pytest.mark.parametrize(

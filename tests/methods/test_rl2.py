@@ -303,7 +303,10 @@ def test_it_learns_a_bandit(memory):
         ({"truncation": -1}, "truncation must be"),
         ({"memory": "lstn"}, "memory must be one of gru, lstm, got 'lstn'"),
         ({"outer": metarl.TRPO()}, "PPO or Adam, got TRPO"),
-        ({"inner_lr": 0.1}, "unknown setting 'inner_lr'"),
+        ({"inner_lr": 0.1}, "unknown setting 'inner_lr'; method maml, .*, e-maml have it, rl2 has not"),
+        ({"inner_los": "dice"}, r"unknown setting 'inner_los'(?!.*inner_loss)"),
+        ({"clipp": 0.1}, "unknown setting 'clipp'; did you mean 'clip'"),
+        ({"cg_damping": 0.1}, "unknown setting 'cg_damping'; outer trpo has it, ppo has not"),
     ],
 )
 def test_mistakes_are_clear(settings, words):
