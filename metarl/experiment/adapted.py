@@ -32,8 +32,8 @@ def single_env(trainer: PolicyTrainer, **options: Any) -> Env:
 
 def policy_before(trainer: PolicyTrainer) -> AdaptedPolicy:
     """Return the policy before adaptation."""
-    inner_loop = trainer.inner_loop
-    return AdaptedPolicy(trainer.network, inner_loop.start(trainer.params), _shape(inner_loop))
+    inner_loop, about = trainer.inner_loop, f"on {trainer.config.env}: before adaptation"
+    return AdaptedPolicy(trainer.network, inner_loop.start(trainer.params), _shape(inner_loop), about=about)
 
 
 def policy_for(
@@ -79,10 +79,17 @@ def policies_for(
         each = [{name: value[k : k + 1] for name, value in adapted.items()} for k in range(len(tasks))]
     seeds = [seed, *([seed, k] for k in range(1, len(tasks)))]
     policies = [
-        AdaptedPolicy(trainer.network, own, _shape(inner_loop), own_seed)
+        AdaptedPolicy(trainer.network, own, _shape(inner_loop), own_seed, _about(config, 1, steps, episodes))
         for own, own_seed in zip(each, seeds, strict=True)
     ]
-    return AdaptedPolicies(policies, adapted, seed)
+    return AdaptedPolicies(policies, adapted, seed, _about(config, len(tasks), steps, episodes))
+
+
+def _about(config: Config, tasks: int, steps: int, episodes: int) -> str:
+    """Return in words what policies have adapted to."""
+    s, each = "s" * (steps != 1), f" of {episodes} episode{'s' * (episodes != 1)}"
+    seen = f"{steps} episode{s} seen" if config.method.remembers else f"{steps} gradient step{s}{each}"
+    return f"on {config.env}: {tasks} task{'s' * (tasks != 1)}, {seen}"
 
 
 def _numbers(task: Any) -> NDArray[np.float64]:

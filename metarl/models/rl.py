@@ -97,7 +97,8 @@ class Model(MetaLearner[Config, PolicyInnerLoop]):
     def adapt(self, task: Any, steps: int | None = None, episodes: int | None = None, seed: int = 0) -> Any:
         """Play a task, take gradient steps, and return the adapted policy; the model stays as it is.
 
-        Several tasks are played side by side, which takes much less time than one after another.
+        Several tasks are played side by side, which takes much less time than one after another. `export_sb3` writes
+        the adapted policy to a file.
 
         Args:
             task: The task `[d]`, or several `[n, d]`; then `AdaptedPolicies` come back.

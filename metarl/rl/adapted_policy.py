@@ -24,17 +24,27 @@ class AdaptedPolicy:
             acts from what it has adapted by, and from the running episode only if `see` tells it of that.
         shape: Shape of one observation.
         seed: Seed of the sampled actions.
+        about: What it has adapted to, in words.
     """
 
     def __init__(
-        self, policy: Any, adapted: Params | Memory, shape: tuple[int, ...], seed: int | Sequence[int] = 0
+        self,
+        policy: Any,
+        adapted: Params | Memory,
+        shape: tuple[int, ...],
+        seed: int | Sequence[int] = 0,
+        about: str = "",
     ) -> None:
-        self.policy, self.shape = policy, shape
+        self.policy, self.shape, self.about = policy, shape, about
         self.memory = adapted.of(torch.zeros(1, dtype=torch.int64)) if isinstance(adapted, Memory) else None
         self._act: torch.Tensor | None = None
         self._unseen = 0
         self.params = adapted.params if isinstance(adapted, Memory) else {n: v[0] for n, v in adapted.items()}
         self.rng = np.random.default_rng(seed)
+
+    def __repr__(self) -> str:
+        """Say what it has adapted to."""
+        return f"<{type(self).__name__} {self.about}>"
 
     def predict(
         self,
@@ -110,12 +120,19 @@ class AdaptedPolicies(Sequence[AdaptedPolicy]):
         policies: That of each task.
         adapted: Their params, `[K, ...]`; or the memory of a lifetime of each.
         seed: Seed of the sampled actions.
+        about: What they have adapted to, in words.
     """
 
-    def __init__(self, policies: Sequence[AdaptedPolicy], adapted: Params | Memory, seed: int = 0) -> None:
-        self.policies, self.adapted = list(policies), adapted
+    def __init__(
+        self, policies: Sequence[AdaptedPolicy], adapted: Params | Memory, seed: int = 0, about: str = ""
+    ) -> None:
+        self.policies, self.adapted, self.about = list(policies), adapted, about
         self.policy, self.shape = self.policies[0].policy, self.policies[0].shape
         self.rng = np.random.default_rng(seed)
+
+    def __repr__(self) -> str:
+        """Say what they have adapted to."""
+        return f"<{type(self).__name__} {self.about}>"
 
     @overload
     def __getitem__(self, task: int) -> AdaptedPolicy: ...

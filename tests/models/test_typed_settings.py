@@ -130,4 +130,11 @@ def test_a_model_says_what_it_is():
     assert repr(model) == f"<ProMP promp on {ENV}: 24 params, 0 iterations, 0 steps>"
     model.learn(2)
     assert repr(model).endswith("2 iterations, 80 steps>")
+    assert repr(model.policy) == f"<AdaptedPolicy on {ENV}: before adaptation>"
+    assert repr(model.adapt([0.1, 0.2])) == f"<AdaptedPolicy on {ENV}: 1 task, 1 gradient step of 2 episodes>"
+    two = model.adapt([[0.1, 0.2], [0.3, 0.4]], steps=2, episodes=1)
+    assert repr(two) == f"<AdaptedPolicies on {ENV}: 2 tasks, 2 gradient steps of 1 episode>"
     model.close()
+    memory = metarl.RL2(ENV, tasks=2, episodes=2, horizon=5, hidden=(4,))
+    assert repr(memory.adapt([0.1, 0.2], steps=1)) == f"<AdaptedPolicy on {ENV}: 1 task, 1 episode seen>"
+    memory.close()
