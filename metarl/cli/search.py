@@ -21,7 +21,7 @@ from metarl.experiment.callbacks import Callback
 from metarl.experiment.checkpoint import write_json
 from metarl.experiment.config_file import as_dict
 from metarl.experiment.parts import Parts
-from metarl.experiment.preset_file import is_preset_file
+from metarl.experiment.preset_file import SEARCHED, is_preset_file
 from metarl.experiment.presets import PRESETS
 from metarl.experiment.run import train
 from metarl.experiment.settings import with_settings
@@ -125,6 +125,7 @@ class Search:
             table.add_row(n, *(self._shown(n, trial.params[n]) if n in trial.params else "" for trial in best))
         console, out = Console(highlight=False, emoji=False), self.command.out
         console.print(table)
+        console.print(f"searched: {', '.join(self._searched)}")
         chosen = {n: value_of(self.config, n, value) for n, value in complete[0].params.items()}
         write_json(out, self._preset(chosen))
         self.study.set_user_attr(OUT, str(out.absolute()))
@@ -138,16 +139,21 @@ class Search:
         return f"{value_of(self.config, name, value):.4g}"
 
     def _preset(self, best: dict[str, Any]) -> dict[str, Any]:
-        """Return a file's settings: what was typed, and the best of what was searched."""
+        """Return a file's settings: what was typed, the best of what was searched, and where that was."""
         begin: dict[str, Any] = {self._kind: self.name}
         if from_file := is_preset_file(self.name):
             text = Path(self.name).read_text()
             begin = json.loads(text) if self.name.endswith(".json") else tomllib.loads(text)
         if "config" in begin or (from_file and self.command.method is not None):
             # a run's own settings, or those of another method than the file's, which suit this one
-            return {"config": as_dict(with_settings(self.config, best))}
+            return {"config": as_dict(with_settings(self.config, best)), SEARCHED: self._searched}
         method = {} if self.command.method is None else {"method": self.command.method}
-        return {**begin, **method, **best}
+        return {**begin, **method, **best, SEARCHED: self._searched}
+
+    @property
+    def _searched(self) -> list[str]:
+        """What was searched, as `--search` takes it."""
+        return [f"{name}={low}:{high}{':log' * log}" for name, (low, high, log) in self.space.items()]
 
     @property
     def _kind(self) -> str:

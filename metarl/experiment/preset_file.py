@@ -20,6 +20,9 @@ from metarl.experiment.settings import sized, with_method, with_settings
 START = ("preset", "env", "data")
 """What the settings of a file may change: a preset, or the defaults for an environment or for supervised data."""
 
+SEARCHED = "searched"
+"""What `metarl tune` notes in a file: the settings that it has searched, and where; it is no setting."""
+
 
 def is_preset_file(name: str | Path) -> bool:
     """Return whether a preset's name is that of a file."""
@@ -45,7 +48,7 @@ def find_preset(name: str | Path, modules: Collection[str] = ()) -> Settings:
 def stated(name: str | Path) -> set[str]:
     """Return the names of the settings that a file of them states; of a preset or a run's `config.json` none."""
     values = _read(Path(name)) if is_preset_file(name) else {"config": None}
-    return set() if "config" in values else set(values) - {*START}
+    return set() if "config" in values else set(values) - {*START, SEARCHED}
 
 
 def read_preset(file: Path, modules: Collection[str] = ()) -> Settings:
@@ -104,7 +107,7 @@ def from_settings(values: dict[str, Any], modules: Collection[str] = ()) -> Sett
     method = chosen["method"]
     own = made(named_method(method, modules)) if method is not None and ":" in method else method
     config = with_method(sized(config, values), own, chosen["outer"], values)
-    settings = {name: value for name, value in values.items() if name not in (*START, *chosen)}
+    settings = {name: value for name, value in values.items() if name not in (*START, *chosen, SEARCHED)}
     return with_settings(config, {n: tuple(v) if isinstance(v, list) else v for n, v in settings.items()})
 
 

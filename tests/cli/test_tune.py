@@ -55,6 +55,8 @@ def test_tune_writes_a_preset_that_train_takes(preset, tmp_path, capsys):
     found = study()
     assert len(found.trials) == 3 and found.best_value == max(trial.value for trial in found.trials)
     assert len(set(drawn())) == 3  # nothing is drawn again
+    assert capsys.readouterr().out.count("searched: inner_lr=0.1:0.5:log\n") == 3
+    assert json.loads((tmp_path / "more.json").read_text())["searched"] == ["inner_lr=0.1:0.5:log"]
     best = find_preset("more.json")
     assert best.method.inner_lr == found.best_params["inner_lr"] and 0.1 <= best.method.inner_lr <= 0.5
     assert best.env_options == {"goal_range": 0.3}
@@ -75,7 +77,9 @@ def test_a_method_that_is_no_dataclass_has_its_runs_settings_searched(preset, tm
     (tmp_path / "plain.py").write_text(PLAIN)
     arguments = ["--method", "plain:Plain", "--trials", "1", "--pruner", "none"]
     assert main(["tune", preset, *arguments]) == 0
-    best = json.loads((tmp_path / "best.json").read_text())["config"]
+    written = json.loads((tmp_path / "best.json").read_text())
+    best = written["config"]
+    assert written["searched"] == ["discount=0.9:0.999", "gae_lambda=0.8:1.0"]
     assert best["method"]["name"] == "plain:Plain" and best["discount"] != find_preset(preset).discount
 
 
@@ -87,6 +91,8 @@ def test_of_another_method_than_the_files_the_best_is_what_was_tried(tmp_path, c
     best = find_preset("best.json")
     assert (type(best.method).__name__, best.horizon) == ("MAML", 5)
     assert (best.tasks, best.iterations) == (4, 20)  # as the file has them, not the one of a trial
+    assert main(["tune", "best.json", *arguments[2:-1], "again.json"]) == 0
+    assert main(["train", "again.json", "--iterations", "1", "--log-dir", "run"]) == 0
 
 
 def test_tune_in_several_processes(preset):
