@@ -187,7 +187,8 @@ def _columns(group: Group, tables: list[dict[str, NDArray[np.float64]]], measure
     start = f"{PHASES[look.tasks]}/{measure}_step"
     for path, table in zip(group.paths, tables, strict=True):
         if f"{start}0" not in table:
-            raise UserError(f"{str(path)!r} has no evaluations of its {measure} on held-out tasks")
+            what = f"evaluations of its {measure}" if look.tasks == "held-out" else measure
+            raise UserError(f"{str(path)!r} has no {what} on {TITLES[look.tasks]}")
     last = max(int(key.removeprefix(start)) for key in tables[0] if key.startswith(start))
     if look.tasks == "held-out" and group.steps is not None:  # it may have been evaluated by more than were trained
         last = min(last, group.steps)

@@ -214,6 +214,18 @@ def test_runs_that_were_not_evaluated_are_named_where_they_lack(folder, tmp_path
     assert figure.get_tightbbox(renderer).x1 <= figure.bbox_inches.x1
 
 
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [("train", "has no return on training tasks"), ("held-out", "has no evaluations of its return on held-out tasks")],
+)
+def test_a_seed_whose_table_lacks_what_is_drawn_is_named(tasks, message, folder, tmp_path, capsys):
+    shutil.copytree(folder / "maml", tmp_path / "maml")
+    table = tmp_path / "maml" / "seed-1" / "progress.csv"
+    table.write_text(table.read_text().replace("meta/return", "meta/loss").replace("eval/return", "eval/loss"))
+    assert main(["plot", "maml", "--tasks", tasks]) == 2
+    assert capsys.readouterr().err == f"metarl: 'maml/seed-1' {message}\n"
+
+
 def test_bad_input_is_one_line(folder, tmp_path, capsys):
     other = tmp_path / "other"
     shutil.copytree(folder / "maml" / "seed-0", other)
