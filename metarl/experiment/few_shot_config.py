@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from metarl.errors import UserError, check_counts, check_known
+from metarl.errors import UserError, check_counts, check_known, warn
 from metarl.experiment.base_config import Settings
 from metarl.experiment.build_shots import build_shot_loop
 from metarl.experiment.config import OWN, check_widths, perceptron
 from metarl.experiment.parts import Parts
 from metarl.fewshot.images import SIDE
 from metarl.fewshot.inner_loop import ShotInnerLoop
+from metarl.fewshot.losses import Regression
 from metarl.methods import SUPERVISED, Method
 
 PICTURES = ("glyphs", "omniglot", "folder")
@@ -121,6 +122,11 @@ class FewShotConfig(Settings):
             value, usual = getattr(self, name), getattr(type(self), name)
             if is_unheard and value != usual:
                 raise UserError(f"{name}={value} is for {what}; give {name} {usual}")
+
+    def warn_of_unheard(self, inner_loop: ShotInnerLoop) -> None:
+        """Warn of `ways` where the tasks are the user's, of regression."""
+        if ":" in self.data and isinstance(inner_loop.losses, Regression) and self.ways != type(self).ways:
+            warn(f"without effect, as the targets of {self.data} are no classes: ways={self.ways}")
 
     @property
     def batched(self) -> bool:

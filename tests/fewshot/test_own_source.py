@@ -280,3 +280,9 @@ def test_names_that_are_no_tasks(name, said, tmp_path, monkeypatch, capsys):
 def test_tasks_are_no_environment():
     with pytest.raises(UserError, match=r"must make a gymnasium.Env, got Lines; few-shot tasks are for metarl.FewShot"):
         metarl.MAML(Lines, horizon=5)
+
+
+def test_a_regression_says_that_it_has_no_ways():
+    with pytest.warns(UserWarning, match=r"without effect, as the targets of .*:Lines are no classes: ways=3"):
+        metarl.FewShot(Lines, ways=3, **SMALL).close()
+    metarl.FewShot(Spots, ways=3, **SMALL).close()  # without a warning, which would be an error
