@@ -17,6 +17,7 @@ from metarl.errors import UserError, check_counts
 from metarl.experiment.config import Config
 from metarl.experiment.parts import typed_parts
 from metarl.experiment.preset_file import stated
+from metarl.experiment.settings import with_settings
 from metarl.methods import METHODS
 from metarl.report.benchmark import ENDINGS, Protocol
 from metarl.report.benchmark import benchmark as compare
@@ -42,6 +43,8 @@ def benchmark(args: list[str]) -> int:
     config = start(name, modules)
     if not isinstance(config, Config):
         raise UserError(f"benchmark compares policies in environments; {name} is of {config.title}")
+    own_horizon = {} if command.horizon is None else {"horizon": command.horizon}
+    config = with_settings(config, own_horizon)
     counts = ("seeds", "budget", "steps", "tasks", "episodes")
     check_counts(**{name: (getattr(command, name), 1) for name in counts})
     console = Console(highlight=False, emoji=False, soft_wrap=True)
@@ -50,9 +53,8 @@ def benchmark(args: list[str]) -> int:
     methods = labels(typed)
     own = {label: typed_method(m, config) for label, m in zip(methods, typed, strict=True) if ":" in m}
     parts = typed_parts(config.named_parts, modules)
-    summary = compare(
-        config, methods, command.seeds, protocol, out, console.print, own, parts, command.style, stated(name)
-    )
+    keep = stated(name) | own_horizon.keys()
+    summary = compare(config, methods, command.seeds, protocol, out, console.print, own, parts, command.style, keep)
     if summary["methods"]:
         wrapped = Console(highlight=False, emoji=False)
         wrapped.print(results_table(summary, wrapped))

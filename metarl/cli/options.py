@@ -131,6 +131,8 @@ class Benchmark:
     """Number of seeds."""
     budget: int = 2_000_000
     """Environment steps of each run, which ends with the meta-iteration that reaches them."""
+    horizon: int | None = None
+    """Longest episode, in steps; by default the preset's."""
     steps: int = 3
     """Steps of the evaluation: gradient steps, or episodes where a memory adapts."""
     tasks: int = 40

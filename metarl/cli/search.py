@@ -148,7 +148,7 @@ class Search:
             # a run's own settings, or those of another method than the file's, which suit this one
             return {"config": as_dict(with_settings(self.config, best)), SEARCHED: self._searched}
         method = {} if self.command.method is None else {"method": self.command.method}
-        return {**begin, **method, **best, SEARCHED: self._searched}
+        return {**begin, **method, **self.command.own_horizon, **best, SEARCHED: self._searched}
 
     @property
     def _searched(self) -> list[str]:

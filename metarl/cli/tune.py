@@ -48,6 +48,8 @@ class Tune:
     """Method, a name of ours or module:Class; by default the preset's."""
     iterations: int | None = None
     """Meta-iterations of a trial, by default the preset's."""
+    horizon: int | None = None
+    """Longest episode, in steps; by default the preset's."""
     search: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
     """A setting and where to search it, NAME=LOW:HIGH or NAME=LOW:HIGH:log; may be repeated. By default those of
     inner_lr, outer_lr, max_kl, step_size, clip, inner_kl, discount and gae_lambda that the run has."""
@@ -69,6 +71,11 @@ class Tune:
     """Module of yours that holds what a file of settings names; may be repeated."""
     job: tyro.conf.Suppress[int] = 0
     """Which of several processes this is; the first begins the others."""
+
+    @property
+    def own_horizon(self) -> dict[str, int]:
+        """The longest episode, as a setting, if it is typed."""
+        return {} if self.horizon is None else {"horizon": self.horizon}
 
 
 def tune(args: list[str]) -> int:
@@ -118,6 +125,7 @@ def _configured(name: str, command: Tune, modules: tuple[str, ...]) -> Settings:
     chosen = with_method(config, own, keep=keep)
     if not command.job and (changed := say_brought(config, chosen, keep)):
         print(f"metarl: {changed}")
+    chosen = with_settings(chosen, command.own_horizon)
     chosen.check_heeded()
     return chosen
 

@@ -144,3 +144,19 @@ def test_an_environment_is_taken_where_a_preset_is(tmp_path, capsys):
     assert find_preset("of-id.json").env == "metarl/TabularMDP-v0"
     assert main(["benchmark", "metarl/TabularMDP-v0", "--seeds", "0"]) == 2  # past the name
     assert capsys.readouterr().err == "metarl: seeds must be at least 1, got 0\n"
+
+
+def test_an_environment_that_never_ends_is_searched_and_compared_with_a_horizon(tmp_path, capsys):
+    assert main(["tune", "own_envs:Endless", "--trials", "1"]) == 2
+    assert "no time limit; give a horizon" in capsys.readouterr().err
+    sizes = ["--horizon", "3", "--iterations", "1", "--trials", "1", "--search", "inner_lr=0.1:0.5"]
+    assert main(["tune", "own_envs:Endless", *sizes]) == 0
+    assert json.loads((tmp_path / "best.json").read_text())["horizon"] == find_preset("best.json").horizon == 3
+    compared = ["--methods", "random", "--seeds", "1", "--tasks", "2", "--episodes", "2", "--out", "out"]
+    assert main(["benchmark", "own_envs:Endless", *compared, "--horizon", "4"]) == 0
+    result = json.loads((tmp_path / "out" / "random-seed0" / "result.json").read_text())
+    assert result["config"]["horizon"] == 4
+    for command in (["tune", "sinusoid"], ["benchmark", "point-navigation"]):
+        assert main([*command, "--horizon", "0"]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["metarl: unknown setting 'horizon'", "metarl: horizon must be at least 1, got 0"]
