@@ -55,7 +55,8 @@ def sb3(args: list[str]) -> int:
         outputs += make_logger(command.log_dir, reptile.env_steps, []).output_formats
     try:
         if (left := command.iterations - reptile.iteration) > 0:
-            reptile.learn(left, [_Save(command.out), progress, StopOnSignal()], outputs)
+            reptile.learn(left, [stop := StopOnSignal(), _Save(command.out), progress], outputs)
+            stop.tell()
         else:
             console.print(f"nothing left to do: {reptile.iteration} meta-iterations are done")
         if command.tasks:

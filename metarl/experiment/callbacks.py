@@ -154,22 +154,30 @@ class SaveCheckpoints(Callback):
 
 
 class StopOnSignal(Callback):
-    """Ends the run after the iteration in which a signal asked for it."""
+    """Ends the run after the iteration in which a signal asked for it.
+
+    It comes first, so that it starts before all others and ends after them: a signal waits for what they save at the
+    end.
+    """
 
     def on_start(self, trainer: Trainer) -> None:
         """Collect signals."""
         self.stack = ExitStack()
         self.caught = self.stack.enter_context(signals())
 
-    def on_iteration(self, trainer: Trainer, metrics: Mapping[str, float]) -> None:
-        """Stop if there was one.
+    def on_iteration(self, trainer: Trainer, metrics: Mapping[str, float]) -> bool:
+        """Stop if there was one."""
+        return not self.caught
+
+    def on_end(self, trainer: Trainer) -> None:
+        """Let signals mean what they meant before."""
+        self.stack.close()
+
+    def tell(self) -> None:
+        """Say so where there was one.
 
         Raises:
             Interrupted: If there was.
         """
         if self.caught:
             raise Interrupted(self.caught[0])
-
-    def on_end(self, trainer: Trainer) -> None:
-        """Let signals mean what they meant before."""
-        self.stack.close()

@@ -63,12 +63,13 @@ def train(
     """
     trainer.check()
     log = Log(directory, outputs)
-    ours = [log, Film(log), KeepBest(directory), SaveCheckpoints(directory), StopOnSignal()]
+    stop, ours = StopOnSignal(), [log, Film(log), KeepBest(directory), SaveCheckpoints(directory)]
     with nullcontext() if directory is None else directory.held():
-        with Callbacks([*callbacks, *ours]).around(trainer) as every:
+        with Callbacks([stop, *callbacks, *ours]).around(trainer) as every:
             curve = loop(trainer, iterations, budget, every)
         if directory is not None:
             directory.check_whole()
+    stop.tell()
     return curve
 
 
