@@ -17,10 +17,10 @@ from rich.console import Console
 
 from metarl.errors import UserError
 from metarl.experiment.directory import RunDirectory
-from metarl.experiment.signals import STOPPING, handled_by
+from metarl.experiment.signals import Interrupted, handled_by
 from metarl.threads import cpus
 
-COMMAND = [sys.executable, "-c", "import sys; from metarl.cli import main; sys.exit(main(sys.argv[1:]))"]
+COMMAND = [sys.executable, "-c", "from metarl.cli import run; run()"]
 """How a process of ours is started, without relying on a `metarl` script on the PATH."""
 
 
@@ -29,8 +29,9 @@ def train_seeds(
 ) -> int:
     """Train with several seeds, `jobs` of them at a time; returns the worst exit status.
 
-    Ctrl-C of a terminal reaches all of the processes, SIGTERM and SIGHUP are passed on; each saves its run. What is
-    ignored stays ignored, as SIGHUP under `nohup`. What a seed prints goes to `train.log` in its folder.
+    Signals are passed on, and each process saves its run; a second Ctrl-C of a terminal, which reaches all of them,
+    stops them at once. What is ignored stays ignored, as SIGHUP under `nohup`. What a seed prints goes to `train.log`
+    in its folder.
 
     Args:
         name: Preset, or what else is trained.
@@ -41,6 +42,9 @@ def train_seeds(
         log_dir: Folder that holds a folder a seed.
         resume: Whether to go on with those that have begun.
         imports: What `metarl eval` has to be told of the user's modules.
+
+    Raises:
+        Interrupted: If a signal stopped some of them.
     """
     if seeds < 1 or jobs < 1:
         raise UserError(f"seeds and jobs must be at least 1, got {seeds} and {jobs}")
@@ -50,21 +54,20 @@ def train_seeds(
     begun = [folder for folder in folders.values() if (folder / "config.json").exists()]
     if begun and not resume:
         raise UserError(f"{begun[0]} already holds a run; go on with it by --resume or choose another --log-dir")
-    console = Console(highlight=False, emoji=False, soft_wrap=True)
+    console = Console(highlight=False, emoji=False, soft_wrap=True, markup=False)
     console.print(f"{name}: {seeds} seeds, {min(jobs, seeds)} at a time, writing to {log_dir}")
     threads = str(max(1, cpus() // min(jobs, seeds)))
     trainings = _Trainings(["train", name, *args], threads, console.print)
-    others = [number for number in STOPPING if number != signal.SIGINT]
-    with ThreadPoolExecutor(jobs) as pool, handled_by(trainings.pass_on, others):
+    with ThreadPoolExecutor(jobs) as pool, handled_by(trainings.pass_on):
         running = [pool.submit(trainings.run, seed, folder, folder in begun) for seed, folder in folders.items()]
-        try:
-            statuses = [future.result() for future in running]
-        except KeyboardInterrupt:
-            trainings.stopped.set()  # those that run got the signal too, and save; the others do not begin
-            raise
+        statuses = [future.result() for future in running]
+    if trainings.signal is not None and any(statuses):
+        stop = Interrupted(trainings.signal)
+        stop.outcome = "each seed says what it saved"
+        raise stop
     typed = shlex.quote(str(log_dir))
     further = [f"metarl plot {typed}", f"metarl eval {typed}{imports}", f"tensorboard --logdir {typed}"]
-    console.print("\n  ".join(["\nLook further:", *further]), markup=False)
+    console.print("\n  ".join(["\nLook further:", *further]))
     return max(statuses)
 
 
@@ -81,31 +84,39 @@ class _Trainings:
         self.command, self.say = command, say
         self.environment = {"OMP_NUM_THREADS": threads, "METARL_PHYSICS_THREADS": threads, **os.environ}
         self.processes: list[subprocess.Popen[bytes]] = []
-        self.stopped = threading.Event()
+        self.signal: int | None = None
+        """The first signal that came; no other training begins then."""
         self._starting = threading.RLock()  # a second signal may find the first one's handler at work
 
     def pass_on(self, number: int, frame: Any) -> None:
-        """Pass a signal on to the processes that run; no other begins."""
-        self.stopped.set()
+        """Pass a signal on to the processes that run.
+
+        SIGINT becomes SIGTERM: a terminal sends it to all of them, and for a process a second one means at once.
+        """
+        self.signal = number if self.signal is None else self.signal
         with self._starting:  # what is just being started is told too
             for process in self.processes:
                 if process.poll() is None:
-                    process.send_signal(number)
+                    process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
 
     def run(self, seed: int, folder: Path, resume: bool) -> int:
         """Train with a seed; returns the exit status."""
         own = ["--seed", str(seed), "--log-dir", str(folder), *(["--resume"] if resume else [])]
         with self._starting:
-            if self.stopped.is_set():
-                return 130
+            if self.signal is not None:
+                return 128 + self.signal
             folder.mkdir(parents=True, exist_ok=True)
             with open(folder / "train.log", "a") as log:
                 command = [*COMMAND, *self.command, *own]
                 process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environment)
             self.processes.append(process)
         status = process.wait()
-        status = 128 - status if status < 0 else status  # killed by a signal
-        lines = (folder / "train.log").read_text().strip().splitlines()
+        lines = ["", *(folder / "train.log").read_text(errors="replace").strip().splitlines()]
+        if status < 0:
+            lines.append(f"killed by {signal.Signals(-status).name}")
+            status = 128 - status
         done = next((line for line in reversed(lines) if line.startswith("iteration ")), "")
-        self.say(f"seed {seed}: {done}" if status == 0 else f"seed {seed} failed: {lines[-1] if lines else status}")
+        stopped = status > 128 and self.signal is not None
+        told = done if status == 0 else lines[-1].removeprefix("metarl: ") if stopped else lines[-1] or str(status)
+        self.say(f"seed {seed}{' failed' * (status != 0 and not stopped)}: {told}")
         return status

@@ -117,19 +117,32 @@ def test_several_seeds_have_a_folder_each_which_plot_takes(preset, tmp_path, cap
     assert "seed 5 failed: metarl: device 'cuda:77' cannot be used" in capsys.readouterr().out
 
 
-def test_a_signal_reaches_the_training_that_is_just_being_started(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_reaches_the_training_that_is_just_being_started(name, status, preset, monkeypatch, capsys):
     start = subprocess.Popen
 
     def and_be_told_to_stop(*args, **how):
         process = start(*args, **how)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), getattr(signal, name))
         time.sleep(0.2)  # the signal is dealt with in the main thread, before this one goes on
         return process
 
     monkeypatch.setattr(subprocess, "Popen", and_be_told_to_stop)
     monkeypatch.setattr(seeds, "COMMAND", [sys.executable, "-c", "import time; time.sleep(30)"])
-    assert seeds.train_seeds("any", [], first=0, seeds=2, jobs=1, log_dir=tmp_path, resume=False) == 143
-    assert not (tmp_path / "seed-1").exists()
+    assert main(["train", preset, "--seeds", "2", "--log-dir", "runs"]) == status
+    assert not os.path.exists("runs/seed-1")
+    said = capsys.readouterr()
+    assert said.err == f"metarl: stopped by {name}; each seed says what it saved, --resume goes on\n"
+    assert f"seed 0: killed by {'SIGHUP' if name == 'SIGHUP' else 'SIGTERM'}" in said.out
+    assert "failed" not in said.out and "Look further" not in said.out
+
+
+def test_seeds_whose_folder_and_words_are_odd(preset, monkeypatch, capsys):
+    says = "import sys; sys.stdout.buffer.write(bytes([255, 10]) + sys.argv[1].encode()); sys.exit(1)"
+    monkeypatch.setattr(seeds, "COMMAND", [sys.executable, "-c", says, "iteration [1/2] [/b]"])
+    assert main(["train", preset, "--seeds", "1", "--log-dir", "of [/red]"]) == 1
+    said = capsys.readouterr()
+    assert "writing to of [/red]" in said.out and "seed 0 failed: iteration [1/2] [/b]" in said.out and not said.err
 
 
 @pytest.mark.parametrize(
