@@ -21,6 +21,10 @@ class UserError(ValueError):
     """Something the user can mend; the message says what, and the command line prints it alone."""
 
 
+class HelpShown(SystemExit):
+    """The help was asked for, and has been shown."""
+
+
 OnNan = Literal["stop", "drop"]
 """What to do where something of a task is not finite: stop the run, or leave the task out of the meta-iteration."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import metarl
-from metarl.errors import NotFinite, UserError, did_you_mean
+from metarl.errors import HelpShown, NotFinite, UserError, did_you_mean
 
 COMMANDS = {
     "train": ("train", "PRESET [--method NAME] [--log-dir DIR] [--resume] ...", "meta-train a policy or a network"),
@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say("stopped at once; what was saved stays")
         return 130
     except OSError as error:
-        if isinstance(error, PermissionError) and _of_ours(error):
+        if _of_ours(error):
             _say(f"{str(error.filename)!r} cannot be used: {error.strerror}")
             return 2
         if not _of_printing(error):
@@ -76,12 +76,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         _output_fails()
         _say(f"cannot write to standard output: {error.strerror}")
         return 2
+    except SystemExit as stop:
+        if stop.code or isinstance(stop, HelpShown):
+            raise
+        raise RuntimeError("a part of yours called sys.exit, as if all were done") from stop
     except Exception as error:
         status = getattr(error, "exit_status", None)  # Interrupted, whose module would load all of torch
         if status is None:
             raise
         outcome = getattr(error, "outcome", "saved")
-        _say(f"stopped by {error}; {outcome}{', --resume goes on' * (args[0] == 'train')}")
+        _say(f"stopped by {error}; {outcome}{', --resume goes on' * (args[0] in ('train', 'sb3'))}")
         return int(status)
 
 
@@ -107,8 +111,9 @@ def _of_printing(error: OSError) -> bool:
 
 def _of_ours(error: OSError) -> bool:
     """Return whether an error about a file came up in this package, or in what it called of the standard library."""
-    frames = [Path(frame.filename) for frame in traceback.extract_tb(error.__traceback__)]
-    others = [file for file in frames if file.parent != Path(os.__file__).parent and file.exists()]
+    frames, library = traceback.extract_tb(error.__traceback__), Path(os.__file__).parent
+    files = [Path(frame.filename) for frame in frames]
+    others = [f for f in files if f.exists() and ("site-packages" in f.parts or library not in f.parents)]
     return error.filename is not None and bool(others) and Path(metarl.__file__).parent in others[-1].parents
 
 
@@ -126,6 +131,8 @@ def run() -> None:
     """Entry point of the `metarl` command."""
     if sys.stdout is None:  # closed before it began; what is printed goes nowhere
         sys.stdout = open(os.devnull, "w")
+    if sys.stderr is None:  # else what is meant for it would go to standard output
+        sys.stderr = open(os.devnull, "w")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that does not know γ or ²

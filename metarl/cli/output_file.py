@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +15,20 @@ def output_file(out: Path | None) -> Any:
     """Return where to write, wherever an environment goes; refuse where nothing can be written before all the work.
 
     Raises:
-        UserError: If there is no such folder, it is a folder itself, or it would replace a run's own file.
+        UserError: If there is no such folder or it may not be written, the file is a folder or a device itself, or it
+            would replace a run's own file.
     """
     if out is None:
         return None
-    out = out.absolute()
+    out = out.resolve() if out.is_symlink() else out.absolute()  # a link stays, and what it points to is written
     if not out.parent.is_dir():
         raise UserError(f"cannot write {str(out)!r}: {str(out.parent)!r} is no folder")
     if out.is_dir():
         raise UserError(f"cannot write {str(out)!r}: it is a folder")
+    if out.exists() and not out.is_file():
+        raise UserError(f"cannot write {str(out)!r}: it is no regular file, and would be replaced by one")
+    if not os.access(out.parent, os.W_OK):
+        raise UserError(f"cannot write {str(out)!r}: {os.strerror(errno.EACCES)}")
     check_output(out)
     return out
 

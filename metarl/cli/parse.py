@@ -17,7 +17,7 @@ import tyro
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from metarl.cli.helptext import with_help
-from metarl.errors import UserError, did_you_mean
+from metarl.errors import HelpShown, UserError, did_you_mean
 
 LEAST_COLUMNS = 40
 
@@ -88,7 +88,7 @@ def parse(
             parsed, unknown = tyro.cli(flat, args=args, prog=prog, return_unknown_args=True, **extra)  # type: ignore
     except SystemExit as stop:
         if not stop.code:
-            raise
+            raise HelpShown(0) from stop
         words = " ".join(re.sub(r"[│╭╮╰╯─]|-{3,}", " ", said.getvalue()).split())
         raise UserError(_plainly(words) or "bad arguments") from stop
     if unknown:

@@ -60,7 +60,7 @@ def eval(args: list[str]) -> int:
         write_json(command.json, curve.as_dict() if len(curves) == 1 else seeds_as_dict(curve, by_run))
     about = "" if command.task else "held-out ", len(runs), len(curves[0].per_task)
     assert config is not None  # of one run at least
-    show_curve(Console(highlight=False, emoji=False), curve, config, *about)
+    show_curve(Console(highlight=False, emoji=False, markup=False), curve, config, *about)
     return 0
 
 
@@ -159,5 +159,5 @@ def analyse(args: list[str]) -> int:
     write_json(out.with_suffix(".json"), [analysis.as_dict() for analysis in found])
     if is_run and os.access(command.run, os.W_OK):
         log_figure(figure, command.run, "pictures/layers", steps)
-    Console(highlight=False, emoji=False).print(analysis_table(found[-1]))
+    Console(highlight=False, emoji=False, markup=False).print(analysis_table(found[-1]))
     return 0

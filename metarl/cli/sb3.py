@@ -10,34 +10,37 @@ from typing import Any
 import stable_baselines3
 from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import KVWriter
 
 from metarl.cli.options import Sb3
-from metarl.cli.output_file import output_file
+from metarl.cli.output_file import named, output_file
 from metarl.cli.parse import parse
 from metarl.cli.tables import curve_table
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.callbacks import Callback, StopOnSignal
-from metarl.experiment.checkpoint import Checkpoint, load, save, write_json
+from metarl.experiment.checkpoint import Checkpoint, load, save, write_atomically, write_json
 from metarl.experiment.names import find, import_module, is_id
 from metarl.experiment.outputs import make_logger
 from metarl.experiment.own_files import own_files
 from metarl.experiment.presets import IN_ENVIRONMENTS, ON_DATA, PRESETS
-from metarl.experiment.signals import writing
+from metarl.experiment.signals import quiet_writer, writing
 from metarl.experiment.terminal import Terminal
 from metarl.rl.ids import registered
+from metarl.sb3.convert import model_bytes
 from metarl.sb3.reptile import Reptile
 
 ALGORITHMS = {name.lower(): getattr(stable_baselines3, name) for name in ("PPO", "A2C", "SAC", "TD3", "DDPG", "DQN")}
 """Every algorithm that the package itself has for any task; others go by module:Class."""
 
 
+@quiet_writer()
 def sb3(args: list[str]) -> int:
     """Meta-train by Reptile over an algorithm of stable-baselines3, and show the adaptation curve."""
     if not args or (args[0].startswith("-") and args[0] not in ("-h", "--help")):
         raise UserError("sb3 needs an environment or a preset first; 'metarl envs' and 'metarl presets' list them")
     command: Sb3 = parse(Sb3, args, "metarl sb3")
-    for path in (command.out, command.json):
-        output_file(path)
+    out = output_file(command.out if command.out.suffix else command.out.with_suffix(".zip"))
+    command = dataclasses.replace(command, out=out, json=output_file(command.json))
     if command.log_dir is not None and (there := own_files(command.log_dir)) and not command.resume:
         raise UserError(f"{str(command.log_dir)!r} holds a run's {', '.join(there)}; choose another --log-dir")
     if command.iterations < 1 or command.tasks < 0:
@@ -46,13 +49,12 @@ def sb3(args: list[str]) -> int:
     progress = _Progress(command)
     if command.resume:
         progress.go_on(reptile)
-    console = Console(highlight=False, emoji=False, soft_wrap=True)
+    console = Console(highlight=False, emoji=False, soft_wrap=True, markup=False)
     shown = f"{reptile.title}: Reptile over {reptile.algorithm.__name__}, {command.iterations} x {command.k:,} steps"
-    console.print(f"{shown}, writing {command.out}")
-    outputs = [Terminal(command.iterations, reptile.title)]
+    console.print(f"{shown}, writing {named(out)}")
+    outputs: list[KVWriter] = [Terminal(command.iterations, reptile.title)]
     if command.log_dir is not None:
-        command.log_dir.mkdir(parents=True, exist_ok=True)
-        outputs += make_logger(command.log_dir, reptile.env_steps, []).output_formats
+        outputs.append(_Logs(command.log_dir, reptile.env_steps))
     try:
         if (left := command.iterations - reptile.iteration) > 0:
             reptile.learn(left, [stop := StopOnSignal(), _Save(command.out), progress], outputs)
@@ -65,11 +67,38 @@ def sb3(args: list[str]) -> int:
             if command.json is not None:
                 write_json(command.json, curve.as_dict())
     finally:
+        reptile.close()
         for output in outputs:
             output.close()
-        reptile.close()
-    console.print(f"wrote {command.out}: stable_baselines3.{reptile.algorithm.__name__}.load reads it")
+    console.print(f"wrote {named(out)}: stable_baselines3.{reptile.algorithm.__name__}.load reads it")
     return 0
+
+
+class _Logs(KVWriter):
+    """TensorBoard and CSV, whose errors are a line.
+
+    Args:
+        folder: Where they are.
+        step: Environment steps done so far.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self.what = f"the logs in {str(folder)!r}"
+        with writing(self.what):
+            folder.mkdir(parents=True, exist_ok=True)
+            self.outputs = make_logger(folder, step, []).output_formats
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        """Write the numbers of a meta-iteration."""
+        with writing(self.what):
+            for output in self.outputs:
+                output.write(key_values, key_excluded, step)
+
+    def close(self) -> None:
+        """Close the files."""
+        with writing(self.what):
+            for output in self.outputs:
+                output.close()
 
 
 class _Save(Callback):
@@ -80,10 +109,7 @@ class _Save(Callback):
 
     def on_iteration(self, trainer: Any, metrics: dict[str, float]) -> None:
         """Write it."""
-        try:
-            trainer.save(self.path)
-        except OSError as error:
-            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+        write_atomically(self.path, model_bytes(trainer.model))
 
 
 class _Progress(Callback):

@@ -152,6 +152,8 @@ def write_atomically(path: Path, data: bytes, make_folder: bool = True) -> None:
     Raises:
         UserError: If it cannot be written (a full disk, say); what was there stays.
     """
+    if path.exists() and not (path.is_file() or path.is_dir()):  # /dev/null, say, which root could replace
+        raise UserError(f"cannot write {str(path)!r}: it is no regular file, and would be replaced by one")
     temporary = temporary_beside(path)
     try:
         if make_folder:

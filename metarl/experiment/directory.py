@@ -17,6 +17,7 @@ from metarl.experiment.base_config import Settings
 from metarl.experiment.checkpoint import Checkpoint
 from metarl.experiment.config_file import as_dict
 from metarl.experiment.lock import Hold
+from metarl.experiment.outputs import read_rows
 from metarl.experiment.own_files import own_files
 from metarl.experiment.run_files import FORMAT, RunFiles
 from metarl.experiment.versions import git_commit, versions
@@ -154,6 +155,14 @@ class RunDirectory(RunFiles):
         for folder in (self.path, self.path / "checkpoints"):
             for file in folder.glob(f".*{checkpoint.UNFINISHED}"):
                 file.unlink()
+
+    def missing_rows(self, iteration: int, log_every: int) -> list[str]:
+        """Return, in words, what the table lacks of a run that goes on from an iteration."""
+        table = self.path / "progress.csv"
+        if not table.exists():
+            return ["progress.csv is gone, and begins anew"]
+        last = max((row.get("time/iterations", 0) for row in read_rows(table)), default=0)
+        return [f"progress.csv lacks what came after iteration {last:.0f}"] if iteration - last >= log_every else []
 
     def refuse_strangers(self) -> None:
         """Refuse to go on where another run's checkpoints lie among this one's, which would be replaced.

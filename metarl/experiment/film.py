@@ -23,8 +23,10 @@ from metarl.errors import UserError, check_counts, warn
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.adapted import PolicyTrainer, policy_before, policy_for, single_env
 from metarl.experiment.callbacks import Callback
+from metarl.experiment.checkpoint import write_atomically
 from metarl.experiment.log import Log
 from metarl.experiment.signals import writing
+from metarl.experiment.tensorboard import adding_to
 from metarl.experiment.trainer import Trainer
 from metarl.rl.adapted_policy import AdaptedPolicy
 from metarl.seeding import TEST, draw_tasks
@@ -130,7 +132,7 @@ def write_film(frames: Frames, fps: int, file: Path) -> None:
     check_film(file)
     try:
         if file.suffix == ".gif":
-            file.write_bytes(encode_gif(frames, fps))
+            write_atomically(file, encode_gif(frames, fps))
         else:
             iio.imwrite(file, frames, plugin="FFMPEG", fps=fps, macro_block_size=2)
     except OSError as error:
@@ -138,10 +140,9 @@ def write_film(frames: Frames, fps: int, file: Path) -> None:
 
 
 def log_film(frames: Frames, fps: int, directory: Path, step: int) -> None:
-    """Show a film in a run's TensorBoard."""
-    writer = SummaryWriter(str(directory))
-    _add_film(writer, frames, fps, step)
-    writer.close()
+    """Show a film in a run's TensorBoard; errors as `adding_to`."""
+    with adding_to(directory) as writer:
+        _add_film(writer, frames, fps, step)
 
 
 def _add_film(writer: SummaryWriter, frames: Frames, fps: int, step: int) -> None:

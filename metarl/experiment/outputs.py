@@ -38,19 +38,26 @@ def make_logger(directory: Path | None, step: int, outputs: Sequence[KVWriter]) 
         step: Environment steps done so far, 0 for a new run.
         outputs: Where else the numbers go: the terminal, say.
     """
-    outputs = list(outputs)
-    if directory is not None:
-        outputs.append(Table(directory / "progress.csv", step))
-        before = set(directory.glob(EVENTS))
-        tensorboard = TensorBoardOutputFormat(str(directory))
-        if before:  # tell TensorBoard to forget what a run that was cut off logged after its last checkpoint
-            tensorboard.writer.close()
-            for empty in set(directory.glob(EVENTS)) - before:
-                empty.unlink()
-            tensorboard.writer = SummaryWriter(str(directory), purge_step=step + 1)
-            _put_in_order(before, min(set(directory.glob(EVENTS)) - before))
-        outputs.append(tensorboard)
-    return Logger(None if directory is None else str(directory), outputs)
+    if directory is None:
+        return Logger(None, list(outputs))
+    table = Table(directory / "progress.csv", step)
+    try:
+        return Logger(str(directory), [*outputs, table, _tensorboard(directory, step)])
+    except BaseException:
+        table.close()
+        raise
+
+
+def _tensorboard(directory: Path, step: int) -> TensorBoardOutputFormat:
+    before = set(directory.glob(EVENTS))
+    tensorboard = TensorBoardOutputFormat(str(directory))
+    if before:  # tell TensorBoard to forget what a run that was cut off logged after its last checkpoint
+        tensorboard.writer.close()
+        for empty in set(directory.glob(EVENTS)) - before:
+            empty.unlink()
+        tensorboard.writer = SummaryWriter(str(directory), purge_step=step + 1)
+        _put_in_order(before, min(set(directory.glob(EVENTS)) - before))
+    return tensorboard
 
 
 def _put_in_order(before: Collection[Path], new: Path) -> None:

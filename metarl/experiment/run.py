@@ -108,5 +108,5 @@ def resume(trainer: Trainer, directory: RunDirectory, method: Any = None) -> lis
         notes = directory.changes(trainer.config)
         if trainer.progress.iteration < trainer.config.iterations:
             directory.update(trainer.config)
-    problems += [] if (directory.path / "progress.csv").exists() else ["progress.csv is gone, and begins anew"]
+    problems += directory.missing_rows(trainer.progress.iteration, begun.log_every)
     return [*(f"{problem}; going on from iteration {trainer.progress.iteration}" for problem in problems), *notes]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,10 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams as make_summaries
 
+from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
 from metarl.experiment.config_file import flat
+from metarl.experiment.signals import quiet_writer
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -107,10 +110,26 @@ def curve_figure(curve: AdaptationCurve) -> Figure:
 
 
 def log_figure(figure: matplotlib.figure.Figure, directory: Path, name: str, step: int) -> None:
-    """Add a figure to a run's TensorBoard."""
-    writer = SummaryWriter(str(directory))
-    writer.add_figure(name, figure, step, close=False)
-    writer.close()
+    """Add a figure to a run's TensorBoard; errors as `adding_to`."""
+    with adding_to(directory) as writer:
+        writer.add_figure(name, figure, step, close=False)
+
+
+@contextmanager
+def adding_to(directory: Path) -> Iterator[SummaryWriter]:
+    """Open the TensorBoard of a run that is done, to add to it.
+
+    Raises:
+        UserError: If it cannot be written.
+    """
+    try:
+        with quiet_writer():
+            writer = SummaryWriter(str(directory))
+            yield writer
+            writer.close()
+    except OSError as error:
+        why = error.strerror or error
+        raise UserError(f"cannot write to the TensorBoard of {str(directory)!r}: {why}") from error
 
 
 def histograms(params: Mapping[str, Tensor], change: Mapping[str, NDArray[np.float32]]) -> dict[str, Tensor]:

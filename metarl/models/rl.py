@@ -24,7 +24,7 @@ from metarl.rl.adapted_policy import AdaptedPolicy
 from metarl.rl.environments import check_source
 from metarl.rl.ids import EnvSource
 from metarl.rl.inner_loop import PolicyInnerLoop
-from metarl.sb3.convert import as_ppo, ppo_bytes
+from metarl.sb3.convert import as_ppo, model_bytes
 
 LARGEST_SEED = 2**32 - 1
 """What stable-baselines3 takes."""
@@ -135,7 +135,7 @@ class Model(MetaLearner[Config, PolicyInnerLoop]):
             rows = env.get_wrapper_attr("_max_episode_steps")  # an episode is a batch
             batches = {"n_steps": max(rows, 2), "batch_size": max(rows, 2), "gamma": self.config.discount}
             model = as_ppo(policy.policy, policy.params, env, **batches, seed=seed)
-        checkpoint.write_atomically(path, ppo_bytes(model))
+        checkpoint.write_atomically(path, model_bytes(model))
 
 
 def _several(task: Any) -> bool:

@@ -195,7 +195,7 @@ def _method(
         if directory.holds_run and directory.checkpoints():
             for note in resume(trainer, directory, chosen.method):
                 warn(note)
-        elif not directory.holds_run:
+        else:  # one that was stopped before its first checkpoint begins anew
             directory.create(chosen)
         train(trainer, 10**9, directory, budget=protocol.budget)
     return _curve(chosen, trainer.params, protocol, parts), trainer.progress.env_steps, trainer.progress.seconds

@@ -167,6 +167,8 @@ def read_curve(path: Path, measure: str | None = None) -> AdaptationCurve | None
             episodes_per_step=per_step,
             tasks=_as_tasks(tasks, len(per_task)),
         )
+    except OSError as error:
+        raise UserError(f"{str(file)!r} cannot be read: {error.strerror}") from error
     except (AttributeError, KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise UserError(f"{str(file)!r} is damaged ({error})") from error
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.preprocessing import is_image_space
 
 from metarl.core.layers import LayerNorm, full_bias
@@ -91,8 +92,8 @@ def _without_context(params: Params) -> Params:
     return kept
 
 
-def ppo_bytes(model: PPO) -> bytes:
-    """Return the file that `PPO.load` reads."""
+def model_bytes(model: BaseAlgorithm) -> bytes:
+    """Return the file that the `load` of an algorithm of stable-baselines3 reads."""
     file = io.BytesIO()
     model.save(file)
     return file.getvalue()
