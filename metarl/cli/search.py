@@ -142,7 +142,7 @@ class Search:
         """Return a file's settings: what was typed, the best of what was searched, and where that was."""
         begin: dict[str, Any] = {self._kind: self.name}
         if from_file := is_preset_file(self.name):
-            text = Path(self.name).read_text()
+            text = Path(self.name).read_text(encoding="utf-8")
             begin = json.loads(text) if self.name.endswith(".json") else tomllib.loads(text)
         if "config" in begin or (from_file and self.command.method is not None):
             # a run's own settings, or those of another method than the file's, which suit this one

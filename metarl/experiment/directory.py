@@ -72,7 +72,7 @@ class RunDirectory(RunFiles):
             "random_numbers": RANDOM_NUMBERS,
             "versions": versions(),
             "git_commit": git_commit(),
-            "command": sys.argv,
+            "command": [arg.encode(errors="backslashreplace").decode() for arg in sys.argv],  # names may be no UTF-8
         }
 
     def check_free(self) -> None:

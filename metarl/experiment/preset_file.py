@@ -76,7 +76,7 @@ def _read(file: Path) -> dict[str, Any]:
         UserError: If there is none.
     """
     try:
-        values = (tomllib.loads if file.suffix == ".toml" else json.loads)(file.read_text())
+        values = (tomllib.loads if file.suffix == ".toml" else json.loads)(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read preset {str(file)!r}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import resource
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,6 +68,17 @@ def test_names_in_brackets(capsys):
     assert main(["benchmark", "point-navigation", *arguments, "--out", "[/red]"]) == 0
     said = capsys.readouterr().out
     assert "writing [/b].zip" in said and "are in [/red]" in said
+
+
+def test_letters_that_the_locale_does_not_know():
+    """Neither in a file of settings nor in its name, which is recorded."""
+    Path("für mich.toml").write_text("# für mich\npreset = 'point-navigation'\niterations = 1\n", encoding="utf-8")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "LANG", "PYTHONIO"))}
+    plain = clean | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    command = [sys.executable, "-c", "from metarl.cli import run; run()", "train", "für mich.toml", *SMALL[2:]]
+    ended = subprocess.run([*command, "--log-dir", "run"], env=plain, capture_output=True)
+    assert ended.returncode == 0 and not ended.stderr, ended.stderr
+    assert "mich.toml" in json.loads(Path("run/config.json").read_text())["command"][2]
 
 
 def test_a_device_is_not_replaced_and_a_link_is_followed(capsys):
