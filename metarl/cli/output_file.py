@@ -20,7 +20,8 @@ def output_file(out: Path | None) -> Any:
     """
     if out is None:
         return None
-    out = out.resolve() if out.is_symlink() else out.absolute()  # a link stays, and what it points to is written
+    typed = out.absolute()
+    out = out.resolve() if out.is_symlink() else typed  # a link stays, and what it points to is written
     if not out.parent.is_dir():
         raise UserError(f"cannot write {str(out)!r}: {str(out.parent)!r} is no folder")
     if out.is_dir():
@@ -29,7 +30,7 @@ def output_file(out: Path | None) -> Any:
         raise UserError(f"cannot write {str(out)!r}: it is no regular file, and would be replaced by one")
     if not os.access(out.parent, os.W_OK):
         raise UserError(f"cannot write {str(out)!r}: {os.strerror(errno.EACCES)}")
-    check_output(out)
+    check_output(typed)
     return out
 
 

@@ -57,7 +57,8 @@ def sb3(args: list[str]) -> int:
         outputs.append(_Logs(command.log_dir, reptile.env_steps))
     try:
         if (left := command.iterations - reptile.iteration) > 0:
-            reptile.learn(left, [stop := StopOnSignal(), _Save(command.out), progress], outputs)
+            stop = StopOnSignal()
+            reptile.learn(left, [stop, _Save(command.out), progress, stop.last()], outputs)
             stop.tell()
         else:
             console.print(f"nothing left to do: {reptile.iteration} meta-iterations are done")

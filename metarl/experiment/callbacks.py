@@ -157,7 +157,7 @@ class StopOnSignal(Callback):
     """Ends the run after the iteration in which a signal asked for it.
 
     It comes first, so that it starts before all others and ends after them: a signal waits for what they save at the
-    end.
+    end. What it calls `last` comes last.
     """
 
     def on_start(self, trainer: Trainer) -> None:
@@ -165,13 +165,15 @@ class StopOnSignal(Callback):
         self.stack = ExitStack()
         self.caught = self.stack.enter_context(signals())
 
-    def on_iteration(self, trainer: Trainer, metrics: Mapping[str, float]) -> bool:
-        """Stop if there was one."""
-        return not self.caught
-
     def on_end(self, trainer: Trainer) -> None:
         """Let signals mean what they meant before."""
         self.stack.close()
+
+    def last(self) -> Callback:
+        """Return what stops the run if there was one; it comes last, after all in which one may have come."""
+        callback = Callback()
+        callback.on_iteration = lambda trainer, metrics: not self.caught  # type: ignore[method-assign]
+        return callback
 
     def tell(self) -> None:
         """Say so where there was one.

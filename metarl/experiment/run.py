@@ -65,7 +65,7 @@ def train(
     log = Log(directory, outputs)
     stop, ours = StopOnSignal(), [log, Film(log), KeepBest(directory), SaveCheckpoints(directory)]
     with nullcontext() if directory is None else directory.held():
-        with Callbacks([stop, *callbacks, *ours]).around(trainer) as every:
+        with Callbacks([stop, *callbacks, *ours, stop.last()]).around(trainer) as every:
             curve = loop(trainer, iterations, budget, every)
         if directory is not None:
             directory.check_whole()
