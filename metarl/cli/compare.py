@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from metarl.cli.console import plain_console
 from metarl.cli.options import Benchmark
 from metarl.cli.own import typed_method, typed_modules
 from metarl.cli.parse import parse
@@ -47,7 +46,7 @@ def benchmark(args: list[str]) -> int:
     config = with_settings(config, own_horizon)
     counts = ("seeds", "budget", "steps", "tasks", "episodes")
     check_counts(**{name: (getattr(command, name), 1) for name in counts})
-    console = Console(highlight=False, emoji=False, soft_wrap=True, markup=False)
+    console = plain_console(soft_wrap=True)
     out = command.out or Path("runs") / f"benchmark-{title(name)}"
     protocol = Protocol(command.budget, command.steps, command.tasks, command.episodes)
     methods = labels(typed)
@@ -56,7 +55,7 @@ def benchmark(args: list[str]) -> int:
     keep = stated(name) | own_horizon.keys()
     summary = compare(config, methods, command.seeds, protocol, out, console.print, own, parts, command.style, keep)
     if summary["methods"]:
-        wrapped = Console(highlight=False, emoji=False, markup=False)
+        wrapped = plain_console()
         wrapped.print(results_table(summary, wrapped))
         over = "seeds" if command.seeds > 1 else "tasks of the one seed"
         console.print(f"means, ± half of their 95 % intervals over the {over}")

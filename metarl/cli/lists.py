@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
+from metarl.cli.console import plain_console
 from metarl.cli.options import Envs, Presets
 from metarl.cli.own import typed_modules
 from metarl.cli.parse import parse
@@ -37,7 +38,7 @@ def presets(args: list[str]) -> int:
     for name, c in PRESETS.items():
         tasks = c.source.removeprefix("metarl/").removesuffix("-v0")
         rows.append((name, tasks, method_name(c.method), c.iteration_size, str(c.iterations)))
-    console = Console(highlight=False, emoji=False, markup=False)
+    console = plain_console()
     console.print(_lines(console, ("preset", "tasks", "method", "an iteration", "iterations"), rows))
     console.print("\nAn iteration has tasks x episodes x steps, with rl2 tasks x lifetimes x episodes", soft_wrap=True)
     console.print("x steps; of few-shot tasks it has tasks x shots (of each class).", soft_wrap=True)
@@ -59,7 +60,7 @@ def envs(args: list[str]) -> int:
         found = [dataclasses.asdict(entry) for entry in entries.values()]
         print(json.dumps(found if command.id is None else found[0], indent=2, ensure_ascii=False))
         return 0
-    console = Console(highlight=False, emoji=False, markup=False)
+    console = plain_console()
     if command.id is not None:
         console.print(_about(next(iter(entries.values()))))
         return 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from metarl.errors import UserError
+from metarl.experiment.checkpoint import check_no_device
 from metarl.experiment.own_files import check_output
 
 
@@ -26,8 +27,7 @@ def output_file(out: Path | None) -> Any:
         raise UserError(f"cannot write {str(out)!r}: {str(out.parent)!r} is no folder")
     if out.is_dir():
         raise UserError(f"cannot write {str(out)!r}: it is a folder")
-    if out.exists() and not out.is_file():
-        raise UserError(f"cannot write {str(out)!r}: it is no regular file, and would be replaced by one")
+    check_no_device(out)
     if not os.access(out.parent, os.W_OK):
         raise UserError(f"cannot write {str(out)!r}: {os.strerror(errno.EACCES)}")
     check_output(typed)

@@ -8,8 +8,8 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 from matplotlib.figure import Figure
-from rich.console import Console
 
+from metarl.cli.console import plain_console
 from metarl.cli.options import Analyse, Eval, Export, Plot, Video
 from metarl.cli.output_file import named, output_file
 from metarl.cli.own import typed_modules
@@ -60,7 +60,7 @@ def eval(args: list[str]) -> int:
         write_json(command.json, curve.as_dict() if len(curves) == 1 else seeds_as_dict(curve, by_run))
     about = "" if command.task else "held-out ", len(runs), len(curves[0].per_task)
     assert config is not None  # of one run at least
-    show_curve(Console(highlight=False, emoji=False, markup=False), curve, config, *about)
+    show_curve(plain_console(), curve, config, *about)
     return 0
 
 
@@ -159,5 +159,5 @@ def analyse(args: list[str]) -> int:
     write_json(out.with_suffix(".json"), [analysis.as_dict() for analysis in found])
     if is_run and os.access(command.run, os.W_OK):
         log_figure(figure, command.run, "pictures/layers", steps)
-    Console(highlight=False, emoji=False, markup=False).print(analysis_table(found[-1]))
+    plain_console().print(analysis_table(found[-1]))
     return 0

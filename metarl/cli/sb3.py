@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import stable_baselines3
-from rich.console import Console
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import KVWriter
 
+from metarl.cli.console import plain_console
 from metarl.cli.options import Sb3
 from metarl.cli.output_file import named, output_file
 from metarl.cli.parse import parse
@@ -49,7 +49,7 @@ def sb3(args: list[str]) -> int:
     progress = _Progress(command)
     if command.resume:
         progress.go_on(reptile)
-    console = Console(highlight=False, emoji=False, soft_wrap=True, markup=False)
+    console = plain_console(soft_wrap=True)
     shown = f"{reptile.title}: Reptile over {reptile.algorithm.__name__}, {command.iterations} x {command.k:,} steps"
     console.print(f"{shown}, writing {named(out)}")
     outputs: list[KVWriter] = [Terminal(command.iterations, reptile.title)]

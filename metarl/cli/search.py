@@ -10,9 +10,9 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 
+from metarl.cli.console import plain_console
 from metarl.cli.own import imports
 from metarl.errors import UserError
 from metarl.evaluation import AdaptationCurve
@@ -73,7 +73,7 @@ class Search:
     def run(self) -> None:
         """Take part in the study until it has its trials."""
         enough = self.optuna.study.MaxTrialsCallback(self.command.trials, states=self.states)
-        console = Console(highlight=False, emoji=False, markup=False)
+        console = plain_console()
 
         def report(study: Any, trial: Any) -> None:
             shown = ", ".join(f"{name} {self._shown(name, value)}" for name, value in trial.params.items())
@@ -123,7 +123,7 @@ class Search:
         table.add_row("held-out", *(f"{trial.value:.4g}" for trial in best), end_section=True)
         for n in self.space:
             table.add_row(n, *(self._shown(n, trial.params[n]) if n in trial.params else "" for trial in best))
-        console, out = Console(highlight=False, emoji=False, markup=False), self.command.out
+        console, out = plain_console(), self.command.out
         console.print(table)
         console.print(f"searched: {', '.join(self._searched)}")
         chosen = {n: value_of(self.config, n, value) for n, value in complete[0].params.items()}

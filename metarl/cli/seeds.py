@@ -13,8 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from metarl.cli.console import plain_console
 from metarl.errors import UserError
 from metarl.experiment.directory import RunDirectory
 from metarl.experiment.signals import Interrupted, handled_by
@@ -54,7 +53,7 @@ def train_seeds(
     begun = [folder for folder in folders.values() if (folder / "config.json").exists()]
     if begun and not resume:
         raise UserError(f"{begun[0]} already holds a run; go on with it by --resume or choose another --log-dir")
-    console = Console(highlight=False, emoji=False, soft_wrap=True, markup=False)
+    console = plain_console(soft_wrap=True)
     console.print(f"{name}: {seeds} seeds, {min(jobs, seeds)} at a time, writing to {log_dir}")
     threads = str(max(1, cpus() // min(jobs, seeds)))
     trainings = _Trainings(["train", name, *args], threads, console.print)

@@ -9,8 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
+from metarl.cli.console import plain_console
 from metarl.cli.own import imports, typed_method, typed_modules
 from metarl.cli.seeds import train_seeds
 from metarl.cli.start import start, title
@@ -126,7 +125,7 @@ def _several(name: str, args: list[str], command: Train) -> int:
 
 
 def _run(name: str, command: Train, parts: Parts, callbacks: list[Any], method: Any) -> int:
-    console = Console(highlight=False, emoji=False, soft_wrap=True, markup=False)
+    console = plain_console(soft_wrap=True)
     callbacks = [as_callback(callback) for callback in callbacks]  # before anything is written
     if not command.resume:
         command.config.check_heeded()

@@ -152,8 +152,7 @@ def write_atomically(path: Path, data: bytes, make_folder: bool = True) -> None:
     Raises:
         UserError: If it cannot be written (a full disk, say); what was there stays.
     """
-    if path.exists() and not (path.is_file() or path.is_dir()):  # /dev/null, say, which root could replace
-        raise UserError(f"cannot write {str(path)!r}: it is no regular file, and would be replaced by one")
+    check_no_device(path)
     temporary = temporary_beside(path)
     try:
         if make_folder:
@@ -168,6 +167,12 @@ def write_atomically(path: Path, data: bytes, make_folder: bool = True) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def check_no_device(path: Path) -> None:
+    """Refuse to replace what is neither file nor folder: /dev/null, say, which root could."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"cannot write {str(path)!r}: it is no regular file, and would be replaced by one")
 
 
 def write_json(path: Path, value: Any) -> None:
