@@ -50,6 +50,6 @@ def merged(sums: Iterable[Tensor]) -> Tensor:
 
 
 def value(pieces: Tensor) -> Tensor:
-    """Return the numbers that the pieces `[3, P]` stand for, `[P]` in float64."""
+    """Return the numbers that the pieces `[3, P]` stand for, `[P]` in float64, rounded twice."""
     high, middle, low = pieces
     return high + (middle + low)

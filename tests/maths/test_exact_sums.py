@@ -1,9 +1,10 @@
-"""Sums that do not depend on order or grouping, and are those of exact arithmetic."""
+"""Sums that do not depend on order or grouping, and whose pieces are those of exact arithmetic."""
 
 import math
+from fractions import Fraction
 
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from metarl.core import exact
@@ -29,11 +30,16 @@ def test_neither_order_nor_grouping_shows(rows, random, data):
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(NUMBERS, min_size=1, max_size=20) | st.lists(SMALL, min_size=1, max_size=20))
-def test_the_sum_is_the_rounded_true_one(numbers):
-    found = exact.value(exact.total(torch.tensor(numbers)[:, None]))
-    true = math.fsum(torch.tensor(numbers).double().tolist())
-    # what is smaller than the finest grid is lost
-    assert abs(float(found) - true) <= len(numbers) * 2.0**-73 + abs(true) * 2.0**-52
+@example([98.0, 1.8023802894617802e-08, -129.0])  # a piece of -256 and one of 225
+def test_the_pieces_add_up_to_the_true_sum_and_the_value_is_rounded_twice(numbers):
+    vectors = torch.tensor(numbers)[:, None]
+    pieces = exact.total(vectors)
+    true = sum(map(Fraction, vectors.flatten().tolist()))
+    kept = sum(map(Fraction, pieces.flatten().tolist()))
+    assert abs(kept - true) <= len(numbers) * Fraction(2) ** -73  # what is smaller than the finest grid is lost
+    found = exact.value(pieces)
+    additions = abs(float(pieces[1] + pieces[2])) + abs(float(found))
+    assert abs(Fraction(float(found)) - kept) <= Fraction(2) ** -53 * Fraction(additions)
 
 
 def test_as_many_vectors_as_allowed_still_add_exactly():
