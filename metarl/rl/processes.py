@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import connection
+from multiprocessing import connection, forkserver, resource_tracker
 from typing import Any
 
 import cloudpickle
@@ -30,6 +30,9 @@ START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() 
 
 PRELOAD = ["torch", "gymnasium", "metarl.rl.environments"]
 """What the server of processes imports once, for all of them."""
+
+SENT_TO_ALL = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Signals that a terminal or a scheduler sends to all processes of a run."""
 
 PATIENCE = 10.0
 """Seconds that environments have to close."""
@@ -211,6 +214,7 @@ def _start(make: Callable[[], gymnasium.Env], like: gymnasium.Env, rows: range, 
     context: Any = multiprocessing.get_context(START)
     if START == "forkserver":
         context.set_forkserver_preload(PRELOAD)  # without effect where the server runs already
+        _start_server()
     space = like.observation_space
     memory: Any = create_shared_memory(space, len(rows), context)
     ours, theirs = context.Pipe()
@@ -222,9 +226,24 @@ def _start(make: Callable[[], gymnasium.Env], like: gymnasium.Env, rows: range, 
     return Block(process, ours, rows, seen, memory)
 
 
+def _start_server() -> None:
+    """Start what starts processes, deaf to what a terminal or a scheduler sends to all of them: the first decides."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    try:
+        for server in (resource_tracker, forkserver):
+            signal.pthread_sigmask(signal.SIG_BLOCK, SENT_TO_ALL)  # the tracker's start opens two of them again
+            server.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(pipe: connection.Connection, make: Any, rows: int, mode: AutoresetMode, memory: Any) -> None:
     """Do in a process of its own what is asked through the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one decides
+    if START == "forkserver":
+        os.setpgrp()  # what is sent to all processes of a run reaches this one no more
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SENT_TO_ALL)
+    else:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         env = SyncVectorEnv([make.fn] * rows, autoreset_mode=mode, copy=False)

@@ -174,6 +174,28 @@ def test_no_process_is_left_behind(name, tmp_path, observe):
     observe(f"{name} with an env in processes", f"status {status}; none of {len(started)} processes is left")
 
 
+def register_in_a_session():
+    os.setsid()
+    register()
+
+
+@pytest.mark.parametrize("name", ["SIGHUP", "SIGTERM"])
+def test_a_signal_to_all_processes_waits_for_the_iteration(name, tmp_path, observe):
+    """What a terminal that closes, or a scheduler, sends."""
+    options = ["--checkpoint-every", "100000", "--iterations", "100000", "--log-dir", str(tmp_path / "run")]
+    run = Command([*ASYNC, *options], tmp_path, register_in_a_session)
+    run.wait_for("iteration 2/")
+    started = descendants(run.pid)
+    os.killpg(run.pid, getattr(signal, name))
+    assert run.end() == 128 + getattr(signal, name), run.said
+    assert run.said == f"metarl: stopped by {name}; saved, --resume goes on\n"
+    end = time.time() + 20
+    while any(running(pid) for pid in started):
+        assert time.time() < end, "processes are left"
+        time.sleep(0.05)
+    observe(f"{name} to all processes of a run with an env in processes", f"`{run.said.strip()}`; none is left")
+
+
 OWN_SCRIPT = """
 import time, torch, numpy as np, metarl
 from broken_envs import Line
