@@ -23,6 +23,8 @@ class Episodes:
 
     STEPPED: ClassVar[tuple[str, ...]] = ("obs", "act", "rew", "mask", "logp", "adv")
     """Fields with something in every step, `[K, E, T, ...]`."""
+    SPANS: ClassVar[int] = 4
+    """Lengths between one power of two and the next, to which those of episodes are rounded up."""
 
     obs: Tensor
     """Observations before each action, `[K, E, T, o]`."""
@@ -81,7 +83,7 @@ class Episodes:
         beside. Lengths are rounded up to a few steps, so that most tasks share one.
         """
         longest = self.mask.shape[-1]
-        return [min(span_of(int(steps)), longest) for steps in self.lengths.max(1).values.tolist()]
+        return [min(span_of(int(steps), self.SPANS), longest) for steps in self.lengths.max(1).values.tolist()]
 
     def at_length(self, length: int) -> Self:
         """Return the episodes cut or padded to a length that no step taken lies beyond."""
@@ -145,9 +147,9 @@ class Episodes:
         return replace(self, **{name: getattr(self, name).to(device) for name in self.STEPPED})
 
 
-def span_of(steps: int) -> int:
-    """Return a length of at least so many steps, at most a quarter more: one of four between powers of two."""
-    unit = max(1, 2 ** (steps.bit_length() - 3))
+def span_of(steps: int, spans: int = Episodes.SPANS) -> int:
+    """Return the next of the lengths of which so many, a power of two, lie between one power of two and the next."""
+    unit = max(1, 2 ** (steps.bit_length() - spans.bit_length()))
     return -(-steps // unit) * unit
 
 

@@ -24,6 +24,8 @@ class Lifetimes(Episodes):
     """Lifetimes `[K, E, L, ...]`: the steps of their episodes one after another, padding last."""
 
     STEPPED: ClassVar[tuple[str, ...]] = (*Episodes.STEPPED, "ret", "noise", "context")
+    SPANS: ClassVar[int] = 1
+    """Steps of a memory in turn take as long for a few lifetimes as for many: few lengths, each for many."""
 
     ret: Tensor
     """Discounted return of the lifetime's rest, by the λ of the advantages, `[K, E, L]`."""
@@ -59,7 +61,7 @@ def join(policy: Any, played: Sequence[Episodes], longest: int | None = None) ->
     seen = policy.seen(life.obs, life.act, life.rew, in_order(ends))
     inputs = torch.cat([life.obs, before(seen)], dim=-1) * life.mask[..., None]
     life = replace(life, obs=inputs, unstable=sum(episodes.unstable for episodes in played))
-    return life if longest is None else life.at_length(min(span_of(order.shape[-1]), longest))
+    return life if longest is None else life.at_length(min(span_of(order.shape[-1], Lifetimes.SPANS), longest))
 
 
 @dataclass(frozen=True)

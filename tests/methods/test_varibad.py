@@ -286,3 +286,14 @@ def test_mistakes_are_clear():
     with pytest.raises(UserError, match="memory must stay 'gru', got 'lstm'"):
         VariBAD(memory="lstm")
     assert MIN_LOG_STD < 0
+
+
+def test_lifetimes_of_many_lengths_are_computed_at_few():
+    """A recursion over one of them takes as long as over all."""
+    net, lengths = policy(), list(range(1, 21))
+    life = join(net, [played([[steps] for steps in lengths], e) for e in range(2)], longest=40)
+    assert life.mask.shape[-1] == 40
+    assert all(2 * steps <= span <= max(4 * steps - 1, 2) for steps, span in zip(lengths, life.spans, strict=True))
+    assert len(set(life.spans)) == 6
+    episodes = played([[steps] for steps in lengths], 0)
+    assert len(set(episodes.spans)) == 13
