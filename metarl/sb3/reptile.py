@@ -16,7 +16,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from stable_baselines3.common.vec_env import VecMonitor
 from torch import Tensor
 
-from metarl.errors import UserError, check_counts, check_known
+from metarl.errors import UserError, check_counts, check_known, check_takes
 from metarl.evaluation import AdaptationCurve
 from metarl.outer import Interpolation
 from metarl.rl.environments import Vectorization, check_source, make_vec
@@ -37,8 +37,8 @@ from metarl.sb3.episodes import Returns, first_episodes
 from metarl.sb3.vec_env import SB3VecEnv, set_one_task
 from metarl.seeding import TEST, TRAINING, draw_tasks, stream_rng
 
-EVENTS = ("on_start", "on_iteration", "on_end")
-"""What a callback has some of."""
+EVENTS = {"on_start": ("reptile",), "on_iteration": ("reptile", "metrics"), "on_end": ("reptile",)}
+"""What a callback has some of, and what each is called with."""
 
 
 class Reptile:
@@ -133,7 +133,8 @@ class Reptile:
             outputs: Where the numbers of each meta-iteration go: any `KVWriter` of stable-baselines3.
 
         Raises:
-            UserError: If `iterations` is less than 1, or a callback has none of the methods.
+            UserError: If `iterations` is less than 1, or a callback has none of the methods, or one that cannot be
+                called so.
             NotFinite: If the algorithm diverges; the meta-params are those before that meta-iteration.
         """
         check_counts(iterations=(iterations, 1))
@@ -142,6 +143,9 @@ class Reptile:
         for callback in several:
             if isinstance(callback, type) or not any(hasattr(callback, name) for name in EVENTS):
                 raise UserError(f"{callback!r} is no callback: that is an object with some of {', '.join(EVENTS)}")
+            for name, arguments in EVENTS.items():
+                if (method := getattr(callback, name, None)) is not None:
+                    check_takes(f"a callback's {name}", method, *arguments)
         with ExitStack() as stack:
             for callback in several:
                 _call(callback, "on_start", self)

@@ -327,6 +327,14 @@ def test_what_is_no_callback_is_refused_and_one_or_numpys_false_will_do():
     for wrong in (5, print, Stop):
         with pytest.raises(UserError, match="is no callback"):
             reptile.learn(1, [wrong])
+
+    class Short:
+        def on_end(self):
+            raise AssertionError("it is refused before anything is trained")
+
+    with pytest.raises(UserError, match=r"a callback's on_end is called with \(reptile\), got .*Short.on_end\(\)"):
+        reptile.learn(1, Short())
+    assert reptile.iteration == 0
     assert reptile.learn(3, Stop()).iteration == 1
     reptile.close()
 
