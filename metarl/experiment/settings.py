@@ -97,13 +97,14 @@ def _named(config: Settings, name: str) -> Method:
 
 
 LIFETIMES = ("lifetime", "ent_coef")
-"""What methods with a memory have in common."""
+"""What methods with a memory have in common; where one has its default, another has its own."""
 
 
 def _kept(method: Any, before: Any) -> Any:
     """Return the method with what it shares with another one, and the outer update if both take gradient steps."""
     own, old = field_names(method), field_names(before)
-    kept = {name: getattr(before, name) for name in ("inner_lr", *LIFETIMES) if name in own & old}
+    chosen = [name for name in LIFETIMES if name in own & old and getattr(before, name) != getattr(type(before), name)]
+    kept = {name: getattr(before, name) for name in ("inner_lr", *chosen) if name in own & old}
     if type(method.outer) is type(before.outer) and not (method.remembers or before.remembers):
         kept["outer"] = before.outer
     return dataclasses.replace(method, **kept)

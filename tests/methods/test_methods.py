@@ -163,6 +163,18 @@ def test_a_memory_has_small_meta_iterations_and_as_many_environment_steps(name, 
     assert evaluations[0] == evaluations[1]
 
 
+@pytest.mark.parametrize(
+    ("name", "lifetime", "ent_coef", "steps"), [("ant-crippled", 2, 0.0, 3200), ("grid-navigation", 4, 0.01, None)]
+)
+def test_a_memory_after_another_has_its_own_lifetime_unless_the_other_was_given_one(name, lifetime, ent_coef, steps):
+    preset = find_preset(name)
+    config = with_method(preset, "varibad")
+    assert (config.method.lifetime, config.method.ent_coef) == (lifetime, ent_coef)
+    played = [c.tasks * c.episodes * c.method.lifetime for c in (preset, config)]
+    assert steps is None or played[1] * config.horizon == steps
+    assert played[1] * config.iterations == pytest.approx(played[0] * preset.iterations, rel=0.01)
+
+
 def test_lifetimes_hold_as_many_episodes_as_other_methods_play_where_their_length_is_unknown():
     config = with_method(Config("own_env:Own-v0", episodes=20, gae_lambda=1.0), "rl2")
     assert (config.tasks, config.episodes, config.gae_lambda) == (20, 8, 0.95)
