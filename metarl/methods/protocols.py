@@ -78,6 +78,9 @@ class Method(Protocol):
     remembers: ClassVar[bool] = False
     """Whether a recurrent policy's memory adapts, over the episodes of a lifetime, instead of the params."""
 
+    own_layers: ClassVar[int] = 0
+    """Of the widths in `hidden`, those at the front that networks of other methods lack, as deep as they are else."""
+
     inner_steps: int
     """Inner steps, each on fresh data."""
 
@@ -134,13 +137,13 @@ class Method(Protocol):
         Where a meta-iteration had several clipped steps and now has a single one, it gets `TASKS_OF_ONE_STEP` tasks at
         least, in as many environment steps altogether; where it had a memory and now takes gradient steps,
         `LEAST_WITHOUT_MEMORY` tasks and episodes. A context that tells rewards goes where this method does not hear
-        them.
+        them, and so do layers of a network of the other's own.
         """
         before = settings.method
         clipped = [getattr(method.outer, "clip", None) for method in (before, self)]
         forgets = before.remembers and not self.remembers
         deaf = getattr(settings, "reward_coef", 0.0) > 0 and not getattr(self, "hears_rewards", False)
-        suited: dict[str, Any] = WITHOUT_CONTEXT if deaf else {}
+        suited: dict[str, Any] = (WITHOUT_CONTEXT if deaf else {}) | as_deep(self, settings)
         tasks, times = settings.tasks, 1.0
         if clipped[0] is not None and clipped[1] is None:
             tasks = max(tasks, TASKS_OF_ONE_STEP)
@@ -152,6 +155,15 @@ class Method(Protocol):
         if tasks == settings.tasks and not forgets:
             return suited
         return suited | {"tasks": tasks} | times_as_many_iterations(settings, times * settings.tasks / tasks)
+
+
+def as_deep(method: Any, settings: Any) -> dict[str, Any]:
+    """Return the widths of a network as deep as that of the method before, but for the layers of their own."""
+    more = method.own_layers - getattr(settings.method, "own_layers", 0)
+    if not more:
+        return {}
+    hidden = settings.hidden
+    return {"hidden": (hidden[0],) * more + hidden if more > 0 else hidden[-more:] or hidden}
 
 
 def times_as_many_iterations(settings: Any, factor: float) -> dict[str, int]:

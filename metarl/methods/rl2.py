@@ -18,6 +18,7 @@ from metarl.methods.protocols import (
     Losses,
     Method,
     Outputs,
+    as_deep,
     needs_episodes,
     times_as_many_iterations,
 )
@@ -151,10 +152,11 @@ class RL2(Method):
         needs_episodes(self, settings)
         before = settings.method
         if isinstance(before, type(self)) and before.lifetime == self.lifetime:
-            return {"baseline": "linear"} if self.vf_coef else {}
+            return ({"baseline": "linear"} if self.vf_coef else {}) | as_deep(self, settings)
         played = settings.episodes * (before.inner_steps + before.plays_query)
         lifetimes = max(1, played // self.lifetime)
-        suited = {"episodes": lifetimes, "gae_lambda": min(settings.gae_lambda, 0.95)} | WITHOUT_CONTEXT
+        suited = {"episodes": lifetimes, "gae_lambda": min(settings.gae_lambda, 0.95)}
+        suited |= WITHOUT_CONTEXT | as_deep(self, settings)
         suited |= {"baseline": "linear"} if self.vf_coef else {}
         if settings.longest_episode is None:
             return suited

@@ -37,6 +37,9 @@ class VariBAD(RL2):
 
     units: ClassVar[Mapping[str, str]] = {"reward_unit": "rew", **RL2.units}
 
+    own_layers: ClassVar[int] = 1
+    """The belief's memory; the policy has no recurrent unit under it."""
+
     lifetime: int = 2
     """Episodes of a lifetime."""
     bootstrap: bool = True
@@ -79,16 +82,8 @@ class VariBAD(RL2):
             return -losses.elbo(new(QUERY), data[QUERY])
         return super().meta_loss(losses, new, old, data, numbers)
 
-    def suited(self, settings: Any) -> dict[str, Any]:
-        """Return what suits RL², and a hidden layer more: the policy network has no recurrent unit under it.
-
-        Meta-iterations are smaller (`STEPS_AN_ITERATION`), and each of their lifetimes has a task of its own.
-        """
-        deeper = {} if isinstance(settings.method, VariBAD) else {"hidden": (settings.hidden[0], *settings.hidden)}
-        return super().suited(settings) | deeper
-
     def sizes(self, tasks: int, lifetimes: int, steps: int) -> tuple[int, int]:
-        """Return tasks and lifetimes of a meta-iteration, from what there are and the environment steps of one."""
+        """Return tasks and lifetimes of a small meta-iteration, each lifetime in a task of its own."""
         return min(tasks * lifetimes, max(FEWEST_TASKS, STEPS_AN_ITERATION // steps)), 1
 
     def initial_state(self, params: Tensor) -> State:

@@ -175,6 +175,16 @@ def test_a_memory_after_another_has_its_own_lifetime_unless_the_other_was_given_
     assert played[1] * config.iterations == pytest.approx(played[0] * preset.iterations, rel=0.01)
 
 
+def test_a_belief_has_a_layer_of_its_own_which_goes_with_it():
+    preset = dataclasses.replace(find_preset("ant-crippled"), hidden=(32, 16))
+    believing = with_method(preset, "varibad")
+    assert believing.hidden == (32, 32, 16)
+    assert with_method(believing, "varibad").hidden == (32, 32, 16)
+    assert [with_method(believing, name).hidden for name in ("maml", "rl2", "promp")] == [(32, 16)] * 3
+    narrow = dataclasses.replace(believing, hidden=(32,))
+    assert with_method(narrow, "maml").hidden == (32,)
+
+
 def test_lifetimes_hold_as_many_episodes_as_other_methods_play_where_their_length_is_unknown():
     config = with_method(Config("own_env:Own-v0", episodes=20, gae_lambda=1.0), "rl2")
     assert (config.tasks, config.episodes, config.gae_lambda) == (20, 8, 0.95)
