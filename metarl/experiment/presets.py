@@ -10,7 +10,7 @@ from metarl.errors import UserError, did_you_mean
 from metarl.experiment.base_config import Settings
 from metarl.experiment.config import Config
 from metarl.experiment.few_shot_config import FewShotConfig
-from metarl.methods import MAML, RL2, MetaSGD, ProMP, Reptile
+from metarl.methods import MAML, RL2, MetaSGD, ProMP, Reptile, VariBAD
 from metarl.outer import PPO, TRPO, Adam
 from metarl.rl.ids import registered
 
@@ -102,6 +102,16 @@ GRID = Config(
 )
 """That of the VariBAD paper: lifetimes of four episodes. A gradient step cannot search a grid."""
 
+BELIEF: dict[str, Any] = {
+    "method": VariBAD(outer=replace(VariBAD().outer, lr_half_life=200)),
+    "tasks": 16,
+    "episodes": 1,
+    "hidden": (64, 64, 64),
+    "eval_every": 125,
+    "checkpoint_every": 25,
+}
+"""Given a belief an ant learns in about as many steps as one that is told its task."""
+
 STEP_SIZES = MetaSGD(inner_lr=0.1, outer=PPO(minibatches=2, max_kl=0.1))
 """With a step size for each param an ant learns faster than with one for all."""
 
@@ -163,7 +173,7 @@ IN_ENVIRONMENTS: dict[str, Config] = {
     "half-cheetah-vel": locomotion("HalfCheetahVel", 250, **REWARDED, eval_every=25),
     "half-cheetah-crippled": locomotion("HalfCheetahCrippled", 500, **MEMORY, eval_every=50, checkpoint_every=25),
     "ant-dir": locomotion("AntDir", 1000, **MEMORY, eval_every=100, checkpoint_every=25),
-    "ant-vel": locomotion("AntVel", 300, method=STEP_SIZES),
+    "ant-vel": locomotion("AntVel", 625, **BELIEF),
     "ant-goal": locomotion("AntGoal", 150, method=STEP_SIZES),
     "ant-crippled": locomotion("AntCrippled", 400, **MEMORY, eval_every=50),
     "walker-dir": locomotion("Walker2dDir", 30, **LARGE),

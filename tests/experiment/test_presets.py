@@ -34,7 +34,7 @@ def test_the_reproduction_of_the_paper_stays_with_its_method():
     [
         ("half-cheetah-dir", "promp"),
         ("half-cheetah-vel", "promp"),
-        ("ant-vel", "meta-sgd"),
+        ("ant-goal", "meta-sgd"),
     ],
 )
 def test_locomotion_takes_several_outer_steps_and_maml_with_trpo_is_one_flag_away(name, method):

@@ -24,7 +24,7 @@ def test_a_pretrained_policy_reaches_the_curve_of_its_card(name, steps):
     assert (card["env"], card["env_steps"]) == (model.config.env, model.trainer.progress.env_steps)
     low, high = (np.array(card["curve"][end])[: steps + 1] for end in ("ci_low", "ci_high"))
     assert np.all((low <= curve.mean) & (curve.mean <= high))
-    if card["method"] != "rl2":  # whose memory adapts from the first episode on
+    if not model.config.method.remembers:  # a memory adapts from the first episode on
         gain = curve.per_task[:, 1] - curve.per_task[:, 0]  # task by task: what can be had differs among them
         assert stats.ttest_1samp(gain, 0.0, alternative="greater").pvalue < 1e-4  # it adapts
 

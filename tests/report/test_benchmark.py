@@ -138,7 +138,7 @@ def test_a_figure_for_a_paper_is_as_wide_as_a_column_and_nothing_is_cut_off_or_o
             assert len(inside) > 1 and all(left.x1 < right.x0 for left, right in pairwise(inside))
 
 
-@pytest.mark.parametrize("preset", ["sparse-navigation", "ant-vel"])
+@pytest.mark.parametrize("preset", ["sparse-navigation", "ant-goal"])
 def test_baselines_of_every_kind_of_preset(preset, tmp_path):
     """One whose method has a memory, and one whose method learns step sizes."""
     config = dataclasses.replace(PRESETS[preset], horizon=5, tasks=2, episodes=2)
