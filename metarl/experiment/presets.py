@@ -110,7 +110,7 @@ BELIEF: dict[str, Any] = {
     "eval_every": 125,
     "checkpoint_every": 25,
 }
-"""Given a belief an ant learns in about as many steps as one that is told its task."""
+"""With a belief an ant learns a speed in fewer steps than with gradient steps, if the step size falls."""
 
 STEP_SIZES = MetaSGD(inner_lr=0.1, outer=PPO(minibatches=2, max_kl=0.1))
 """With a step size for each param an ant learns faster than with one for all."""

@@ -103,7 +103,8 @@ LIFETIMES = ("lifetime", "ent_coef")
 def _kept(method: Any, before: Any) -> Any:
     """Return the method with what it shares with another one, and the outer update if both take gradient steps."""
     own, old = field_names(method), field_names(before)
-    chosen = [name for name in LIFETIMES if name in own & old and getattr(before, name) != getattr(type(before), name)]
+    default = {f.name: f.default for f in dataclasses.fields(before)} if old else {}
+    chosen = [name for name in LIFETIMES if name in own & old and getattr(before, name) != default[name]]
     kept = {name: getattr(before, name) for name in ("inner_lr", *chosen) if name in own & old}
     if type(method.outer) is type(before.outer) and not (method.remembers or before.remembers):
         kept["outer"] = before.outer

@@ -12,7 +12,7 @@ from metarl.errors import UserError, check_counts, check_positive
 from metarl.methods.protocols import QUERY, Losses, Outputs
 from metarl.methods.rl2 import FEWEST_TASKS, RL2
 from metarl.outer import PPO, Adam, MetaObjective, State, Updated
-from metarl.outer.adam import adam, adam_state, halved
+from metarl.outer.adam import adam, adam_state
 from metarl.outer.ppo import passes
 
 BELIEF = "belief."
@@ -55,8 +55,6 @@ class VariBAD(RL2):
     """Width of the decoder's two hidden layers."""
     elbo_lr: float = 1e-3
     """Step size of encoder and decoder."""
-    elbo_lr_half_life: int = 0
-    """Meta-iterations after which elbo_lr has halved, to halve again in as many; 0 keeps it."""
     elbo_epochs: int = 40
     """Passes of theirs through the data of a meta-iteration, in as many minibatches as the outer update has."""
     kl_coef: float = 1.0
@@ -68,7 +66,6 @@ class VariBAD(RL2):
         """Check kinds and ranges."""
         super().__post_init__()
         check_counts(**{name: (getattr(self, name), 1) for name in ("latent", "decoder", "elbo_epochs", "elbo_points")})
-        check_counts(elbo_lr_half_life=(self.elbo_lr_half_life, 0))
         check_positive(elbo_lr=self.elbo_lr, kl_coef=self.kl_coef, vf_coef=self.vf_coef)
         if self.embedding:
             raise UserError(f"varibad has no embedding, got {self.embedding}")
@@ -98,13 +95,11 @@ class VariBAD(RL2):
         params, acting, metrics = super().update(objective, params, state)
         belief = {name.removeprefix(BELIEF): value for name, value in state.items() if name.startswith(BELIEF)}
         bound = objective.given(elbo=1.0)
-        steps = passes(objective, self.elbo_epochs, getattr(self.outer, "minibatches", 1))
-        lr = halved(self.elbo_lr, float(belief["t"]) / len(steps), self.elbo_lr_half_life)
         losses = []
-        for part in steps:
+        for part in passes(objective, self.elbo_epochs, getattr(self.outer, "minibatches", 1)):
             loss, gradient = bound.loss_and_gradient(params, part)
             losses.append(loss)
-            params, belief = adam(params, gradient, belief, lr)
+            params, belief = adam(params, gradient, belief, self.elbo_lr)
         first = losses[: len(losses) // self.elbo_epochs]
         return params, state | acting | _named(belief), metrics | {"elbo": -sum(first) / len(first)}
 
