@@ -78,9 +78,6 @@ class Method(Protocol):
     remembers: ClassVar[bool] = False
     """Whether a recurrent policy's memory adapts, over the episodes of a lifetime, instead of the params."""
 
-    own_layers: ClassVar[int] = 0
-    """Of the widths in `hidden`, those at the front that networks of other methods lack, as deep as they are else."""
-
     inner_steps: int
     """Inner steps, each on fresh data."""
 
@@ -158,8 +155,11 @@ class Method(Protocol):
 
 
 def as_deep(method: Any, settings: Any) -> dict[str, Any]:
-    """Return the widths of a network as deep as that of the method before, but for the layers of their own."""
-    more = method.own_layers - getattr(settings.method, "own_layers", 0)
+    """Return the widths of a network as deep as that of the method before, but for the layers of their own.
+
+    A method that has some says how many with `own_layers`: of the widths in `hidden`, those at the front.
+    """
+    more = getattr(method, "own_layers", 0) - getattr(settings.method, "own_layers", 0)
     if not more:
         return {}
     hidden = settings.hidden
