@@ -97,6 +97,8 @@ def _begun(log_dir: Path, typed: Settings, chosen: dict[str, str | None], module
 
 def _with_settings_first(args: list[str]) -> list[str]:
     """Return the arguments with the file of `--settings`, or of a run to go on with, where a preset would stand."""
+    if args[:1] == ["--resume"] and args[1:] and not args[1].startswith("-"):
+        args = [args[1], args[0], *args[2:]]
     files = _values(args, "--settings")
     if not files:
         folders = _values(args, "--log-dir")

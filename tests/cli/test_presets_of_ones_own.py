@@ -198,6 +198,7 @@ def test_a_run_goes_on_by_its_folder_alone(preset, capsys):
     told = capsys.readouterr().out
     assert "run: metarl/PointNavigation-v0, 3 meta-iterations" in told and recorded("run")["method"]["name"] == "promp"
     assert main(["train", "--log_dir=run", "--resume", "--iterations", "3"]) == 0
+    assert main(["train", "--resume", preset, "--log-dir", "run", "--iterations", "3"]) == 0
     assert main(["train", "--log-dir", "nowhere", "--resume"]) == 2
     assert "there is no run in 'nowhere'" in capsys.readouterr().err
 
