@@ -96,7 +96,10 @@ def _begun(log_dir: Path, typed: Settings, chosen: dict[str, str | None], module
 
 
 def _with_settings_first(args: list[str]) -> list[str]:
-    """Return the arguments with the file of `--settings`, or of a run to go on with, where a preset would stand."""
+    """Return the arguments with the file of `--settings`, or of a run to go on with, where a preset would stand.
+
+    A preset that follows `--resume` comes first too.
+    """
     if args[:1] == ["--resume"] and args[1:] and not args[1].startswith("-"):
         args = [args[1], args[0], *args[2:]]
     files = _values(args, "--settings")
