@@ -117,13 +117,20 @@ class Hold:
         path: The folder.
 
     Raises:
-        UserError: As `Lock`.
+        UserError: As `Lock`, or if the folder cannot be read.
     """
 
     def __init__(self, path: Path) -> None:
-        self.lock = Lock(path)
-        self.folder = os.open(path, os.O_RDONLY) if hasattr(os, "O_DIRECTORY") else None  # Windows opens no folders
-        self.status = os.stat(path)
+        try:
+            self.folder = os.open(path, os.O_RDONLY) if hasattr(os, "O_DIRECTORY") else None  # Windows opens no folders
+        except OSError as error:
+            raise UserError(f"cannot read {str(path)!r}: {error.strerror}") from error
+        try:
+            self.lock, self.status = Lock(path), os.stat(path)
+        except BaseException:
+            if self.folder is not None:
+                os.close(self.folder)
+            raise
 
     def is_at(self, path: Path) -> bool:
         """Return whether the folder is there."""

@@ -122,7 +122,7 @@ class _Record:
     @property
     def newest(self) -> tuple[torch.Tensor, torch.Tensor]:
         """The rewards of the newest step, and in which rows it was taken, `[K E]` each."""
-        return torch.from_numpy(self.rew[self.t - 1]).float(), torch.from_numpy(self.mask[self.t - 1])
+        return torch.from_numpy(self.rew[self.t - 1]).to(self.obs.dtype), torch.from_numpy(self.mask[self.t - 1])
 
     def see(self, observation: Any) -> torch.Tensor:
         """Note the observations of all rows; returns them as `[K, E, o]`."""
@@ -164,7 +164,7 @@ class _Record:
     def episodes(self) -> Episodes:
         """Return the episodes; steps not taken are zero."""
         t, k, e = self.t, self.k, self.e
-        taken = torch.from_numpy(self.mask[:t]).view(t, k, e)
+        taken, dtype = torch.from_numpy(self.mask[:t]).view(t, k, e), self.obs.dtype
         act = torch.stack(self.acts)
         logp = stacked(self.actions).log_prob(act)
         self._find_improbable(logp, taken)
@@ -173,11 +173,11 @@ class _Record:
         played = Episodes(
             obs=_by_task(self.obs[:t].view(t, k, e, -1).masked_fill(blank[..., None], 0)),
             act=_by_task(act.masked_fill(blank if act.dim() == 3 else blank[..., None], 0)),
-            rew=_by_task(torch.from_numpy(np.where(self.mask[:t], self.rew[:t], 0)).view(t, k, e).float()),
-            mask=_by_task(taken.float()),
+            rew=_by_task(torch.from_numpy(np.where(self.mask[:t], self.rew[:t], 0)).view(t, k, e).to(dtype)),
+            mask=_by_task(taken.to(dtype)),
             logp=_by_task(logp.masked_fill(blank, 0)),
             adv=torch.zeros(k, e, t),
-            success=None if self.solved is None else torch.from_numpy(self.solved).view(k, e).float(),
+            success=None if self.solved is None else torch.from_numpy(self.solved).view(k, e).to(dtype),
             unstable=self.unstable,
             cut=self.cut,
         )
@@ -239,7 +239,8 @@ def _flags(infos: Any, name: str, rows: int) -> NDArray[np.bool_]:
 def _last_observations(observation: Any, ended: NDArray[np.bool_], e: int) -> dict[tuple[int, int], torch.Tensor]:
     """Return the observations `[o]` of rows `[K E]` that end here, by task and episode, where they are finite."""
     rows = np.asarray(observation).reshape(len(ended), -1)
-    found = {divmod(row, e): torch.from_numpy(rows[row].copy()).float() for row in np.flatnonzero(ended).tolist()}
+    dtype = torch.get_default_dtype()
+    found = {divmod(row, e): torch.tensor(rows[row], dtype=dtype) for row in np.flatnonzero(ended).tolist()}
     return {at: last for at, last in found.items() if torch.isfinite(last).all()}
 
 

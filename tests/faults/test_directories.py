@@ -1,5 +1,6 @@
 """Run directories: nothing of others is replaced, two processes never share one, and what differs is told."""
 
+import errno
 import os
 import shutil
 import signal
@@ -118,6 +119,21 @@ def test_two_models_of_one_process_share_no_directory(tmp_path):
     other.learn(1)
     for model in (first, other):
         model.close()
+
+
+def test_a_folder_that_could_not_be_opened_is_free_afterwards(tmp_path, monkeypatch):
+    small = {"tasks": 2, "episodes": 2, "horizon": 4, "hidden": (4,)}
+    opened, model = os.open, metarl.Model("metarl/PointNavigation-v0", **small, log_dir=tmp_path / "run")
+
+    def too_many(path, *options, **more):
+        if path == tmp_path / "run":
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return opened(path, *options, **more)
+
+    with monkeypatch.context() as patched, pytest.raises(UserError, match="Too many open files"):
+        patched.setattr(os, "open", too_many)
+        model.learn(1)
+    model.learn(1)
 
 
 def test_an_interrupted_model_goes_on(tmp_path):

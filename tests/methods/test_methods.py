@@ -1,10 +1,12 @@
 """Every method through the training loop, the command line and the Python API."""
 
 import dataclasses
+from contextlib import closing
 
 import gymnasium
 import pytest
 import torch
+from own_envs import Corridor
 
 import metarl
 from metarl import UserError
@@ -18,6 +20,7 @@ from metarl.experiment.trainer import Trainer
 from metarl.methods import MAML, METHODS, ProMP, Reptile, method_name
 from metarl.models.methods import MODELS
 from metarl.outer import OUTERS
+from metarl.seeding import TEST, draw_tasks, task_rngs
 
 SIZES = {"tasks": 3, "episodes": 3, "horizon": 8, "hidden": (8,)}
 SMALL = SIZES | {"eval_tasks": 2, "eval_episodes": 2, "eval_every": 9, "eval_steps": 1}
@@ -261,6 +264,18 @@ def test_discrete_actions_learn_too():
         model.learn(1)
         assert any(not torch.equal(before[n], value) for n, value in model.trainer.params.items()), name
         model.close()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_all_learn_in_double_precision_where_that_is_torchs_default(name, double):
+    memory = {} if METHODS[name].remembers else {"hidden": (8,)}
+    sizes = {"tasks": 2, "episodes": 1, "horizon": 6, "eval_tasks": 2, "eval_episodes": 1}
+    trainer = metarl.Model(Corridor, method=name, **sizes, **memory).learn(1).trainer
+    assert {value.dtype for value in trainer.params.values()} == {torch.float64}
+    with closing(trainer.build_inner_loop(held_out=False)) as inner_loop:
+        tasks, rngs = draw_tasks(inner_loop, 2, 0, TEST), task_rngs(0, TEST, 0, range(2))
+        _, played = next(iter(inner_loop.play(trainer.params, tasks, rngs)))
+    assert {getattr(played, field).dtype for field in ("obs", "rew", "mask", "logp", "adv")} == {torch.float64}
 
 
 @pytest.mark.parametrize(("name", "tasks"), [("promp", 10), ("maml", 20)])
