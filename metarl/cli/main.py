@@ -31,7 +31,7 @@ COMMANDS = {
     ),
     "tune": ("tune", "PRESET --trials N [--storage sqlite:///tune.db] ...", "settings searched for by Optuna"),
     "presets": ("lists", "[--json]", "what can be trained"),
-    "envs": ("lists", "[ID] [--json]", "the task distributions"),
+    "envs": ("lists", "[ID] [--check] [--json]", "the task distributions"),
     "completion": ("completion", "bash|zsh", "a script by which bash or zsh completes all this"),
 }
 """Every command: the module of `metarl.cli` that has a function of its name, what is typed after it, what it does."""

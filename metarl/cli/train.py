@@ -14,7 +14,7 @@ from metarl.cli.own import imports, typed_method, typed_modules
 from metarl.cli.seeds import train_seeds
 from metarl.cli.start import start, title
 from metarl.cli.tables import show_curve
-from metarl.cli.train_options import Train, parse_train, typed_names
+from metarl.cli.train_options import SHOWN, Train, parse_train, typed_names
 from metarl.errors import UserError, check_known
 from metarl.experiment.base_config import Settings
 from metarl.experiment.callbacks import as_callback
@@ -43,9 +43,9 @@ def train(args: list[str]) -> int:
         near = _preset_of(args)
         raise UserError(f"train needs a preset or an environment first{near}; 'metarl presets' lists the presets")
     name, rest = args[0], args[1:]
-    shown = name in ("-h", "--help")  # with the defaults of one preset
+    shown = name in ("-h", "--help")
     if shown:
-        name, rest = "point-navigation", ["--help"]
+        name, rest = SHOWN, ["--help"]
     typed = [name, *(value for option in TYPED for value in _values(rest, option))]
     modules = typed_modules(typed, _values(rest, "--import"))
     callbacks, rest = _callbacks(rest)

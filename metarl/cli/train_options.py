@@ -45,6 +45,9 @@ ABOUT = {
 }
 """A sentence on each group."""
 
+SHOWN = "point-navigation"
+"""The preset whose defaults the help shows where none is typed."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Train:
@@ -64,7 +67,7 @@ class Train:
 def parse_train(name: str, args: list[str], default: Train, keep: Collection[str] = ()) -> Train:
     """Parse the options of a training, which change the default's settings; those to keep are asked for."""
     config = default.config
-    form = _form(default, fixed(config.method) - typed_names(args))  # the method refuses those that are typed
+    form = _form(name, default, fixed(config.method) - typed_names(args))  # the method refuses those that are typed
     others = {f"--{n.replace('_', '-')}": f"; --{text}" for n, text in elsewhere(config, config.method.outer).items()}
     typed: Any = parse(form, args, f"metarl train {name}", default=form(), elsewhere=others)
     values = {f.name: getattr(getattr(typed, g), f.name) for g in GROUPS for f in dataclasses.fields(getattr(typed, g))}
@@ -89,16 +92,17 @@ def _values(group: Any) -> dict[str, Any]:
     return {f.name: getattr(group, f.name) for f in dataclasses.fields(group)}
 
 
-def _form(default: Train, left_out: Collection[str]) -> type[Any]:
+def _form(name: str, default: Train, left_out: Collection[str]) -> type[Any]:
     """Return a dataclass of the command's own options, and of groups of the settings, each a dataclass of its own."""
     hints, docs = get_type_hints(Train, include_extras=True), documented(Train)
-    names = [f.name for f in dataclasses.fields(Train) if f.name != "config"]
-    fields: list[Any] = [_option(name, hints[name], docs[name], getattr(default, name)) for name in names]
+    own = [f.name for f in dataclasses.fields(Train) if f.name != "config"]
+    fields: list[Any] = [_option(option, hints[option], docs[option], getattr(default, option)) for option in own]
     fields += [
-        (name, kind, dataclasses.field(default_factory=kind)) for name, kind in _groups(default.config, left_out)
+        (group, kind, dataclasses.field(default_factory=kind)) for group, kind in _groups(default.config, left_out)
     ]
     form = dataclasses.make_dataclass("Options", fields, frozen=True)
-    form.__doc__ = """Meta-train a policy or a network; settings not given are the preset's.
+    whose = f"\n\n    The defaults below are those of {SHOWN}." if name == "PRESET" else ""
+    form.__doc__ = f"""Meta-train a policy or a network; settings not given are the preset's.{whose}
 
     --callback module:name adds a callback of yours; it may be repeated.
 

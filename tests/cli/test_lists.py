@@ -78,6 +78,13 @@ def help_of(capsys, *arguments):
     return capsys.readouterr().out
 
 
+def test_the_help_of_train_says_whose_defaults_it_shows(capsys):
+    for shown, args in ((True, ["train", "--help"]), (False, ["train", "ant-dir", "--help"])):
+        with pytest.raises(SystemExit):
+            main(args)
+        assert ("The defaults below are those of point-navigation." in capsys.readouterr().out) is shown
+
+
 def test_the_help_of_train_groups_the_settings(screen, capsys):
     out = help_of(capsys, "point-navigation")
     titles = re.findall(r"([\w-]+) options\b", out)
