@@ -39,7 +39,7 @@ def presets(args: list[str]) -> int:
         tasks = c.source.removeprefix("metarl/").removesuffix("-v0")
         rows.append((name, tasks, method_name(c.method), c.iteration_size, str(c.iterations)))
     console = plain_console()
-    console.print(_lines(console, ("preset", "tasks", "method", "an iteration", "iterations"), rows))
+    console.print(_lines(console, ("preset", "tasks", "method", "an iteration", "times"), rows))
     console.print("\nAn iteration has tasks x episodes x steps, with a memory tasks x lifetimes x", soft_wrap=True)
     console.print("episodes x steps; of few-shot tasks it has tasks x shots (of each class).", soft_wrap=True)
     console.print("'metarl train PRESET --help' shows a preset's settings; --json all of them.", soft_wrap=True)
