@@ -126,7 +126,7 @@ class Hold:
         except OSError as error:
             raise UserError(f"cannot read {str(path)!r}: {error.strerror}") from error
         try:
-            self.lock, self.status = Lock(path), os.stat(path)
+            self.status, self.lock = os.stat(path), Lock(path)  # the lock last: it would stay
         except BaseException:
             if self.folder is not None:
                 os.close(self.folder)
