@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 PACKAGES = ("metarl-toolkit", "torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "envpool", "ray")
 
@@ -35,9 +35,14 @@ def versions() -> dict[str, str]:
 
 def report(title: str, rows: list[dict[str, Any]], file: Path | None, **more: Any) -> None:
     """Print the rows as a table, and write them with machine, versions and what else there is to a JSON file."""
-    table = Table(*rows[0], title=title)
-    for row in rows:
-        table.add_row(*(_shown(value) for value in row.values()))
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [[name.replace("_", " ") for name in names]]
+    lines += [[_shown(row.get(name, "")) for name in names] for row in rows]
+    if len(rows) < len(names):  # more than a terminal is wide: a column for each row
+        lines = [list(line) for line in zip(*lines, strict=True)]
+    table = Table(*(Column(name, overflow="fold") for name in lines[0]), title=title)
+    for line in lines[1:]:
+        table.add_row(*line)
     Console(width=None if Console().is_terminal else 140).print(table)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
