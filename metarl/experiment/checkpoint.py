@@ -17,7 +17,7 @@ import safetensors.torch
 from torch import Tensor
 
 from metarl.core.params import Params
-from metarl.errors import UserError
+from metarl.errors import UserError, did_you_mean
 
 FORMAT = 1
 """Version of the file format; a newer one is refused."""
@@ -68,7 +68,9 @@ def load(path: Path) -> Checkpoint:
         UserError: If it does not exist or a newer version wrote it.
     """
     if not path.exists():
-        raise UserError(f"checkpoint {str(path)!r} does not exist, nor a run directory {str(path.with_suffix(''))!r}")
+        run = path.with_suffix("")
+        hint = did_you_mean(str(run), (str(file.parent) for file in run.parent.glob("*/config.json")))
+        raise UserError(f"checkpoint {str(path)!r} does not exist, nor a run directory {str(run)!r}{hint}")
     if not path.is_file():  # a pipe would make us wait
         raise UserError(f"checkpoint {str(path)!r} is not a regular file")
     try:
