@@ -25,8 +25,6 @@ class Episodes:
     """Fields with something in every step, `[K, E, T, ...]`."""
     SPANS: ClassVar[int] = 4
     """Lengths between one power of two and the next, to which those of episodes are rounded up."""
-    FEWEST_STEPS: ClassVar[int] = 100
-    """Steps of a task that are left of its episodes where only some are taken."""
 
     obs: Tensor
     """Observations before each action, `[K, E, T, o]`."""
@@ -105,13 +103,12 @@ class Episodes:
     def every_nth_step(self, stride: int) -> Episodes:
         """Return every stride-th step of each task, as one long episode with rewards left as they are.
 
-        Of few steps more are taken, so that `FEWEST_STEPS` are left, padding counted. Step t of episode e is taken
-        where the stride divides e + t: a choice that depends on the task's own length, and not on the tasks beside.
+        Step t of episode e is taken where stride divides e + t: a choice that does not depend on the
+        padding, and so not on the tasks played beside.
         """
-        _, e, t = self.mask.shape
-        stride = min(stride, max(1, e * t // self.FEWEST_STEPS))
         if stride == 1:
             return self
+        _, e, t = self.mask.shape
         taken = (torch.arange(e)[:, None] + torch.arange(t)).flatten() % stride == 0
         return replace(self, **{name: getattr(self, name).flatten(1, 2)[:, None, taken] for name in self.STEPPED})
 

@@ -13,7 +13,6 @@ from metarl.methods import MAML
 from metarl.methods.adaptation import adaptation_path
 from metarl.methods.protocols import QUERY
 from metarl.outer import TRPO
-from metarl.rl.episodes import Episodes
 
 INNER_LOSSES = ["likelihood-ratio", "log-likelihood"]
 
@@ -117,8 +116,7 @@ def test_fisher_product_is_the_hessian_of_the_kl(steps, discrete):
     assert_close(products, hessian, rtol=1e-7, atol=1e-9)
 
 
-def test_a_thinner_fisher_product_is_linearised_at_the_same_policies(monkeypatch):
-    monkeypatch.setattr(Episodes, "FEWEST_STEPS", 1)
+def test_a_thinner_fisher_product_is_linearised_at_the_same_policies():
     objective, params = tiny.objective(MAML(inner_lr=0.3))
     batch_loss = tiny.batch_loss(objective)
     losses, batch, like = batch_loss.losses, batch_loss.batch, batch_loss.like
@@ -139,13 +137,6 @@ def test_a_thinner_fisher_product_is_linearised_at_the_same_policies(monkeypatch
     pushed = losses.fisher(shifted(leaf), [j @ vector for j in jacobians], query)
     expected = sum(torch.tensordot(p, j, p.dim()) for p, j in zip(pushed, jacobians, strict=True)) / tiny.K
     assert_close(objective.fisher_product(params, vector, stride=2), expected)
-
-
-@pytest.mark.parametrize(("episodes", "horizon", "taken"), [(40, 50, 200), (25, 10, 125), (20, 5, 100), (5, 8, 40)])
-def test_fisher_products_take_every_tenth_step_and_more_of_few(episodes, horizon, taken):
-    zeros = torch.zeros(2, episodes, horizon)
-    data = Episodes(obs=zeros[..., None], act=zeros[..., None], rew=zeros, mask=zeros + 1, logp=zeros, adv=zeros)
-    assert data.every_nth_step(10).steps == 2 * taken
 
 
 def test_kl_before_the_step_is_zero():
