@@ -60,8 +60,9 @@ the root of the sum of the squares of that over the tasks and that over the seed
 the seeds differ. Of two seeds the lower and the higher are given. The mean of each seed after one step stands at the
 end. Minutes are those of one thread, on a machine that others used too: an upper bound. Each run's policy is the best
 by held-out tasks of its own, not by these (`metarl eval RUN --tasks 40 --episodes 20 --seed 1`, or as `run.json` says);
-but the Meta-World runs below, ProMP's on ml1-reach with seeds 6 and 7 aside, chose theirs by 20 goals of the 50 that
-judge, as runs no longer do. *Way* is how far the return after one step lies from that of the untrained policy (0 %) to
+but the earlier Meta-World runs below (MAML's and ProMP's seed 5 on ml1-reach and MAML's other seeds there, MAML's and
+RL²'s on ml1-push, ProMP's on ml1-pick-place, RL²'s on ml10) chose theirs by 20 goals of the 50 that judge, as runs no
+longer do. *Way* is how far the return after one step lies from that of the untrained policy (0 %) to
 that of the oracle (100 %), PPO of stable-baselines3 that observes the task. A row with one seed says little about
 another seed, and a short run shows that a preset learns, not how far.
 

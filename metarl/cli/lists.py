@@ -43,7 +43,7 @@ def presets(args: list[str]) -> int:
     console.print("\nAn iteration has tasks x episodes x steps, with a memory tasks x lifetimes x", soft_wrap=True)
     console.print("episodes x steps; of few-shot tasks it has tasks x shots (of each class).", soft_wrap=True)
     console.print("'metarl train PRESET --help' shows a preset's settings; --json all of them.", soft_wrap=True)
-    console.print(f"Not trained yet, with published settings: {', '.join(UNTRAINED)}.", soft_wrap=True)
+    console.print(f"With published settings, not seen to learn yet: {', '.join(UNTRAINED)}.", soft_wrap=True)
     console.print(f"Policies that come with the package, for 'metarl eval {PREFIX}NAME': {', '.join(cards())}.")
     return 0
 
