@@ -76,5 +76,5 @@ def test_a_file_of_somebody_else_is_no_checkpoint(tmp_path):
         checkpoint.load(tmp_path / "missing.safetensors")
     (tmp_path / "seed-0").mkdir()
     (tmp_path / "seed-0" / "config.json").touch()
-    with pytest.raises(UserError, match="did you mean '.*seed-0'"):
+    with pytest.raises(UserError, match=r"did you mean '.*seed-0'"):
         checkpoint.load(tmp_path / "seed0.safetensors")
