@@ -18,7 +18,7 @@ from metarl.cli.parse import parse
 from metarl.errors import UserError, did_you_mean
 from metarl.experiment.config_file import as_dict
 from metarl.experiment.names import find, is_id
-from metarl.experiment.presets import PRESETS, UNTRAINED
+from metarl.experiment.presets import NOT_LEARNED, PRESETS
 from metarl.methods import method_name
 from metarl.models.pretrained import PREFIX, cards
 from metarl.rl.check_env import check_env
@@ -43,7 +43,7 @@ def presets(args: list[str]) -> int:
     console.print("\nAn iteration has tasks x episodes x steps, with a memory tasks x lifetimes x", soft_wrap=True)
     console.print("episodes x steps; of few-shot tasks it has tasks x shots (of each class).", soft_wrap=True)
     console.print("'metarl train PRESET --help' shows a preset's settings; --json all of them.", soft_wrap=True)
-    console.print(f"With published settings, not seen to learn yet: {', '.join(UNTRAINED)}.", soft_wrap=True)
+    console.print(f"With published settings, not seen to learn yet: {', '.join(NOT_LEARNED)}.", soft_wrap=True)
     console.print(f"Policies that come with the package, for 'metarl eval {PREFIX}NAME': {', '.join(cards())}.")
     return 0
 

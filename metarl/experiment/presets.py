@@ -213,7 +213,7 @@ episodes before a gradient step and 10 % after it (RL² solved half of the pushe
 """
 
 
-UNTRAINED = ("ml1-pick-place",)
+NOT_LEARNED = ("ml1-pick-place",)
 """Presets with published settings that nobody has seen learn here."""
 
 
